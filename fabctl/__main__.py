@@ -1,0 +1,5 @@
+"""``python -m fabctl``."""
+
+from fabctl.cli.main import run
+
+run()

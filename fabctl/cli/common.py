@@ -1,0 +1,172 @@
+"""Options that commands share, reading their source, and writing their report."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from fabctl.errors import ExitCode, InputError, UsageError
+
+if TYPE_CHECKING:
+    from fabctl.report.output import Report
+    from fabctl.sources.reading import LoadedFabric
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+TEXT_FORMATS = ("table", "wide", "json", "jsonl", "yaml", "csv", "name")
+
+
+def source_options(command: Command) -> Command:
+    """Add SOURCE, ``--from`` and ``--strict``."""
+    for decorate in (
+        click.option("--strict", is_flag=True, help="Lines not understood and contradictions are errors (exit 3)."),
+        click.option("--from", "source_format", metavar="NAME", help="Format of SOURCE; found by content by default."),
+        click.argument("source", required=False),
+    ):
+        command = decorate(command)
+    return command
+
+
+def output_options(*formats: str) -> Callable[[Command], Command]:
+    """Add ``-o``, ``--out``, ``--columns``, ``--sort-by``, ``--filter`` and ``--no-headers``."""
+
+    def add(command: Command) -> Command:
+        for decorate in (
+            click.option("--no-headers", is_flag=True, help="No headings in tables and CSV."),
+            click.option("--filter", "filters", multiple=True, metavar="COND", help="Keep rows: COLUMN=VALUE, !=, <, >, ~REGEX."),
+            click.option("--sort-by", metavar="COLUMN", help="Sort rows; -COLUMN sorts downwards."),
+            click.option("--columns", metavar="A,B", help="Columns to show, in this order."),
+            click.option("--out", type=click.Path(), metavar="FILE", help="Write to FILE, whole or not at all; - is stdout."),
+            click.option(
+                "-o", "--output", "output_format", type=click.Choice([*TEXT_FORMATS, *formats]), default="table",
+                show_default=True, metavar="FORMAT", help=f"One of {', '.join([*TEXT_FORMATS, *formats])}.",
+            ),
+        ):  # fmt: skip
+            command = decorate(command)
+        return command
+
+    return add
+
+
+def load_source(source: str | None, source_format: str | None, *, strict: bool = False) -> LoadedFabric:
+    """Read SOURCE and say on stderr what was not understood.
+
+    Raises
+    ------
+    UsageError
+        Without a source.
+    InputError
+        If the source cannot be read, or is not understood whole and `strict` is set.
+    """
+    from fabctl.sources.reading import load_fabric
+
+    if source is None:
+        raise UsageError("no SOURCE", hint="give a file (ibnetdiscover > fabric.txt), - for stdin, or --live")
+    loaded = load_fabric(topology_path(source), source_format)
+    check_report(loaded, strict=strict)
+    return loaded
+
+
+def topology_path(source: str) -> str:
+    """Return a file's path, or that of the shipped topology of that name."""
+    if source == "-" or Path(source).exists() or "/" in source or "." in source:
+        return source
+    for folder in topology_folders():
+        candidate = folder / f"{source}.yaml"
+        if candidate.exists():
+            return str(candidate)
+    return source
+
+
+def topology_folders() -> list[Path]:
+    """Return where shipped and site topologies lie: ``FABCTL_TOPOLOGY_PATH``, the package, the checkout."""
+    package = Path(__file__).resolve().parent.parent
+    site = [Path(entry) for entry in os.environ.get("FABCTL_TOPOLOGY_PATH", "").split(":") if entry]
+    return [*site, package / "topologies", package.parent / "topologies"]
+
+
+def check_report(loaded: LoadedFabric, *, strict: bool) -> None:
+    """Print what a parse did not understand; with `strict`, raise."""
+    report = loaded.report
+    kinds = (
+        (report.unknown, "lines not understood"),
+        (report.tool_messages, "errors of the discovery tool: the discovery is incomplete"),
+        (report.undeclared, "peers without a record of their own"),
+        (report.one_sided, "links listed by one end only"),
+        (report.disagreements, "links or ports whose records disagree"),
+        (report.duplicates, "nodes with more than one record"),
+    )
+    for remarks, what in kinds:
+        if not remarks:
+            continue
+        first = remarks[0]
+        place = f"{report.path}:{first.line}"
+        if strict:
+            raise InputError(f"{len(remarks)} {what}; the first: {first.text}", where=place, hint="without --strict this is a warning")
+        click.echo(f"fabctl: warning: {len(remarks)} {what}; the first at {place}: {first.text}", err=True)
+    for note in report.notes:
+        click.echo(f"fabctl: note: {note}", err=True)
+
+
+def input_entry(loaded: LoadedFabric) -> dict[str, Any]:
+    """Return a source's line in the envelope's ``inputs``."""
+    return {"path": loaded.report.path, "sha256": loaded.sha256, "parser": loaded.report.source}
+
+
+def write_report(report: Report, options: dict[str, Any]) -> None:
+    """Render a report as the output options say, to stdout or a file."""
+    from fabctl.report.output import Style, render
+
+    style = Style(
+        headers=not options["no_headers"],
+        columns=tuple(filter(None, (options["columns"] or "").split(","))),
+        sort_by=options["sort_by"] or "",
+        filters=tuple(options["filters"]),
+        rich=options["out"] is None and sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb",
+        width=_width(),
+    )  # fmt: skip
+    fmt = options["output_format"]
+    text = render(report, fmt, style)
+    if fmt != "json":
+        for warning in report.warnings:
+            click.echo(f"fabctl: warning: {warning}", err=True)
+    write_text(text, options["out"])
+
+
+def write_text(text: str, out: str | None) -> None:
+    """Write text to stdout, or to a file whole or not at all."""
+    if out is None or out == "-":
+        sys.stdout.write(text)
+    else:
+        from fabctl.atomic import write_atomic
+
+        write_atomic(out, text)
+
+
+def exit_code(report: Report) -> ExitCode:
+    """Return 1 if any finding is an error, else 0."""
+    errors = any(finding.severity == "error" for finding in report.findings)
+    return ExitCode.FINDINGS if errors else ExitCode.DONE
+
+
+def _width() -> int:
+    import shutil
+
+    return shutil.get_terminal_size((120, 24)).columns
+
+
+def collect_output(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Hand a command its output options as one dict, ``output``."""
+    names = ("output_format", "out", "columns", "sort_by", "filters", "no_headers")
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        return command(*args, output={name: kwargs.pop(name) for name in names}, **kwargs)
+
+    return wrapped

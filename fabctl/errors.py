@@ -1,0 +1,73 @@
+"""One root for every error a user can cause, and the exit codes that scripts rely on."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Process exit codes; the table is part of fabctl's interface (``fabctl help exit-codes``)."""
+
+    DONE = 0  # done, nothing found
+    FINDINGS = 1  # differences, a threshold exceeded, a possible deadlock
+    USAGE = 2  # the command line or a setting is wrong
+    INPUT = 3  # an input is unreadable or invalid (file:line is printed)
+    SOURCE = 4  # a source cannot be reached, or a tool is missing
+    PARTIAL = 5  # the result is partial
+    REFUSED = 6  # a capability or precondition is missing
+    UNVERIFIED = 7  # applied, not verified, rolled back
+    ROLLBACK_FAILED = 8  # the rollback failed
+    LOCKED = 9  # somebody else holds the lock
+    INTERNAL = 70  # a bug in fabctl
+    INTERRUPTED = 130  # Ctrl-C
+    BROKEN_PIPE = 141  # the reader of stdout went away
+
+
+class FabctlError(Exception):
+    """Root of all errors that name something the user can mend.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong, in one sentence.
+    where : str, optional
+        The place: ``file``, ``file:line`` or ``file:line:column``.
+    hint : str, optional
+        What to do about it.
+    """
+
+    exit_code = ExitCode.INTERNAL
+
+    def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{text}\n  hint: {self.hint}" if self.hint else text
+
+
+class UsageError(FabctlError):
+    """The command line or a setting is wrong."""
+
+    exit_code = ExitCode.USAGE
+
+
+class InputError(FabctlError):
+    """An input file is missing, unreadable or invalid."""
+
+    exit_code = ExitCode.INPUT
+
+
+class SourceError(FabctlError):
+    """A live source cannot be reached, or the tool that reads it is missing."""
+
+    exit_code = ExitCode.SOURCE
+
+
+class RefusedError(FabctlError):
+    """fabctl will not do it: a capability or precondition is missing."""
+
+    exit_code = ExitCode.REFUSED

@@ -1,0 +1,1 @@
+"""The frozen types that everything else makes or takes: `Fabric`, `RoutingTables`, `Flows` and the results."""
