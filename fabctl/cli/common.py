@@ -33,10 +33,11 @@ def source_options(command: Command) -> Command:
     return command
 
 
-def output_options(*formats: str) -> Callable[[Command], Command]:
-    """Add ``-o``, ``--out``, ``--columns``, ``--sort-by``, ``--filter`` and ``--no-headers``."""
+def output_options(*formats: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add ``-o``, ``--out``, ``--columns``, ``--sort-by``, ``--filter`` and ``--no-headers`` as one dict, ``output``."""
 
-    def add(command: Command) -> Command:
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        command = _collected(command)
         for decorate in (
             click.option("--no-headers", is_flag=True, help="No headings in tables and CSV."),
             click.option("--filter", "filters", multiple=True, metavar="COND", help="Keep rows: COLUMN=VALUE, !=, <, >, ~REGEX."),
@@ -44,10 +45,16 @@ def output_options(*formats: str) -> Callable[[Command], Command]:
             click.option("--columns", metavar="A,B", help="Columns to show, in this order."),
             click.option("--out", type=click.Path(), metavar="FILE", help="Write to FILE, whole or not at all; - is stdout."),
             click.option(
-                "-o", "--output", "output_format", type=click.Choice([*TEXT_FORMATS, *formats]), default="table",
-                show_default=True, metavar="FORMAT", help=f"One of {', '.join([*TEXT_FORMATS, *formats])}.",
+                "-o",
+                "--output",
+                "output_format",
+                type=click.Choice([*TEXT_FORMATS, *formats]),
+                default="table",
+                show_default=True,
+                metavar="FORMAT",
+                help=f"One of {', '.join([*TEXT_FORMATS, *formats])}.",
             ),
-        ):  # fmt: skip
+        ):
             command = decorate(command)
         return command
 
@@ -108,7 +115,9 @@ def check_report(loaded: LoadedFabric, *, strict: bool) -> None:
         first = remarks[0]
         place = f"{report.path}:{first.line}"
         if strict:
-            raise InputError(f"{len(remarks)} {what}; the first: {first.text}", where=place, hint="without --strict this is a warning")
+            raise InputError(
+                f"{len(remarks)} {what}; the first: {first.text}", where=place, hint="without --strict this is a warning"
+            )
         click.echo(f"fabctl: warning: {len(remarks)} {what}; the first at {place}: {first.text}", err=True)
     for note in report.notes:
         click.echo(f"fabctl: note: {note}", err=True)
@@ -128,9 +137,12 @@ def write_report(report: Report, options: dict[str, Any]) -> None:
         columns=tuple(filter(None, (options["columns"] or "").split(","))),
         sort_by=options["sort_by"] or "",
         filters=tuple(options["filters"]),
-        rich=options["out"] is None and sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb",
+        rich=options["out"] is None
+        and sys.stdout.isatty()
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM") != "dumb",
         width=_width(),
-    )  # fmt: skip
+    )
     fmt = options["output_format"]
     text = render(report, fmt, style)
     if fmt != "json":
@@ -161,8 +173,7 @@ def _width() -> int:
     return shutil.get_terminal_size((120, 24)).columns
 
 
-def collect_output(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Hand a command its output options as one dict, ``output``."""
+def _collected(command: Callable[..., Any]) -> Callable[..., Any]:
     names = ("output_format", "out", "columns", "sort_by", "filters", "no_headers")
 
     @functools.wraps(command)

@@ -42,9 +42,7 @@ class LazyGroup(click.Group):
         command: click.Command = COMMANDS.load(cmd_name)
         return command
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """Find a command, suggesting the nearest for a typo."""
         name = args[0]
         if name not in COMMANDS.entries and not name.startswith("-"):
@@ -61,9 +59,7 @@ class LazyGroup(click.Group):
         from click.shell_completion import CompletionItem
 
         items = [
-            CompletionItem(name, help=entry.summary)
-            for name, entry in COMMANDS.entries.items()
-            if name.startswith(incomplete)
+            CompletionItem(name, help=entry.summary) for name, entry in COMMANDS.entries.items() if name.startswith(incomplete)
         ]
         return items + click.Command.shell_complete(self, ctx, incomplete)
 
@@ -71,7 +67,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, "-V", "--version", prog_name="fabctl", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Open the InfiniBand fabric of an AI cluster: what it is, how it routes, what a job will reach on it.
+    r"""Open the InfiniBand fabric of an AI cluster: what it is, how it routes, what a job will reach on it.
 
     \b
     Examples:

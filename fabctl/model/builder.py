@@ -50,9 +50,17 @@ class FabricBuilder:
     _peers: dict[int, tuple[int, str, int]] = field(default_factory=dict)
 
     def node(
-        self, kind: int, guid: int, name: str, *, ports: int = 0, system_guid: int = 0, vendor_id: int = 0,
-        device_id: int = 0, line: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        kind: int,
+        guid: int,
+        name: str,
+        *,
+        ports: int = 0,
+        system_guid: int = 0,
+        vendor_id: int = 0,
+        device_id: int = 0,
+        line: int = 0,
+    ) -> None:
         """Declare a node. A second record for the same GUID is remarked and dropped."""
         first = self._nodes.get(guid)
         if first is None:
@@ -74,9 +82,18 @@ class FabricBuilder:
                 port.lid = lid
 
     def link(
-        self, guid: int, number: int, peer_guid: int, peer_number: int, *, lanes: int = 0, speed: int = 0,
-        peer_kind: int = NodeKind.CA, peer_name: str = "", line: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        guid: int,
+        number: int,
+        peer_guid: int,
+        peer_number: int,
+        *,
+        lanes: int = 0,
+        speed: int = 0,
+        peer_kind: int = NodeKind.CA,
+        peer_name: str = "",
+        line: int = 0,
+    ) -> None:
         """Report a cable as seen from one end."""
         port = self._port(guid, number)
         peer = (peer_guid, peer_number)
@@ -156,11 +173,13 @@ class FabricBuilder:
                 )
                 port.peer = None
             elif key < port.peer and (port.lanes, port.speed) != (far.lanes, far.speed):
-                self.disagreements.append(Remark(
-                    port.line,
-                    f"{_end(key)} says {speed_name(port.speed, port.lanes)}, "
-                    f"{_end(port.peer)} says {speed_name(far.speed, far.lanes)} (line {far.line})",
-                ))  # fmt: skip
+                self.disagreements.append(
+                    Remark(
+                        port.line,
+                        f"{_end(key)} says {speed_name(port.speed, port.lanes)}, "
+                        f"{_end(port.peer)} says {speed_name(far.speed, far.lanes)} (line {far.line})",
+                    )
+                )
 
 
 def _end(key: tuple[int, int]) -> str:

@@ -256,10 +256,21 @@ class Fabric:
         """SHA-256 over all columns, as hex: equal for equal subnets in any order of their dump."""
         state = hashlib.sha256()
         for column in (
-            self.node_kind, self.node_guid, self.system_guid, self.vendor_id, self.device_id, self.node_port_count,
-            self.port_node, self.port_number, self.port_guid, self.port_lid, self.port_lmc, self.port_lanes,
-            self.port_speed, self.port_peer,
-        ):  # fmt: skip
+            self.node_kind,
+            self.node_guid,
+            self.system_guid,
+            self.vendor_id,
+            self.device_id,
+            self.node_port_count,
+            self.port_node,
+            self.port_number,
+            self.port_guid,
+            self.port_lid,
+            self.port_lmc,
+            self.port_lanes,
+            self.port_speed,
+            self.port_peer,
+        ):
             state.update(np.ascontiguousarray(column).tobytes())
         state.update("\n".join(self.node_name).encode("utf-8", "surrogateescape"))
         return state.hexdigest()

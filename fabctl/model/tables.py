@@ -66,21 +66,24 @@ def bind_tables(fabric: Fabric, raw: RawTables, origin: str) -> RoutingTables:
     strangers = [guid for guid in raw.entries if guid not in index]
     if len(missing) == len(index):
         raise InputError(
-            f"these tables are for another fabric: none of their {len(raw.entries)} switches is in this one", where=origin,
+            f"these tables are for another fabric: none of their {len(raw.entries)} switches is in this one",
+            where=origin,
             hint="dump fabric and tables in the same minute: ibnetdiscover > fabric.txt; dump_fts > tables.txt",
-        )  # fmt: skip
+        )
     if strangers:
         names = ", ".join(f"0x{guid:016x} '{raw.names.get(guid, '')}'" for guid in strangers[:3])
         raise InputError(
-            f"the tables hold {len(strangers)} switches that the fabric does not have: {names}", where=origin,
+            f"the tables hold {len(strangers)} switches that the fabric does not have: {names}",
+            where=origin,
             hint="take fabric and tables from the same moment",
-        )  # fmt: skip
+        )
     if missing:
         names = ", ".join(fabric.labels[switch] for switch in missing[:3])
         raise InputError(
-            f"{len(missing)} of {len(index)} switches have no table: {names}", where=origin,
+            f"{len(missing)} of {len(index)} switches have no table: {names}",
+            where=origin,
             hint="was the dump cut short? run dump_fts again",
-        )  # fmt: skip
+        )
     _check_owners(fabric, raw, origin)
     top = max(len(fabric.port_of_lid), 1 + max((max(row, default=0) for row in raw.entries.values()), default=0))
     lft = np.full((fabric.n_switches, top), NO_ROUTE, dtype=np.uint8)
@@ -98,9 +101,10 @@ def _check_owners(fabric: Fabric, raw: RawTables, origin: str) -> None:
         here = lid_of_guid.get(guid)
         if here is not None and lid != here and not _answers_to(fabric, guid, lid):
             raise InputError(
-                f"LIDs have moved: port 0x{guid:016x} has LID {here} in the fabric and LID {lid} in the tables", where=origin,
+                f"LIDs have moved: port 0x{guid:016x} has LID {here} in the fabric and LID {lid} in the tables",
+                where=origin,
                 hint="take fabric and tables from the same moment",
-            )  # fmt: skip
+            )
 
 
 def _answers_to(fabric: Fabric, port_guid: int, lid: int) -> bool:

@@ -241,7 +241,9 @@ def _draw_rich(table: Table, style: Style) -> str:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    drawing = RichTable(title=table.title or None, title_justify="left", box=SIMPLE_HEAD, show_header=style.headers, pad_edge=False)
+    drawing = RichTable(
+        title=table.title or None, title_justify="left", box=SIMPLE_HEAD, show_header=style.headers, pad_edge=False
+    )
     for column in table.columns:
         drawing.add_column(column.title, justify="right" if column.right else "left", overflow="fold")
     for row in table.rows:

@@ -17,11 +17,14 @@ from fabctl.model.loading import Source
 from fabctl.model.results import ParseReport, Remark
 from fabctl.units import Speed
 
-_ATTRIBUTE = re.compile(r"^(vendid|devid|sysimgguid|switchguid|caguid|rtguid)=(?:0x)?([0-9a-fA-F]+)(?:\(([0-9a-fA-F]+)\))?(?:\s*#.*)?\s*$")
+_ATTRIBUTE = re.compile(
+    r"^(vendid|devid|sysimgguid|switchguid|caguid|rtguid)=(?:0x)?([0-9a-fA-F]+)(?:\(([0-9a-fA-F]+)\))?(?:\s*#.*)?\s*$"
+)
 _NODE = re.compile(r'^(Switch|Ca|Rt|Router)\s*(\d+)\s+"([SHR])-([0-9a-fA-F]+)"\s*#\s*"(.*)"(.*)$')
 _NODE_TAIL = re.compile(r"^\s*(?:(?:base|enhanced)\s+port\s+0\s+lid\s+(\d+)\s+lmc\s+(\d+))?\s*$")
-_RATE = r'(?:\s+(\d+)x([A-Z0-9]+|\?\?\?))?(?:\s+[swve]=\w+)*\s*$'
-_PEER = r'\[(\d+)\](?:\[ext \d+\])?\s*(?:\(([0-9a-fA-F]+)\))?\s*"([SHR])-([0-9a-fA-F]+)"\s*\[(\d+)\](?:\[ext \d+\])?\s*(?:\(([0-9a-fA-F]+)\))?\s*'
+_RATE = r"(?:\s+(\d+)x([A-Z0-9]+|\?\?\?))?(?:\s+[swve]=\w+)*\s*$"
+_FAR_END = r'"([SHR])-([0-9a-fA-F]+)"\s*\[(\d+)\](?:\[ext \d+\])?\s*(?:\(([0-9a-fA-F]+)\))?\s*'
+_PEER = r"\[(\d+)\](?:\[ext \d+\])?\s*(?:\(([0-9a-fA-F]+)\))?\s*" + _FAR_END
 _SWITCH_LINK = re.compile(rf'^{_PEER}(?:#\s*"(.*)"(?:\s+lid\s+(\d+))?{_RATE}|$)')
 _CA_LINK = re.compile(rf'^{_PEER}#\s*lid\s+(\d+)\s+lmc\s+(\d+)\s*"(.*)"(?:\s+lid\s+(\d+))?{_RATE}')
 _HEADING = re.compile(r"^(Chassis\s+(0x)?[0-9a-fA-F]+|Non-Chassis Nodes|# ?Chassis\b)")
@@ -88,7 +91,9 @@ class _Parser:
             raise self._truncated(self.attribute_line, "the text ends inside a node's record: the node line is missing")
         fabric = self.builder.build()
         if not fabric.n_nodes:
-            raise InputError("no node found in this ibnetdiscover output", where=self.path, hint="did the discovery fail? look at its stderr")
+            raise InputError(
+                "no node found in this ibnetdiscover output", where=self.path, hint="did the discovery fail? look at its stderr"
+            )
         builder = self.builder
         return fabric, ParseReport(
             source="ibnetdiscover",
@@ -129,8 +134,9 @@ class _Parser:
             if self.header_line:
                 raise InputError(
                     f"a second discovery begins here (the first began at line {self.header_line})",
-                    where=f"{self.path}:{number}", hint="split the file: one subnet and one discovery per file",
-                )  # fmt: skip
+                    where=f"{self.path}:{number}",
+                    hint="split the file: one subnet and one discovery per file",
+                )
             self.header_line = number
         return True
 
@@ -151,16 +157,18 @@ class _Parser:
         self.kind = _KINDS[prefix]
         self.node = guid
         self.builder.node(
-            self.kind, guid, name, ports=int(ports), line=number,
+            self.kind,
+            guid,
+            name,
+            ports=int(ports),
+            line=number,
             system_guid=self.attributes.get("sysimgguid", 0),
             vendor_id=self.attributes.get("vendid", 0),
             device_id=self.attributes.get("devid", 0),
-        )  # fmt: skip
+        )
         if word == "Switch":
             lid, lmc = tail_match.groups()
-            self.builder.port(
-                guid, 0, port_guid=self.port_zero_guid or guid, lid=int(lid or 0), lmc=int(lmc or 0), line=number
-            )
+            self.builder.port(guid, 0, port_guid=self.port_zero_guid or guid, lid=int(lid or 0), lmc=int(lmc or 0), line=number)
         self.attributes = {}
         self.port_zero_guid = 0
         return True
@@ -196,21 +204,32 @@ class _Parser:
         kind = _KINDS[prefix]
         if peer_lid or peer_port_guid:
             builder.port(
-                peer_guid, 0 if kind == NodeKind.SWITCH else int(peer_port),
-                port_guid=int(peer_port_guid or "0", 16), lid=int(peer_lid or 0), line=number,
-            )  # fmt: skip
+                peer_guid,
+                0 if kind == NodeKind.SWITCH else int(peer_port),
+                port_guid=int(peer_port_guid or "0", 16),
+                lid=int(peer_lid or 0),
+                line=number,
+            )
         builder.link(
-            guid, int(port), peer_guid, int(peer_port), lanes=int(lanes or 0), speed=code, peer_kind=kind,
-            peer_name=name or "", line=number,
-        )  # fmt: skip
+            guid,
+            int(port),
+            peer_guid,
+            int(peer_port),
+            lanes=int(lanes or 0),
+            speed=code,
+            peer_kind=kind,
+            peer_name=name or "",
+            line=number,
+        )
         return True
 
     def _not_understood(self, line: str, number: int, *, final: bool) -> None:
         if re.search(r"redact|<[^>]*>|\bX{4,}\b|\*{3,}", line, re.IGNORECASE) and _RECORD_START.match(line.lstrip()):
             raise InputError(
-                f"a GUID is redacted: {line[:60]}", where=f"{self.path}:{number}",
+                f"a GUID is redacted: {line[:60]}",
+                where=f"{self.path}:{number}",
                 hint="fabctl needs real GUIDs to join the two ends of a cable; replace each by its own number",
-            )  # fmt: skip
+            )
         if final and _RECORD_START.match(line):
             raise self._truncated(number, "the text ends in the middle of this line")
         self.unknown.append(Remark(number, line))

@@ -75,9 +75,10 @@ def decode(data: bytes, path: str) -> str:
     """
     if b"\x00" in data:
         raise InputError(
-            "this is a binary file, not text", where=path,
+            "this is a binary file, not text",
+            where=path,
             hint="an ibnetdiscover cache is turned into text by: ibnetdiscover --load-cache FILE",
-        )  # fmt: skip
+        )
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
@@ -124,6 +125,7 @@ def _recognise(registry: Registry, text: str, path: str) -> Any:
         if source.recognises(head):
             return source
     raise InputError(
-        f"no known {registry.kind} format: the text begins with {text.strip()[:40]!r}", where=path,
+        f"no known {registry.kind} format: the text begins with {text.strip()[:40]!r}",
+        where=path,
         hint=f"known: {', '.join(registry.names())}",
-    )  # fmt: skip
+    )
