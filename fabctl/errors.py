@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Self
 
 
 class ExitCode(IntEnum):
     """Process exit codes; the table is part of fabctl's interface (``fabctl help exit-codes``)."""
 
-    DONE = 0  # done, nothing found
-    FINDINGS = 1  # differences, a threshold exceeded, a possible deadlock
-    USAGE = 2  # the command line or a setting is wrong
-    INPUT = 3  # an input is unreadable or invalid (file:line is printed)
-    SOURCE = 4  # a source cannot be reached, or a tool is missing
-    PARTIAL = 5  # the result is partial
-    REFUSED = 6  # a capability or precondition is missing
-    UNVERIFIED = 7  # applied, not verified, rolled back
-    ROLLBACK_FAILED = 8  # the rollback failed
-    LOCKED = 9  # somebody else holds the lock
-    INTERNAL = 70  # a bug in fabctl
-    INTERRUPTED = 130  # Ctrl-C
-    BROKEN_PIPE = 141  # the reader of stdout went away
+    meaning: str
+
+    def __new__(cls, code: int, meaning: str) -> Self:
+        """Make a member that carries its line of the table."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    DONE = 0, "done, nothing found"
+    FINDINGS = 1, "done, with findings: differences, a threshold exceeded, a possible deadlock"
+    USAGE = 2, "the command line or a setting is wrong"
+    INPUT = 3, "an input is unreadable or invalid (file:line is printed), or an output cannot be written"
+    SOURCE = 4, "a live source cannot be reached, or a tool is missing"
+    PARTIAL = 5, "the result is partial"
+    REFUSED = 6, "refused: a capability or precondition is missing"
+    UNVERIFIED = 7, "applied, not verified, rolled back"
+    ROLLBACK_FAILED = 8, "the rollback failed"
+    LOCKED = 9, "somebody else holds the lock"
+    INTERNAL = 70, "a bug in fabctl; FABCTL_DEBUG=1 shows where"
+    INTERRUPTED = 130, "interrupted (Ctrl-C or SIGTERM)"
+    BROKEN_PIPE = 141, "the reader of stdout went away"
 
 
 class FabctlError(Exception):

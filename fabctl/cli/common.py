@@ -5,15 +5,18 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from fabctl.cli.completion import complete_names, complete_source
 from fabctl.errors import ExitCode, InputError, UsageError
+from fabctl.sources import SOURCES
 
 if TYPE_CHECKING:
+    from fabctl.model.results import Finding
     from fabctl.report.output import Report
     from fabctl.sources.reading import LoadedFabric
 
@@ -26,8 +29,14 @@ def source_options(command: Command) -> Command:
     """Add SOURCE, ``--from`` and ``--strict``."""
     for decorate in (
         click.option("--strict", is_flag=True, help="Lines not understood and contradictions are errors (exit 3)."),
-        click.option("--from", "source_format", metavar="NAME", help="Format of SOURCE; found by content by default."),
-        click.argument("source", required=False),
+        click.option(
+            "--from",
+            "source_format",
+            metavar="NAME",
+            help="Format of SOURCE; found by content by default.",
+            shell_complete=complete_names(SOURCES),
+        ),
+        click.argument("source", required=False, shell_complete=complete_source),
     ):
         command = decorate(command)
     return command
@@ -163,8 +172,13 @@ def write_text(text: str, out: str | None) -> None:
 
 def exit_code(report: Report) -> ExitCode:
     """Return 1 if any finding is an error, else 0."""
-    errors = any(finding.severity == "error" for finding in report.findings)
-    return ExitCode.FINDINGS if errors else ExitCode.DONE
+    return findings_code(report.findings)
+
+
+def findings_code(findings: Sequence[Finding], fail_on: str = "error") -> ExitCode:
+    """Return 1 if any finding is as grave as `fail_on` (``error``, ``warning``, or ``never``), else 0."""
+    grave = {"error": {"error"}, "warning": {"error", "warning"}, "never": set()}[fail_on]
+    return ExitCode.FINDINGS if any(finding.severity in grave for finding in findings) else ExitCode.DONE
 
 
 def _width() -> int:

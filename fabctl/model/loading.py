@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fabctl.model.fabric import Fabric
-from fabctl.model.results import ParseReport
+from fabctl.model.results import ParseReport, Remark
 
 
 @dataclass(frozen=True)
@@ -26,26 +29,28 @@ class Source:
     parse: Callable[[str, str], tuple[Fabric, ParseReport]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RawTables:
     """Forwarding tables as a dump holds them, before they are bound to a fabric.
 
     Parameters
     ----------
-    entries : dict
-        Switch GUID to {LID: output port}.
-    names : dict
-        Switch GUID to the description in the dump.
-    owners : dict
-        LID to the port GUID that the dump names for it, where it names one.
-    unknown : int
-        Number of lines not understood.
+    switch_guid : uint64 array of shape (n,)
+    switch_name : tuple of str of length n
+        Description of each switch in the dump; empty where it has none.
+    lft : uint8 array of shape (n, top)
+        Output port of each switch for each LID below `top`; 255 where the dump lists none.
+    owner_guid : uint64 array of shape (top,)
+        Port GUID that the dump names for each LID; 0 where it names none.
+    unknown : tuple of Remark
+        Lines that were not understood.
     """
 
-    entries: dict[int, dict[int, int]]
-    names: dict[int, str]
-    owners: dict[int, int]
-    unknown: int = 0
+    switch_guid: NDArray[np.uint64]
+    switch_name: tuple[str, ...]
+    lft: NDArray[np.uint8]
+    owner_guid: NDArray[np.uint64]
+    unknown: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True)

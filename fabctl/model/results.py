@@ -22,12 +22,15 @@ class Finding:
         The cable, switch, host or LID it is about.
     message : str
         What is wrong, in one line.
+    items : tuple of str
+        Everything that it is about, where the message names only the first few.
     """
 
     code: str
     severity: Severity
     subject: str
     message: str
+    items: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

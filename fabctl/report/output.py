@@ -51,11 +51,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A titled list of rows."""
+    """A titled list of rows; one that is `wide` is shown with ``-o wide`` only."""
 
     title: str
     columns: tuple[Column, ...]
     rows: Sequence[Row]
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def render(report: Report, fmt: str, style: Style) -> str:
     for part in parts:
         if isinstance(part, str):
             lines.append(part)
-        else:
+        elif fmt == "wide" or not part.wide:
             lines.append(_draw(_select(part, style, wide=fmt == "wide"), style))
     return "\n".join(lines).rstrip("\n") + "\n"
 
@@ -137,7 +138,8 @@ def envelope(report: Report) -> dict[str, Any]:
         "inputs": [dict(entry) for entry in report.inputs],
         "data": report.data,
         "findings": [
-            {"code": f.code, "severity": f.severity, "subject": f.subject, "message": f.message} for f in report.findings
+            {"code": f.code, "severity": f.severity, "subject": f.subject, "message": f.message, "items": list(f.items)}
+            for f in report.findings
         ],
         "warnings": list(report.warnings),
         "errors": [],

@@ -15,32 +15,28 @@ from fabctl.model.builder import FabricBuilder
 from fabctl.model.fabric import Fabric, NodeKind
 from fabctl.model.loading import Source
 from fabctl.model.results import ParseReport, Remark
-from fabctl.units import Speed
+from fabctl.sources.scan import GUID, PORT, SPEED, SPEEDS, Scan
 
 _ATTRIBUTE = re.compile(
-    r"^(vendid|devid|sysimgguid|switchguid|caguid|rtguid)=(?:0x)?([0-9a-fA-F]+)(?:\(([0-9a-fA-F]+)\))?(?:\s*#.*)?\s*$"
+    rf"^(?:(vendid|devid)=(?:0x)?([0-9a-fA-F]{{1,8}})|(sysimgguid|switchguid|caguid|rtguid)=(?:0x)?{GUID}(?:\({GUID}\))?)(?:\s*#.*)?$"
 )
-_NODE = re.compile(r'^(Switch|Ca|Rt|Router)\s*(\d+)\s+"([SHR])-([0-9a-fA-F]+)"\s*#\s*"(.*)"(.*)$')
-_NODE_TAIL = re.compile(r"^\s*(?:(?:base|enhanced)\s+port\s+0\s+lid\s+(\d+)\s+lmc\s+(\d+))?\s*$")
-_RATE = r"(?:\s+(\d+)x([A-Z0-9]+|\?\?\?))?(?:\s+[swve]=\w+)*\s*$"
-_FAR_END = r'"([SHR])-([0-9a-fA-F]+)"\s*\[(\d+)\](?:\[ext \d+\])?\s*(?:\(([0-9a-fA-F]+)\))?\s*'
-_PEER = r"\[(\d+)\](?:\[ext \d+\])?\s*(?:\(([0-9a-fA-F]+)\))?\s*" + _FAR_END
+_NODE = re.compile(rf'^(Switch|Ca|Rt|Router)\s*(\d{{1,3}})\s+"([SHR])-{GUID}"\s*#\s*"(.*)"(.*)$')
+_NODE_TAIL = re.compile(r"^\s*(?:(?:base|enhanced)\s+port\s+0\s+lid\s+(\d+)\s+lmc\s+([0-7])|\(scp\))?$")
+_RATE = rf"(?:\s+(?:(\d{{1,2}})x|\?\?){SPEED})?(?:\s+[swve]=\w+)*(?:\s+slot \d+|\s+\(scp\))?$"
+_FAR_END = rf'"([SHR])-{GUID}"\s*\[{PORT}\](?:\[ext \d+\])?\s*(?:\({GUID}\))?\s*'
+_PEER = rf"\[{PORT}\](?:\[ext \d+\])?\s*(?:\({GUID}\))?\s*{_FAR_END}"
 _SWITCH_LINK = re.compile(rf'^{_PEER}(?:#\s*"(.*)"(?:\s+lid\s+(\d+))?{_RATE}|$)')
-_CA_LINK = re.compile(rf'^{_PEER}#\s*lid\s+(\d+)\s+lmc\s+(\d+)\s*"(.*)"(?:\s+lid\s+(\d+))?{_RATE}')
-_HEADING = re.compile(r"^(Chassis\s+(0x)?[0-9a-fA-F]+|Non-Chassis Nodes|# ?Chassis\b)")
-_TOOL = re.compile(r"^(?:src/)?\w+\.c:\d+|^ibwarn:|^ibpanic:|^ibdebug:|bad status \d+|^DR path slid|umad .*status")
-_RECORD_START = re.compile(r"^(vendid|devid|sysimgguid|switchguid|caguid|rtguid)?=|^(Switch|Ca|Rt)\b|^\[\d")
-_SPEEDS = {speed.name: speed for speed in Speed if speed} | {"FDR10": Speed.FDR10}
+_CA_LINK = re.compile(rf'^{_PEER}#\s*lid\s+(\d+)\s+lmc\s+([0-7])\s*"(.*)"(?:\s+lid\s+(\d+))?{_RATE}')
+_HEADING = re.compile(r"^(Chassis\s+(0x)?[0-9a-fA-F]+|Non-Chassis Nodes|Hostname: |DR path .* -> (new|known|processing) )")
+_RECORD = re.compile(r"^(vendid|devid|sysimgguid|switchguid|caguid|rtguid)=|^(Switch|Ca|Rt|Router)\s*\d|^\[\d")
+_TOPOLOGY_FILE = "# Topology file:"
+_INITIATOR = re.compile(rf"^# Initiated from node {GUID}\b")
 _KINDS = {"S": NodeKind.SWITCH, "H": NodeKind.CA, "R": NodeKind.ROUTER}
 
 
 def recognises(head: str) -> bool:
     """Return whether a text looks like ``ibnetdiscover`` output."""
-    return bool(
-        re.search(r"^(switchguid|caguid|rtguid)=", head, re.MULTILINE)
-        or re.search(r'^\s*(Switch|Ca|Rt)\s*\d+\s+"[SHR]-', head, re.MULTILINE)
-        or re.search(r"^# Topology file: generated", head, re.MULTILINE)
-    )
+    return bool(re.search(rf'^\s*(?:(?:Switch|Ca|Rt|Router)\s*\d+\s+"[SHR]-|{_TOPOLOGY_FILE})', head, re.MULTILINE))
 
 
 def parse(text: str, path: str) -> tuple[Fabric, ParseReport]:
@@ -55,63 +51,44 @@ def parse(text: str, path: str) -> tuple[Fabric, ParseReport]:
     -----
     Linear in the number of lines; a line costs one or two regular expressions.
     """
-    return _Parser(path).run(text)
+    return _Parser(path, text).run()
 
 
 SOURCE = Source(recognises, parse)
 
 
 class _Parser:
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, path: str, text: str) -> None:
+        self.scan = Scan("ibnetdiscover", path, text, _RECORD, "ibnetdiscover")
         self.builder = FabricBuilder()
         self.attributes: dict[str, int] = {}
-        self.port_zero_guid = 0
         self.attribute_line = 0
+        self.port_zero_guid = 0
         self.node = -1
-        self.kind = NodeKind.CA
         self.header_line = 0
-        self.unknown: list[Remark] = []
-        self.headings: list[Remark] = []
-        self.tool_messages: list[Remark] = []
-        self.rated_links = 0
+        self.initiator: tuple[int, int] | None = None
+        self.any_rated = False
 
-    def run(self, text: str) -> tuple[Fabric, ParseReport]:
-        lines = text.split("\n")
-        complete = lines[-1].strip() == ""
-        last = len(lines)
-        for number, raw in enumerate(lines, 1):
-            line = raw.strip()
-            if not line:
-                continue
-            understood = self._line(line, number, final=number == last and not complete)
-            if not understood:
-                self._not_understood(line, number, final=number == last and not complete)
+    def run(self) -> tuple[Fabric, ParseReport]:
+        for number, line in self.scan:
+            if not self._line(line, number):
+                self.scan.reject(number, line)
         if self.attributes:
-            raise self._truncated(self.attribute_line, "the text ends inside a node's record: the node line is missing")
+            raise self.scan.truncated(self.attribute_line, "the text ends inside a node's record: the node line is missing")
         fabric = self.builder.build()
         if not fabric.n_nodes:
             raise InputError(
-                "no node found in this ibnetdiscover output", where=self.path, hint="did the discovery fail? look at its stderr"
+                "no node found in this ibnetdiscover output",
+                where=self.scan.path,
+                hint="did the discovery fail? look at its stderr",
             )
-        builder = self.builder
-        return fabric, ParseReport(
-            source="ibnetdiscover",
-            path=self.path,
-            lines=len(lines) - (1 if complete else 0),
-            unknown=tuple(self.unknown),
-            headings=tuple(self.headings),
-            tool_messages=tuple(self.tool_messages),
-            one_sided=tuple(builder.one_sided),
-            undeclared=tuple(builder.undeclared),
-            disagreements=tuple(builder.disagreements),
-            duplicates=tuple(builder.duplicates),
-        )
+        self._check_initiator(fabric)
+        return fabric, self.scan.report(self.builder)
 
-    def _line(self, line: str, number: int, *, final: bool) -> bool:
+    def _line(self, line: str, number: int) -> bool:
         first = line[0]
         if first == "[":
-            return self._link(line, number, final=final)
+            return self._link(line, number)
         if first == "#":
             return self._comment(line, number)
         match = _ATTRIBUTE.match(line)
@@ -122,42 +99,46 @@ class _Parser:
         if match is not None:
             return self._declare(match, number)
         if _HEADING.match(line):
-            self.headings.append(Remark(number, line))
-            return True
-        if _TOOL.search(line) and not _RECORD_START.match(line):
-            self.tool_messages.append(Remark(number, line))
+            self.scan.heading(number, line)
             return True
         return False
 
     def _comment(self, line: str, number: int) -> bool:
-        if line.startswith("# Topology file:"):
+        if line.startswith(_TOPOLOGY_FILE):
             if self.header_line:
                 raise InputError(
                     f"a second discovery begins here (the first began at line {self.header_line})",
-                    where=f"{self.path}:{number}",
+                    where=f"{self.scan.path}:{number}",
                     hint="split the file: one subnet and one discovery per file",
                 )
             self.header_line = number
+        initiator = _INITIATOR.match(line)
+        if initiator is not None:
+            self.initiator = int(initiator[1], 16), number
         return True
 
+    def _check_initiator(self, fabric: Fabric) -> None:
+        """Remark if the text lacks the node that the discovery started from: then it is not whole."""
+        if self.initiator is not None and self.initiator[0] not in fabric.node_guid:
+            guid, number = self.initiator
+            self.builder.undeclared.append(Remark(number, f"0x{guid:016x}, where the discovery began, has no record"))
+
     def _attribute(self, match: re.Match[str], number: int) -> None:
-        name, value, port_guid = match.groups()
-        self.attributes[name] = int(value, 16)
+        id_name, id_value, guid_name, guid, port_guid = match.groups()
+        self.attributes[id_name or guid_name] = int(id_value or guid, 16)
         self.attribute_line = number
         self.node = -1
-        if name == "switchguid":
-            self.port_zero_guid = int(port_guid, 16) if port_guid else self.attributes[name]
+        if guid_name == "switchguid":
+            self.port_zero_guid = int(port_guid or guid, 16)
 
     def _declare(self, match: re.Match[str], number: int) -> bool:
         word, ports, prefix, guid_text, name, tail = match.groups()
         tail_match = _NODE_TAIL.match(tail)
         if tail_match is None:
             return False
-        guid = int(guid_text, 16)
-        self.kind = _KINDS[prefix]
-        self.node = guid
+        self.node = guid = int(guid_text, 16)
         self.builder.node(
-            self.kind,
+            _KINDS[prefix],
             guid,
             name,
             ports=int(ports),
@@ -173,10 +154,10 @@ class _Parser:
         self.port_zero_guid = 0
         return True
 
-    def _link(self, line: str, number: int, *, final: bool) -> bool:
+    def _link(self, line: str, number: int) -> bool:
         if self.node < 0:
             if self.attributes:
-                raise self._truncated(number, "a link line inside a node's header: lines are missing before it")
+                raise self.scan.truncated(number, "a link line inside a node's header: lines are missing before it")
             return False
         match = _SWITCH_LINK.match(line)
         lmc = own_lid = None
@@ -187,21 +168,15 @@ class _Parser:
             if match is None:
                 return False
             port, port_guid, prefix, peer, peer_port, peer_port_guid, own_lid, lmc, name, peer_lid, lanes, speed = match.groups()
-        if lanes is None and final and self.rated_links:
-            raise self._truncated(number, "the last line is cut: its width and speed are missing")
-        self.rated_links += lanes is not None
-        code = _SPEEDS.get(speed or "", Speed.UNKNOWN)
-        if speed and not code and speed != "???":
-            if final:
-                raise self._truncated(number, f"the last line is cut: '{speed}' is no speed")
+        if speed is None and self.any_rated and self.scan.is_cut(number):
             return False
-        guid, peer_guid = self.node, int(peer, 16)
+        self.any_rated |= speed is not None
+        guid, peer_guid, kind = self.node, int(peer, 16), _KINDS[prefix]
         builder = self.builder
         if port_guid or own_lid:
             builder.port(
                 guid, int(port), port_guid=int(port_guid or "0", 16), lid=int(own_lid or 0), lmc=int(lmc or 0), line=number
             )
-        kind = _KINDS[prefix]
         if peer_lid or peer_port_guid:
             builder.port(
                 peer_guid,
@@ -216,23 +191,9 @@ class _Parser:
             peer_guid,
             int(peer_port),
             lanes=int(lanes or 0),
-            speed=code,
+            speed=SPEEDS[speed or "???"],
             peer_kind=kind,
             peer_name=name or "",
             line=number,
         )
         return True
-
-    def _not_understood(self, line: str, number: int, *, final: bool) -> None:
-        if re.search(r"redact|<[^>]*>|\bX{4,}\b|\*{3,}", line, re.IGNORECASE) and _RECORD_START.match(line.lstrip()):
-            raise InputError(
-                f"a GUID is redacted: {line[:60]}",
-                where=f"{self.path}:{number}",
-                hint="fabctl needs real GUIDs to join the two ends of a cable; replace each by its own number",
-            )
-        if final and _RECORD_START.match(line):
-            raise self._truncated(number, "the text ends in the middle of this line")
-        self.unknown.append(Remark(number, line))
-
-    def _truncated(self, number: int, message: str) -> InputError:
-        return InputError(message, where=f"{self.path}:{number}", hint="the dump was cut short: run ibnetdiscover again")

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from fabctl.errors import InputError
+from fabctl.model.binding import bind_tables
 from fabctl.model.fabric import Fabric
 from fabctl.model.loading import RawTables, Source, TableSource
 from fabctl.model.results import ParseReport
-from fabctl.model.tables import RoutingTables, bind_tables
+from fabctl.model.tables import RoutingTables
 from fabctl.registry import Registry
 from fabctl.sources import SOURCES, TABLE_SOURCES
 

@@ -1,0 +1,114 @@
+"""``fabctl help TOPIC``: what is true of all commands, generated from what the code does wherever it can be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+
+from fabctl.cli.common import TEXT_FORMATS, topology_folders
+from fabctl.cli.completion import complete_names
+from fabctl.errors import ExitCode
+from fabctl.registry import Entry, Registry
+
+TOPICS = Registry(
+    "help topic",
+    {
+        "exit-codes": Entry("fabctl.cli.help:exit_codes", "What each exit code means."),
+        "formats": Entry("fabctl.cli.help:formats", "What -o prints, and the JSON envelope."),
+        "environment": Entry("fabctl.cli.help:environment", "The variables that fabctl reads."),
+        "topologies": Entry("fabctl.cli.help:topologies", "The topologies that can be named in place of a file."),
+        "job": Entry("fabctl.cli.help:job", "The keys of a job file."),
+    },
+)
+
+FORMATS = {
+    "table": "aligned columns for people; framed on a terminal",
+    "wide": "the same with more columns",
+    "json": "the envelope below, for programs",
+    "jsonl": "one JSON object per row of the main table",
+    "yaml": "the envelope as YAML; slow for large fabrics",
+    "csv": "the rows of the main table",
+    "name": "the names in the main table, one per line",
+}
+
+ENVELOPE = {
+    "schema_version": "MAJOR.MINOR: a new minor only adds keys, a new major breaks readers",
+    "kind": "what data is: FabricSummary, RouteReport ...",
+    "fabctl_version": "",
+    "ok": "false if any finding is an error",
+    "inputs": "path, sha256 and parser of each input",
+    "data": "the payload; units are in the names (bandwidth_gbps, latency_us), GUIDs are 0x and 16 digits",
+    "findings": "code, severity (error, warning, info), subject and message",
+    "warnings": "what the text formats print on stderr",
+    "errors": "",
+}
+
+ENVIRONMENT = {
+    "FABCTL_TOPOLOGY_PATH": "folders with topologies of your own, separated by colons; searched before the shipped ones",
+    "FABCTL_DEBUG": "set: an internal error shows its traceback",
+    "NO_COLOR": "set: plain text on terminals too",
+    "TERM": "dumb: the same",
+}
+
+
+@click.command()
+@click.argument("topic", required=False, shell_complete=complete_names(TOPICS))
+def help_topic(topic: str | None) -> None:
+    """Explain exit codes, formats, environment and job files.
+
+    \b
+    Examples:
+      fabctl help
+      fabctl help exit-codes
+    """
+    if topic is None:
+        summaries = ((name, entry.summary) for name, entry in TOPICS.entries.items())
+        click.echo("Topics (what one command does: fabctl COMMAND --help):\n\n" + _columns(summaries), nl=False)
+    else:
+        click.echo(TOPICS.load(topic)(), nl=False)
+
+
+def exit_codes() -> str:
+    """Return the table of exit codes."""
+    return _columns((str(int(code)), code.meaning) for code in ExitCode)
+
+
+def formats() -> str:
+    """Return what ``-o`` prints and the JSON envelope."""
+    return (
+        "Data goes to stdout, everything else to stderr. -o FORMAT chooses what stdout gets:\n\n"
+        + _columns((name, FORMATS[name]) for name in TEXT_FORMATS)
+        + "\nThe main table can be cut to size with --columns, --sort-by and --filter; a command's --help lists the further\n"
+        "formats that it exports. --out FILE writes the file whole or not at all.\n"
+        "\nThe envelope of -o json and -o yaml is the same for all commands. Ignore keys that you do not know.\n\n"
+        + _columns(ENVELOPE.items())
+    )
+
+
+def environment() -> str:
+    """Return the environment variables that fabctl reads."""
+    return _columns(ENVIRONMENT.items())
+
+
+def topologies() -> str:
+    """Return the topologies that a name finds, with the first line of each file."""
+    first_lines = {}
+    for folder in reversed(topology_folders()):
+        for path in folder.glob("*.yaml"):
+            with path.open(encoding="utf-8") as stream:
+                first_lines[path.stem] = stream.readline().lstrip("# ").rstrip()
+    return "Each name can stand for SOURCE:\n\n" + _columns(sorted(first_lines.items()))
+
+
+def job() -> str:
+    """Return a job file with every key, as the module that reads it documents it."""
+    from fabctl.traffic import job as reader
+
+    return (reader.__doc__ or "").partition("::\n\n")[2]
+
+
+def _columns(pairs: Iterable[tuple[str, str]]) -> str:
+    rows = list(pairs)
+    width = max((len(left) for left, _ in rows), default=0)
+    return "".join(f"  {left:<{width}}  {right}".rstrip() + "\n" for left, right in rows)

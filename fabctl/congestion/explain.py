@@ -1,0 +1,77 @@
+"""Which cables are hottest, and whose flows are on them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fabctl.congestion.load import flow_channels
+from fabctl.model.flows import Flows, unit_flows
+from fabctl.model.routes import HotCable
+from fabctl.model.tables import RoutingTables
+
+EXAMPLES = 8
+
+
+def hottest_cables(tables: RoutingTables, flows: Flows, *, top: int = 5, examples: int = EXAMPLES) -> list[HotCable]:
+    """Return the `top` channels with the longest time to drain, hottest first; between equals, channels between switches first.
+
+    Raises
+    ------
+    InputError
+        If a flow has no route or loops.
+    """
+    ptr, channels = flow_channels(tables, flows)
+    owner = np.repeat(np.arange(len(flows)), np.diff(ptr))
+    loads: NDArray[np.float64] = np.bincount(channels, flows.weight[owner], len(tables.fabric.channel_port))
+    found = []
+    for channel in hottest_channels(tables, loads)[:top].tolist():
+        on_it = owner[channels == channel]
+        pairs = [(int(flows.src[flow]), int(flows.dst[flow])) for flow in on_it[:examples]]
+        found.append(HotCable(channel, float(loads[channel]), len(on_it), tuple(pairs)))
+    return found
+
+
+def hottest_of_alltoall(
+    tables: RoutingTables, ports: NDArray[np.int32], loads: NDArray[np.int64], *, top: int = 5, examples: int = EXAMPLES
+) -> list[HotCable]:
+    """Return the `top` hottest channels of an all-to-all with given loads, without listing its pairs.
+
+    Parameters
+    ----------
+    ports : int32 array of shape (n,)
+    loads : int64 array of shape (n_channels,)
+        As `fabctl.congestion.load.alltoall_loads` returns them.
+    """
+    found = []
+    for channel in hottest_channels(tables, loads)[:top].tolist():
+        pairs: list[tuple[int, int]] = []
+        for target in _targets_through(tables, ports, channel):
+            sources = ports[ports != target]
+            ptr, channels = flow_channels(tables, unit_flows(sources, np.full(len(sources), target)))
+            owner = np.repeat(np.arange(len(sources)), np.diff(ptr))
+            pairs += [(int(sources[flow]), int(target)) for flow in owner[channels == channel][: examples - len(pairs)]]
+            if len(pairs) >= examples:
+                break
+        load = int(loads[channel])
+        found.append(HotCable(channel, float(load), load, tuple(pairs)))
+    return found
+
+
+def hottest_channels(tables: RoutingTables, loads: NDArray[np.float64] | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the loaded channels by falling time to drain (load over rate; load where a rate is unknown)."""
+    fabric = tables.fabric
+    used = np.flatnonzero(loads > 0)
+    rates = fabric.data_gbps[used]
+    time = loads[used] / rates if np.all(rates > 0) else loads[used]
+    host_link = (fabric.channel_src[used] >= fabric.n_switches) | (fabric.channel_dst[used] >= fabric.n_switches)
+    return used[np.lexsort((used, host_link, -time))]
+
+
+def _targets_through(tables: RoutingTables, ports: NDArray[np.int32], channel: int) -> NDArray[np.int32]:
+    fabric = tables.fabric
+    switch = int(fabric.channel_src[channel])
+    if switch >= fabric.n_switches:
+        return ports
+    number = fabric.port_number[fabric.channel_port[channel]]
+    return ports[tables.lft[switch, fabric.port_lid[ports]] == number]

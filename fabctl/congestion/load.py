@@ -1,0 +1,262 @@
+"""Loads per directed channel: vectorised walks of the tables, and all-to-all by accumulating per destination."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fabctl.errors import InputError
+from fabctl.model.fabric import Fabric
+from fabctl.model.flows import Flows
+from fabctl.model.routes import AllToAll
+from fabctl.model.tables import RoutingTables
+
+Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
+
+MAX_HOPS = 64
+"""Longest walk; more switches than this on one path is a loop. InfiniBand's hop limit in directed routes is 63."""
+BLOCK_ENTRIES = 1 << 21
+"""Table entries that the per-destination passes hold at a time: a few arrays of this size stay in cache and memory small."""
+
+
+def walk(tables: RoutingTables, flows: Flows) -> Iterator[tuple[Int64, Int32]]:
+    """Walk all flows through the tables, one hop per step.
+
+    Yields
+    ------
+    flow : int64 array of shape (n_active,)
+        Flows that are still on their way, in order.
+    channel : int32 array of shape (n_active,)
+        The channel each takes in this step; the first step is the sending HCA's own channel.
+
+    Raises
+    ------
+    InputError
+        If a table has no entry for a flow, or a flow loops.
+    """
+    fabric = tables.fabric
+    lid = fabric.port_lid[flows.dst]
+    if len(flows) and not lid.all():
+        port = int(flows.dst[np.argmin(lid)])
+        raise InputError(f"{fabric.port_label(port)} has no LID, so nothing can be routed to it", where=tables.origin)
+    if len(flows) and int(lid.max()) >= tables.lft.shape[1]:
+        port = int(flows.dst[np.argmax(lid)])
+        raise InputError(f"no table has an entry for LID {int(lid.max())} of {fabric.port_label(port)}", where=tables.origin)
+    channel_at, channel_dst, n_switches = fabric.channel_at, fabric.channel_dst, fabric.n_switches
+    flow = np.flatnonzero(flows.src != flows.dst)
+    channel = fabric.channel_of_port[flows.src[flow]]
+    for _ in range(MAX_HOPS):
+        yield flow, channel
+        node = channel_dst[channel]
+        inside = node < n_switches
+        _check_arrival(fabric, flows, flow[~inside], channel[~inside])
+        flow, node = flow[inside], node[inside]
+        if not len(flow):
+            return
+        channel = channel_at[node, tables.lft[node, lid[flow]]]
+        if channel.min() < 0:
+            lost = int(np.argmin(channel))
+            raise InputError(
+                f"{fabric.labels[node[lost]]} has no route to LID {lid[flow[lost]]}, {fabric.port_label(int(flows.dst[flow[lost]]))}",
+                where=tables.origin,
+                hint="fabctl route checks all pairs and names every lost one",
+            )
+    pair = fabric.port_label(int(flows.src[flow[0]])), fabric.port_label(int(flows.dst[flow[0]]))
+    raise InputError(f"the route from {pair[0]} to {pair[1]} loops", where=tables.origin, hint="fabctl route names the loop")
+
+
+def _check_arrival(fabric: Fabric, flows: Flows, flow: Int64, channel: Int32) -> None:
+    arrived = fabric.port_peer[fabric.channel_port[channel]]
+    wrong = np.flatnonzero(arrived != flows.dst[flow])
+    if len(wrong):
+        there = fabric.port_label(int(arrived[wrong[0]]))
+        raise InputError(f"traffic for {fabric.port_label(int(flows.dst[flow[wrong[0]]]))} ends at {there}")
+
+
+def channel_loads(tables: RoutingTables, flows: Flows) -> NDArray[np.float64]:
+    """Return the sum of the flows' weights on each channel, float64 array of shape (n_channels,).
+
+    The HCAs' own channels count as well. A flow from a port to itself loads nothing.
+
+    Complexity
+    ----------
+    O(flows x hops), vectorised.
+
+    Raises
+    ------
+    InputError
+        If a flow has no route or loops.
+    """
+    loads = np.zeros(len(tables.fabric.channel_port))
+    for flow, channel in walk(tables, flows):
+        loads += np.bincount(channel, weights=flows.weight[flow], minlength=len(loads))
+    return loads
+
+
+def flow_channels(tables: RoutingTables, flows: Flows) -> tuple[Int64, Int32]:
+    """Return the channels of each flow in path order, as a CSR.
+
+    Returns
+    -------
+    ptr : int64 array of shape (n_flows + 1,)
+    channels : int32 array of shape (ptr[-1],)
+        Flow `f` takes ``channels[ptr[f]:ptr[f + 1]]``.
+
+    Raises
+    ------
+    InputError
+        If a flow has no route or loops.
+    """
+    steps = list(walk(tables, flows))
+    count = np.zeros(len(flows) + 1, dtype=np.int64)
+    for flow, _ in steps:
+        count[flow + 1] += 1
+    ptr = np.cumsum(count)
+    channels = np.empty(ptr[-1], dtype=np.int32)
+    for hop, (flow, channel) in enumerate(steps):
+        channels[ptr[flow] + hop] = channel
+    return ptr, channels
+
+
+def alltoall(tables: RoutingTables, ports: Int32) -> AllToAll:
+    """Return all-to-all loads between `ports`, accumulated per destination.
+
+    Traffic for one destination forms a tree towards it, so the load of a channel is the number of sources behind it:
+    each switch's count moves one hop per pass until all has arrived.
+
+    Parameters
+    ----------
+    ports : int32 array of shape (n,)
+        Connected HCA ports, each at a switch.
+
+    Complexity
+    ----------
+    O(switches x destinations x hops) instead of O(n^2 x hops), in blocks of bounded memory.
+
+    Raises
+    ------
+    InputError
+        If a pair has no route or loops.
+    """
+    fabric = tables.fabric
+    n_channels = len(fabric.channel_port)
+    loads = np.zeros(n_channels)
+    destinations = np.zeros(n_channels, dtype=np.int64)
+    for block in destination_blocks(tables, ports):
+        carried, used = block.accumulate()
+        loads += carried
+        destinations += np.bincount(block.next_channel[used], minlength=n_channels)
+    own = fabric.channel_of_port[ports]
+    loads[own] += len(ports) - 1
+    destinations[own] += len(ports) - 1
+    return AllToAll(np.rint(loads).astype(np.int64), destinations)
+
+
+def alltoall_loads(tables: RoutingTables, ports: Int32) -> Int64:
+    """Return the loads of `alltoall`, int64 array of shape (n_channels,)."""
+    return alltoall(tables, ports).loads
+
+
+@dataclass(frozen=True, eq=False)
+class DestinationBlock:
+    """The tables' columns of a few destinations, as channels, with how many sources sit at each switch.
+
+    Parameters
+    ----------
+    fabric : Fabric
+    ports : int32 array of shape (n_destinations,)
+    next_channel : int32 array of shape (n_switches, n_destinations)
+        -1 where the switch has no route.
+    sources : int64 array of shape (n_switches,)
+        Sources attached to each switch.
+    sends : bool array of shape (n_destinations,)
+        Destinations that are sources too; none sends to itself.
+    """
+
+    fabric: Fabric
+    ports: Int32
+    next_channel: Int32
+    sources: Int64
+    sends: NDArray[np.bool_]
+
+    def accumulate(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Move every source's unit to every destination of the block.
+
+        Returns
+        -------
+        loads : float64 array of shape (n_channels,)
+        used : bool array of shape (n_switches, n_destinations)
+            Switches that carry traffic for a destination.
+
+        Raises
+        ------
+        InputError
+            If a source has no route or loops.
+        """
+        fabric, width = self.fabric, len(self.ports)
+        n_switches, n_channels = fabric.n_switches, len(fabric.channel_port)
+        loads = np.zeros(n_channels)
+        used = np.zeros(n_switches * width, dtype=bool)
+        next_flat = self.next_channel.ravel()
+        rows = np.flatnonzero(self.sources)
+        cell = (rows[:, None] * width + np.arange(width)).ravel()
+        units = np.repeat(self.sources[rows], width).astype(float)
+        home = fabric.channel_dst[fabric.channel_of_port[self.ports[self.sends]]]
+        units[np.searchsorted(rows, home) * width + np.flatnonzero(self.sends)] -= 1
+        cell, units = cell[units > 0], units[units > 0]
+        for _ in range(MAX_HOPS):
+            used[cell] = True
+            channel = next_flat[cell]
+            if len(channel) and channel.min() < 0:
+                self._no_route(int(cell[np.argmin(channel)]))
+            loads += np.bincount(channel, weights=units, minlength=n_channels)
+            node = fabric.channel_dst[channel]
+            inside = node < n_switches
+            target = node[inside].astype(np.int64) * width + cell[inside] % width
+            moved = np.bincount(target, weights=units[inside], minlength=0)
+            cell = np.flatnonzero(moved)
+            units = moved[cell]
+            if not len(cell):
+                break
+        else:
+            self._loop(int(cell[0]))
+        return loads, used.reshape(n_switches, width)
+
+    def _no_route(self, cell: int) -> None:
+        switch, column = divmod(cell, len(self.ports))
+        port = int(self.ports[column])
+        raise InputError(
+            f"{self.fabric.labels[switch]} has no route to LID {self.fabric.port_lid[port]} ({self.fabric.port_label(port)})",
+            hint="fabctl route checks all pairs and names every lost one",
+        )
+
+    def _loop(self, cell: int) -> None:
+        switch, column = divmod(cell, len(self.ports))
+        label = self.fabric.port_label(int(self.ports[column]))
+        raise InputError(f"traffic for {label} loops at {self.fabric.labels[switch]}", hint="fabctl route names the loop")
+
+
+def destination_blocks(tables: RoutingTables, ports: Int32, sources: Int32 | None = None) -> Iterator[DestinationBlock]:
+    """Yield the tables' columns of `ports` in blocks of bounded size.
+
+    Parameters
+    ----------
+    ports : int32 array of shape (n,)
+        Destination ports.
+    sources : int32 array, optional
+        Source ports; `ports` by default.
+    """
+    fabric = tables.fabric
+    senders = ports if sources is None else sources
+    count = np.bincount(fabric.channel_dst[fabric.channel_of_port[senders]], minlength=fabric.n_nodes)[: fabric.n_switches]
+    sends = np.isin(ports, senders)
+    width = max(1, BLOCK_ENTRIES // max(1, fabric.n_switches))
+    switch_rows = np.arange(fabric.n_switches)[:, None]
+    for start in range(0, len(ports), width):
+        block = ports[start : start + width]
+        lft = tables.lft[:, fabric.port_lid[block]]
+        yield DestinationBlock(fabric, block, fabric.channel_at[switch_rows, lft], count, sends[start : start + width])

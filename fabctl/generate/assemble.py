@@ -1,0 +1,97 @@
+"""A plan to a `Fabric`: GUIDs, LIDs and ports by rule, straight into columns.
+
+GUIDs are locally administered EUI-64s: ``0x02fab0``, a byte for the kind (switches: the level from 1; HCAs: 0x40; aggregation
+nodes: 0x80), three bytes for the number within the kind and one for the port (0: the node). LIDs are dense: HCAs from 1 in
+order of leaf and port, then switches level by level, then aggregation nodes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fabctl.generate.hardware import VENDOR_ID
+from fabctl.generate.plan import Plan, Settings
+from fabctl.generate.tree import Tree
+from fabctl.model.fabric import AGGREGATION_DEVICE_ID, Fabric, NodeKind
+
+AGGREGATION_NAME = "Mellanox Technologies Aggregation Node"
+_GUID_BASE = 0x02FAB0 << 40
+_HCA, _AGGREGATION = 0x40, 0x80
+
+Int64 = NDArray[np.int64]
+
+
+def assemble(plan: Plan, settings: Settings) -> Fabric:
+    """Return the fabric of a plan.
+
+    Complexity
+    ----------
+    O(n log n) in the number of ports, in numpy; node names are the only Python loop.
+    """
+    tree = plan.tree
+    n_switches, n_hcas = tree.n_switches, tree.n_hcas
+    n_aggregation = n_switches if settings.aggregation_nodes else 0
+    radix = settings.radix or max(tree.down_ports(level) + tree.up_ports(level) for level in range(1, tree.height + 1))
+    per_kind = (n_switches, n_hcas, n_aggregation)
+
+    cables = tree.cables()
+    if n_aggregation:
+        switches = np.arange(n_switches)
+        ones = np.ones_like(switches)
+        own = np.stack([n_switches + n_hcas + switches, ones, switches, ones * (radix + 1)], axis=1)
+        cables = np.concatenate([cables, own])
+    guid = _guids(tree, n_aggregation)
+    node, number, peer = _ports(cables, n_switches)
+    is_switch = node < n_switches
+    addressed = ~is_switch | (number == 0)
+    lid = np.concatenate([n_hcas + np.arange(n_switches), np.arange(n_hcas), n_hcas + n_switches + np.arange(n_aggregation)]) + 1
+    system = guid.copy()
+    system[n_switches + n_hcas :] = guid[:n_aggregation]
+    part = settings.switch.part if settings.switch else ""
+    devices = np.repeat(
+        [settings.switch.device_id if settings.switch else 0, settings.node_type.device_id, AGGREGATION_DEVICE_ID], per_kind
+    )
+    return Fabric(
+        node_kind=np.repeat([NodeKind.SWITCH, NodeKind.CA, NodeKind.CA], per_kind).astype(np.uint8),
+        node_guid=guid,
+        system_guid=system,
+        vendor_id=np.where(devices > 0, VENDOR_ID, 0).astype(np.uint32),
+        device_id=devices.astype(np.uint32),
+        node_port_count=np.repeat([radix + settings.aggregation_nodes, 1, 1], per_kind).astype(np.int32),
+        node_name=(
+            *((f"MF0;{name}:{part}/U1" for name in plan.switch_names) if part else plan.switch_names),
+            *plan.hca_names,
+            *(AGGREGATION_NAME for _ in range(n_aggregation)),
+        ),
+        port_node=node.astype(np.int32),
+        port_number=number.astype(np.int32),
+        port_guid=np.where(addressed, guid[node] + number.astype(np.uint64), 0).astype(np.uint64),
+        port_lid=np.where(addressed, lid[node], 0).astype(np.int32),
+        port_lmc=np.zeros(len(node), dtype=np.uint8),
+        port_lanes=np.where(peer >= 0, settings.lanes, 0).astype(np.uint8),
+        port_speed=np.where(peer >= 0, settings.speed, 0).astype(np.uint8),
+        port_peer=peer.astype(np.int32),
+    )
+
+
+def _guids(tree: Tree, n_aggregation: int) -> NDArray[np.uint64]:
+    counts = [(level, tree.switches(level)) for level in range(1, tree.height + 1)]
+    return np.concatenate(
+        [
+            np.uint64(_GUID_BASE | kind << 32) + (np.arange(count, dtype=np.uint64) << np.uint64(8))
+            for kind, count in [*counts, (_HCA, tree.n_hcas), (_AGGREGATION, n_aggregation)]
+        ]
+    )
+
+
+def _ports(cables: Int64, n_switches: int) -> tuple[Int64, Int64, Int64]:
+    """Return node, number and peer of every port, sorted by node and number, switches' management ports included."""
+    count = len(cables)
+    node = np.concatenate([cables[:, 0], cables[:, 2], np.arange(n_switches)])
+    number = np.concatenate([cables[:, 1], cables[:, 3], np.zeros(n_switches, dtype=np.int64)])
+    order = np.lexsort((number, node))
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    peer = np.concatenate([place[count : 2 * count], place[:count], np.full(n_switches, -1)])
+    return node[order], number[order], peer[order]

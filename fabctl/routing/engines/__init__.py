@@ -1,0 +1,1 @@
+"""Routing engines under OpenSM's names, one file each."""

@@ -1,0 +1,143 @@
+"""Which next hops an engine allows: a label per (switch, destination switch) that falls by one along every allowed hop.
+
+Label matrices are int16 of shape (n_switches, n_switches); -1 means that the destination cannot be reached. Both
+constructions advance all destinations at once with one bit per destination, so a level costs one OR per channel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fabctl.model.fabric import Fabric
+
+Int16 = NDArray[np.int16]
+Bits = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Paths:
+    """The allowed hops of an engine, for all destination switches.
+
+    Parameters
+    ----------
+    label : int16 array of shape (n_switches, n_switches)
+        ``label[s, t]``: hops from `s` to `t`; a channel from `s` to `v` is allowed towards `t` if ``label[v, t]`` is one less.
+    goes_down : bool array of shape (n_switches, n_switches), optional
+        Up*/down* engines: where true, `s` forwards towards `t` only on channels that go down, else only on channels that
+        go up. None: direction does not matter.
+    channel_down : bool array of shape (n_channels,), optional
+        Whether a channel goes down, by the engine's ranking.
+    """
+
+    label: Int16
+    goes_down: NDArray[np.bool_] | None = None
+    channel_down: NDArray[np.bool_] | None = None
+
+
+def switch_channels(fabric: Fabric) -> NDArray[np.int64]:
+    """Return the channels between two different switches, ascending."""
+    src, dst = fabric.channel_src, fabric.channel_dst
+    return np.flatnonzero((src < fabric.n_switches) & (dst < fabric.n_switches) & (src != dst))
+
+
+def shortest_paths(fabric: Fabric) -> Paths:
+    """Return all shortest paths between switches.
+
+    Complexity
+    ----------
+    O(diameter x channels x n_switches / 8) byte operations.
+    """
+    channels = switch_channels(fabric)
+    src, dst = fabric.channel_src[channels], fabric.channel_dst[channels]
+    n = fabric.n_switches
+    label = np.full((n, n), -1, dtype=np.int16)
+    np.fill_diagonal(label, 0)
+    reached = np.packbits(np.eye(n, dtype=bool), axis=1)
+    frontier = reached
+    level = 0
+    while frontier.any():
+        level += 1
+        grown = np.zeros_like(reached)
+        rows, bits = _or_by_source(src, frontier[dst])
+        grown[rows] = bits
+        frontier = grown & ~reached
+        reached = reached | frontier
+        label[np.unpackbits(frontier, axis=1, count=n).view(bool)] = level
+    return Paths(label)
+
+
+def up_down_paths(fabric: Fabric, channel_down: NDArray[np.bool_]) -> Paths:
+    """Return the up*/down* paths: a switch goes down wherever a way down exists, else up on the shortest way to such a switch.
+
+    A packet that has gone down never meets a switch that goes up for its destination, so the paths are free of credit loops
+    whatever the fabric, and consistent as destination-based tables (Schroeder et al., Autonet, 1991).
+
+    Parameters
+    ----------
+    channel_down : bool array of shape (n_channels,)
+        Direction of each channel between switches; must be acyclic (see `directions`).
+
+    Complexity
+    ----------
+    As `shortest_paths`.
+    """
+    channels = switch_channels(fabric)
+    src, dst = fabric.channel_src[channels], fabric.channel_dst[channels]
+    down = channel_down[channels]
+    n = fabric.n_switches
+    label = np.full((n, n), -1, dtype=np.int16)
+    np.fill_diagonal(label, 0)
+    frontier = np.packbits(np.eye(n, dtype=bool), axis=1)
+    reached = frontier
+    level = 0
+    while frontier.any():
+        level += 1
+        grown = np.zeros_like(reached)
+        rows, bits = _or_by_source(src[down], frontier[dst[down]])
+        grown[rows] = bits
+        frontier = grown & ~reached
+        reached = reached | frontier
+        label[np.unpackbits(frontier, axis=1, count=n).view(bool)] = level
+    goes_down = label >= 0
+    up_src, up_dst = src[~down], dst[~down]
+    top = level
+    for level in range(1, 2 * n):
+        at_level = np.packbits(label == level - 1, axis=1)
+        if level > top and not at_level.any():
+            break
+        rows, bits = _or_by_source(up_src, at_level[up_dst])
+        fresh = np.zeros((n, n), dtype=bool)
+        fresh[rows] = np.unpackbits(bits, axis=1, count=n).view(bool)
+        fresh &= label < 0
+        label[fresh] = level
+    return Paths(label, goes_down, channel_down)
+
+
+def _or_by_source(src: NDArray[np.int32], bits: Bits) -> tuple[NDArray[np.int32], Bits]:
+    """OR rows of `bits` that share a source; `src` is ascending."""
+    rows, first = np.unique(src, return_index=True)
+    if not len(rows):
+        return rows, np.zeros((0, bits.shape[1]), dtype=np.uint8)
+    return rows, np.bitwise_or.reduceat(bits, first, axis=0)
+
+
+def directions(fabric: Fabric, height: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which channels go down: from the higher switch to the lower, between equals from the lower index to the higher.
+
+    Parameters
+    ----------
+    height : int array of shape (n_switches,)
+
+    Returns
+    -------
+    bool array of shape (n_channels,)
+        False for channels of HCAs.
+    """
+    down = np.zeros(len(fabric.channel_port), dtype=bool)
+    channels = switch_channels(fabric)
+    src, dst = fabric.channel_src[channels], fabric.channel_dst[channels]
+    down[channels] = (height[src] > height[dst]) | ((height[src] == height[dst]) & (src < dst))
+    return down

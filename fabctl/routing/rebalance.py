@@ -1,0 +1,119 @@
+"""Evening out what a regular assignment cannot: missing cables, odd switches, leaves with more hosts than up-links.
+
+A local search over the allowed paths. The hottest channels of an all-to-all are taken in turn; the sources behind one are moved,
+leaf by leaf and destination by destination, to the allowed path on which they hurt least, until the channel is no hotter than
+an HCA's own. Every move lowers the sum over channels of the eighth power of their relative load, so the search ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fabctl.congestion.load import alltoall_loads
+from fabctl.model.fabric import Fabric
+from fabctl.model.tables import RoutingTables
+from fabctl.routing.paths import Paths, switch_channels
+
+SLACK = 1.02
+"""A channel this much hotter than it must be is left alone."""
+ROUNDS = 6
+
+
+def rebalance(tables: RoutingTables, paths: Paths) -> RoutingTables:
+    """Return tables whose hottest channel, for an all-to-all of the compute HCAs, is cooler, on the same allowed paths.
+
+    Tables that are even already come back as they are, at the cost of one all-to-all.
+
+    Complexity
+    ----------
+    O(rounds x hot channels x destinations on each x sources x size of the allowed graph between two leaves).
+    """
+    fabric = tables.fabric
+    ports = fabric.compute_endpoints
+    ports = ports[fabric.channel_dst[fabric.channel_of_port[ports]] < fabric.n_switches]
+    if len(ports) < 2:
+        return tables
+    loads = alltoall_loads(tables, ports).astype(np.float64)
+    rates = fabric.data_gbps
+    own = fabric.channel_of_port[ports]
+    weight = np.median(rates[own]) / rates if np.all(rates > 0) else np.ones(len(rates))
+    goal = SLACK * max(float((loads[own] * weight[own]).max()), _leaf_bound(fabric, ports, weight))
+    between = switch_channels(fabric)
+    if not len(between) or (loads[between] * weight[between]).max() <= goal:
+        return tables
+    lids = fabric.port_lid[ports]
+    next_channel = np.ascontiguousarray(tables.next_channel[:, lids].T)
+    _cool_down(fabric, paths, ports, next_channel, loads, weight / goal)
+    lft = tables.lft.copy()
+    port = fabric.port_number[fabric.channel_port].astype(np.uint8)
+    lft[:, lids] = np.where(next_channel >= 0, port[next_channel], tables.lft[:, lids].T).T
+    return replace(tables, lft=lft)
+
+
+def _cool_down(
+    fabric: Fabric,
+    paths: Paths,
+    ports: NDArray[np.int32],
+    next_channel: NDArray[np.int32],
+    loads: NDArray[np.float64],
+    scale: NDArray[np.float64],
+) -> None:
+    """Take the hot channels in turn, hottest first, until none moves anything; changes `next_channel` and `loads` in place."""
+    from fabctl.routing.rebalance_kernel import Work, cool_channel
+
+    n = fabric.n_switches
+    home = fabric.channel_dst[fabric.channel_of_port[ports]]
+    sources = np.bincount(home, minlength=n).astype(np.int32)
+    members = np.argsort(home, kind="stable").astype(np.int32)
+    first = np.concatenate([[0], np.cumsum(sources)]).astype(np.int32)
+    leaves = np.flatnonzero(sources).astype(np.int32)
+    label = np.ascontiguousarray(paths.label.T)
+    goes_down, channel_down = np.zeros((0, 0), dtype=bool), np.zeros(0, dtype=bool)
+    if paths.goes_down is not None and paths.channel_down is not None:
+        goes_down, channel_down = np.ascontiguousarray(paths.goes_down.T), paths.channel_down
+    work = Work(
+        flow=np.zeros(n, dtype=np.int64),
+        cost=np.zeros(n),
+        via=np.full(n, -1, dtype=np.int32),
+        queue=np.zeros(n, dtype=np.int32),
+        shared=np.zeros(len(loads), dtype=np.int32),
+    )
+    between = switch_channels(fabric)
+    for _ in range(ROUNDS):
+        heat = loads[between] * scale[between]
+        hot = between[heat > 1][np.argsort(-heat[heat > 1], kind="stable")]
+        moved = sum(
+            cool_channel(
+                channel,
+                next_channel,
+                loads,
+                scale,
+                home,
+                members,
+                first,
+                sources,
+                leaves,
+                label,
+                goes_down,
+                channel_down,
+                fabric.channel_ptr,
+                fabric.channel_src,
+                fabric.channel_dst,
+                work,
+            )
+            for channel in hot.tolist()
+        )
+        if not moved:
+            return
+
+
+def _leaf_bound(fabric: Fabric, ports: NDArray[np.int32], weight: NDArray[np.float64]) -> float:
+    """Return the weighted load that the links of some leaf must reach, however evenly they share the leaf's traffic."""
+    hosts = np.bincount(fabric.channel_dst[fabric.channel_of_port[ports]], minlength=fabric.n_switches)
+    channels = switch_channels(fabric)
+    room = np.bincount(fabric.channel_src[channels], weights=1 / weight[channels], minlength=fabric.n_switches)
+    crossing = hosts * (len(ports) - hosts)
+    return float(np.divide(crossing, room, out=np.zeros(len(room)), where=room > 0).max())

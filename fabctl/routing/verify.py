@@ -1,0 +1,176 @@
+"""Are tables safe? Every HCA reaches every LID, nothing loops, and no cycle of channels can hold each other's credits."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fabctl.congestion.load import DestinationBlock, destination_blocks
+from fabctl.model.routes import Lost, Verification
+from fabctl.model.tables import RoutingTables
+
+Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
+
+EXAMPLES = 10
+CYCLE_STARTS = 256
+"""Channels from which the shortest credit loop is sought; a loop is reported from any one."""
+
+
+def verify(tables: RoutingTables) -> Verification:
+    """Check tables for all traffic that HCAs send.
+
+    Credit loops are sought as cycles of the channel dependency graph, with one virtual lane (Dally and Seitz, IEEE Trans.
+    Computers C-36(5), 1987): a channel depends on the next one if some destination's traffic takes both in turn.
+
+    Complexity
+    ----------
+    O(switches x LIDs x log(path length)) in blocks of bounded memory, plus the size of the dependency graph.
+    """
+    fabric = tables.fabric
+    ports = _destinations(tables)
+    sources = fabric.endpoints
+    depends = np.zeros(len(fabric.channel_port) * 256, dtype=bool)
+    out_port = fabric.port_number[fabric.channel_port]
+    pairs, lost_hca, lost_other = 0, 0, 0
+    examples: list[Lost] = []
+    loop: tuple[int, ...] = ()
+    for block in destination_blocks(tables, ports, sources):
+        fate = _fates(block, tables)
+        rows = np.flatnonzero(block.sources)
+        pairs += len(rows) * len(block.ports)
+        bad = fate[rows] != _ARRIVES
+        is_hca = fabric.is_hca[fabric.port_node[block.ports]]
+        lost_hca += int(bad[:, is_hca].sum())
+        lost_other += int(bad[:, ~is_hca].sum())
+        for row, column in np.argwhere(bad)[: EXAMPLES - len(examples)]:
+            verdict = fate[rows[row], column]
+            examples.append(Lost(int(rows[row]), int(block.ports[column]), "loops" if verdict == _LOOPS else "has no route"))
+        if not loop and (fate[rows] == _LOOPS).any():
+            row, column = np.argwhere(fate[rows] == _LOOPS)[0]
+            loop = _forwarding_loop(block, int(rows[row]), int(column))
+        _add_dependencies(block, depends, out_port)
+    edges = np.flatnonzero(depends)
+    before = edges // 256
+    after = fabric.channel_at[fabric.channel_dst[before], edges % 256]
+    return Verification(
+        pairs, lost_hca, lost_other, tuple(examples), loop, len(edges), _credit_loop(before, after, len(out_port))
+    )  # fmt: skip
+
+
+_ARRIVES, _LOST, _LOOPS = 0, 1, 2
+
+
+def _destinations(tables: RoutingTables) -> Int32:
+    """Return the ports whose LIDs the tables should serve: switches' port 0 and connected CA ports, one per base LID."""
+    fabric = tables.fabric
+    has_lid = (fabric.port_lid > 0) & (fabric.port_lid < tables.lft.shape[1])
+    attached = np.where(fabric.port_node < fabric.n_switches, fabric.port_number == 0, fabric.port_peer >= 0)
+    return np.flatnonzero(has_lid & attached).astype(np.int32)
+
+
+def _fates(block: DestinationBlock, tables: RoutingTables) -> NDArray[np.uint8]:
+    """Return what becomes of each switch's traffic for each destination, uint8 array of shape (n_switches, n_destinations)."""
+    fabric, width = block.fabric, len(block.ports)
+    cells = fabric.n_switches * width
+    arrives, lost = cells, cells + 1
+    channel = block.next_channel
+    node = fabric.channel_dst[channel]
+    inside = node < fabric.n_switches
+    successor = np.where(inside, node.astype(np.int64) * width + np.arange(width), lost)
+    hit = fabric.port_peer[fabric.channel_port[channel]] == block.ports
+    successor[~inside & hit] = arrives
+    successor[channel < 0] = lost
+    home = fabric.port_node[block.ports]
+    own = np.flatnonzero(home < fabric.n_switches)
+    at_zero = own[tables.lft[home[own], fabric.port_lid[block.ports[own]]] == 0]
+    successor[home[at_zero], at_zero] = arrives
+    flat = np.append(successor.ravel(), [arrives, lost])
+    rows = np.flatnonzero(block.sources)
+    for _ in range(max(1, int(fabric.n_switches).bit_length())):
+        if (flat[:cells].reshape(-1, width)[rows] >= cells).all():
+            break
+        flat = flat[flat]
+    end = flat[:cells].reshape(-1, width)
+    return np.where(end == arrives, _ARRIVES, np.where(end == lost, _LOST, _LOOPS)).astype(np.uint8)
+
+
+def _forwarding_loop(block: DestinationBlock, switch: int, column: int) -> tuple[int, ...]:
+    path: list[int] = []
+    seen: dict[int, int] = {}
+    while switch not in seen:
+        seen[switch] = len(path)
+        path.append(int(block.next_channel[switch, column]))
+        switch = int(block.fabric.channel_dst[path[-1]])
+    return tuple(path[seen[switch] :])
+
+
+def _add_dependencies(block: DestinationBlock, depends: NDArray[np.bool_], out_port: Int32) -> None:
+    """Mark, for all traffic that HCAs send to the block's destinations, which channel is taken after which."""
+    fabric, width = block.fabric, len(block.ports)
+    next_flat = block.next_channel.ravel()
+    used = np.zeros(len(next_flat), dtype=bool)
+    rows = np.flatnonzero(block.sources)
+    cell = (rows[:, None] * width + np.arange(width)).ravel()
+    while len(cell):
+        cell = cell[~used[cell] & (next_flat[cell] >= 0)]
+        used[cell] = True
+        channel = next_flat[cell]
+        node = fabric.channel_dst[channel]
+        inside = node < fabric.n_switches
+        target = node[inside].astype(np.int64) * width + cell[inside] % width
+        following = next_flat[target]
+        onward = following >= 0
+        depends[channel[inside][onward].astype(np.int64) * 256 + out_port[following[onward]]] = True
+        cell = _distinct(target, len(next_flat))
+
+
+def _distinct(cells: Int64, size: int) -> Int64:
+    mark = np.zeros(size, dtype=bool)
+    mark[cells] = True
+    return np.flatnonzero(mark)
+
+
+def _credit_loop(before: Int64, after: Int32, n_channels: int) -> tuple[int, ...]:
+    """Return a shortest cycle of a dependency graph, or nothing: peel what nothing leads to, or what leads to nothing."""
+    alive = np.ones(len(before), dtype=bool)
+    while True:
+        entered = np.zeros(n_channels, dtype=bool)
+        left = np.zeros(n_channels, dtype=bool)
+        entered[after[alive]] = True
+        left[before[alive]] = True
+        keep = alive & entered[before] & left[after]
+        if keep.sum() == alive.sum():
+            break
+        alive = keep
+    before, after = before[alive], after[alive]
+    if not len(before):
+        return ()
+    follow: dict[int, list[int]] = {}
+    for first, second in zip(before.tolist(), after.tolist(), strict=True):
+        follow.setdefault(first, []).append(second)
+    best: tuple[int, ...] = ()
+    for start in list(follow)[:CYCLE_STARTS]:
+        cycle = _shortest_cycle(follow, start)
+        if cycle and (not best or len(cycle) < len(best)):
+            best = cycle
+    return best
+
+
+def _shortest_cycle(follow: dict[int, list[int]], start: int) -> tuple[int, ...]:
+    parent: dict[int, int] = {}
+    queue = deque([start])
+    while queue:
+        channel = queue.popleft()
+        for onward in follow.get(channel, ()):
+            if onward == start:
+                cycle = [channel]
+                while cycle[-1] != start:
+                    cycle.append(parent[cycle[-1]])
+                return tuple(reversed(cycle))
+            if onward not in parent:
+                parent[onward] = channel
+                queue.append(onward)
+    return ()

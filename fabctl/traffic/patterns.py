@@ -1,0 +1,112 @@
+"""Traffic patterns over a list of ports, as ORCS and the routing papers use them: flows of weight 1.
+
+Each function takes ``ports``, an int32 array of shape (n,), n >= 2, and returns `Flows` between them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fabctl.model.flows import Flows, unit_flows
+from fabctl.traffic.collective import Collective, Demand, Exchange, Steps
+from fabctl.traffic.job import JobSpec
+from fabctl.traffic.placement import Job
+
+Int32 = NDArray[np.int32]
+
+
+def ring(ports: Int32) -> Flows:
+    """Return each port's flow to the next, the last one's to the first; n flows."""
+    return shift(ports, 1)
+
+
+def shift(ports: Int32, distance: int = 1) -> Flows:
+    """Return each port's flow to the one `distance` places on, cyclically; n flows, none if n divides `distance`."""
+    return _without_own(ports, np.roll(ports, -distance))
+
+
+def alltoall(ports: Int32) -> Flows:
+    """Return a flow for every ordered pair of distinct ports; n (n - 1) flows, for small n.
+
+    Notes
+    -----
+    Loads of large all-to-alls come from `fabctl.congestion.load.alltoall_loads`, which writes no pair down.
+    """
+    n = len(ports)
+    return _without_own(np.repeat(ports, n), np.tile(ports, n))
+
+
+def bisect(ports: Int32, seed: int = 1) -> Flows:
+    """Return a random bisection: random halves, each port of the first sends to its own port of the second.
+
+    n // 2 flows in one direction; an odd port stays silent. This is the ``bisect`` of ORCS (Hoefler, Schneider, Lumsdaine:
+    Multistage Switches are not Crossbars, CLUSTER 2008), whose mean bandwidth over many seeds is the effective bisection
+    bandwidth.
+    """
+    half = len(ports) // 2
+    order = np.random.default_rng(seed).permutation(ports)
+    return unit_flows(order[:half], order[half : 2 * half])
+
+
+def permutation(ports: Int32, seed: int = 1) -> Flows:
+    """Return a uniformly random permutation without fixed points; n flows.
+
+    Notes
+    -----
+    Permutations are drawn until one has no fixed point, 2.7 draws on average.
+    """
+    rng = np.random.default_rng(seed)
+    while True:
+        order = rng.permutation(ports)
+        if not np.any(order == ports):
+            return unit_flows(ports, order)
+
+
+def recursive_doubling(ports: Int32) -> list[Flows]:
+    """Return the steps of recursive doubling: in step `s` port `i` exchanges with port ``i xor 2**s``.
+
+    Ports whose partner does not exist stay silent in that step.
+    """
+    index = np.arange(len(ports))
+    steps = []
+    for bit in range((len(ports) - 1).bit_length()):
+        partner = index ^ (1 << bit)
+        there = partner < len(ports)
+        steps.append(unit_flows(ports[there], ports[partner[there]]))
+    return steps
+
+
+def as_collective(spec: JobSpec) -> Collective:
+    """Return a job's pattern as one more operation to predict: every flow carries the message once.
+
+    The ports are those of the job host by host; flows inside a host do not touch the fabric and are left out.
+    """
+
+    def demand(job: Job) -> Demand:
+        if spec.pattern == "alltoall":
+            return Demand(exchanges=(Exchange(job.ports, 1.0),))
+        ports = job.ports.ravel()
+        flows = {
+            "ring": lambda: ring(ports),
+            "shift": lambda: shift(ports, spec.shift),
+            "bisect": lambda: bisect(ports, spec.seed),
+            "permutation": lambda: permutation(ports, spec.seed),
+        }[spec.pattern]()
+        host = {int(port): row for row, line in enumerate(job.ports) for port in line}
+        away = np.array([host[int(a)] != host[int(b)] for a, b in zip(flows.src, flows.dst, strict=True)], dtype=bool)
+        return Demand(Flows(flows.src[away], flows.dst[away], flows.weight[away]))
+
+    return Collective(
+        name=spec.pattern,
+        algorithm="pattern",
+        demand=demand,
+        steps=lambda _: Steps(intra=0, inter=1),
+        bus_factor=lambda _: 1.0,
+        protocols=("LL", "Simple"),
+    )
+
+
+def _without_own(src: Int32, dst: Int32) -> Flows:
+    away = src != dst
+    return unit_flows(src[away], dst[away])

@@ -1,0 +1,56 @@
+"""The topologies that ship: what their names promise, and that each says what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fabctl.sources.reading import load_fabric
+
+SHIPPED = {
+    # name: switches per tier, hosts, HCAs per host, cables
+    "dgx1-16": ([4, 2], 16, 4, 128),
+    "fat-tree-1024": ([128, 128, 64], 1024, 1, 3072),
+    "fat-tree-11664": ([648, 648, 324], 11_664, 1, 34_992),
+    "leaf-spine-648": ([36, 18], 648, 1, 1296),
+    "oversubscribed-2to1": ([8, 8], 128, 1, 192),
+    "selene-plan": ([224, 320, 140], 560, 8, 3 * 4480 + 684),
+    "superpod-4su": ([32, 16], 128, 8, 2 * 1024 + 48),
+    "xgft-16": ([4, 2], 16, 1, 32),
+    "xgft-64": ([16, 16, 16], 64, 1, 192),
+    "xgft-512": ([32, 16], 512, 1, 1024),
+    "xgft-4096": ([256, 256, 256], 4096, 1, 12_288),
+}
+
+
+def test_every_shipped_topology_is_listed_here_and_in_the_docs(project: Path) -> None:
+    names = {path.stem for path in (project / "topologies").glob("*.yaml")}
+    assert names == set(SHIPPED)
+    docs = (project / "docs/topologies.md").read_text()
+    assert {name for name in names if f"`{name}`" not in docs} == set()
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_topologies_are_what_they_promise(project: Path, name: str) -> None:
+    path = project / "topologies" / f"{name}.yaml"
+    loaded = load_fabric(str(path))
+    fabric, (tiers, hosts, hcas, cables) = loaded.fabric, SHIPPED[name]
+    assert loaded.report.source == "topology"
+    assert loaded.report.notes == ()
+    assert np.bincount(fabric.tiers).tolist() == tiers
+    assert len(fabric.hosts.name) == hosts
+    assert set(fabric.hosts.hca_count.tolist()) == {hcas}
+    assert fabric.n_cables == cables
+    assert np.all(fabric.capacity_gbps > 0)
+    assert [line.startswith("# ") for line in path.read_text().splitlines()[:3]] == [True, True, False]
+
+
+def test_the_examples_of_the_docs_are_specs(project: Path, tmp_path: Path) -> None:
+    blocks = (project / "docs/topologies.md").read_text().split("```yaml\n")[1:]
+    assert blocks
+    for number, block in enumerate(blocks):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(block.split("```")[0])
+        assert load_fabric(str(path)).fabric.n_switches
