@@ -18,6 +18,7 @@ MAX_NAMES = 1_000_000
 
 _PIECE = re.compile(r"[^,\[\]]+|\[[^\[\]]*\]")
 _RANGE = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?")
+_GUID = re.compile(r"0x[0-9a-f]+")
 _NUMBER = re.compile(r"(?<![0-9])([0-9]{1,18})(?![0-9])")
 
 
@@ -68,8 +69,8 @@ def fold(names: Iterable[str]) -> str:
 
     Notes
     -----
-    Names of one pattern are joined number by number, the last number first, so a full grid becomes one term. Linear in the
-    number of names but for the sort.
+    Names of one pattern are joined number by number, the last number first, so a full grid becomes one term; GUIDs are left
+    as they are. Linear in the number of names but for the sort.
 
     Examples
     --------
@@ -82,7 +83,7 @@ def fold(names: Iterable[str]) -> str:
     for name in sorted(set(names), key=_natural):
         if not name or name != name.strip() or re.search(r"[,\[\]]", name):
             raise NodesetError("this name cannot stand in a node set", name)
-        pieces = _NUMBER.split(name)
+        pieces = [name] if _GUID.fullmatch(name) else _NUMBER.split(name)
         patterns.setdefault(tuple(pieces[0::2]), []).append(tuple((number,) for number in pieces[1::2]))
     terms: list[tuple[str, str]] = []
     for texts, members in patterns.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
@@ -9,6 +10,8 @@ import re
 import signal
 import subprocess
 import sys
+import termios
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -231,13 +234,23 @@ def test_interrupted_while_reading_stdin(number: signal.Signals) -> None:
         stderr=subprocess.PIPE,
         env=environment(),
     ) as process:
-        # More than a pipe holds: once it is written, the process is reading and waits for the end.
-        process.stdin.write(b"#\n" * 200_000)
+        process.stdin.write(b"#")
         process.stdin.flush()
+        wait_until_it_wants_more(process)
         process.send_signal(number)
         errors = process.stderr.read().decode()
         assert process.wait(timeout=60) == ExitCode.INTERRUPTED
     assert errors == "fabctl: interrupted\n"
+
+
+def wait_until_it_wants_more(process: subprocess.Popen[bytes]) -> None:
+    """Wait until a process has read all of its stdin and sleeps, waiting for more."""
+    while True:
+        unread = int.from_bytes(fcntl.ioctl(process.stdin, termios.FIONREAD, bytes(4)), sys.byteorder)
+        state = Path(f"/proc/{process.pid}/stat").read_text().rpartition(") ")[2][0]
+        if unread == 0 and state == "S":
+            return
+        time.sleep(0.01)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from fabctl.errors import ExitCode
 from fabctl.nodeset import MAX_NAMES, NodesetError, expand, fold
 
 NAMES = st.text(st.sampled_from("ab-_.019 (é"), min_size=1, max_size=12).map(str.strip).filter(bool)
-GRIDS = st.tuples(st.sampled_from(["n", "luna-", "r1n", "0x"]), st.integers(0, 1200), st.integers(1, 60), st.integers(1, 4))
+GRIDS = st.tuples(st.sampled_from(["n", "luna-", "r1n", "0x0-"]), st.integers(0, 1200), st.integers(1, 60), st.integers(1, 4))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,8 @@ def test_errors_name_the_fragment(text: str, message: str, part: str) -> None:
         ([f"r{r}n{n}" for r in (1, 2) for n in (1, 2, 3)], "r[1-2]n[1-3]"),
         (["r1n1", "r1n2", "r2n1"], "r1n[1-2],r2n1"),
         (["leaf-2", "gw", "leaf-10"], "gw,leaf-[2,10]"),
-        (["0x0000000000000000001", "0x0000000000000000002"], "0x0000000000000000001,0x0000000000000000002"),
+        (["0x0008f10400000002", "0x0008f10400000001"], "0x0008f10400000001,0x0008f10400000002"),
+        (["n0000000000000000001", "n0000000000000000002"], "n0000000000000000001,n0000000000000000002"),
     ],
 )
 def test_fold(names: list[str], text: str) -> None:

@@ -15,8 +15,6 @@ from fabctl.traffic.collectives import COLLECTIVES
 from fabctl.units import parse_size
 
 if TYPE_CHECKING:
-    from fabctl.model.fabric import Fabric
-    from fabctl.model.tables import RoutingTables
     from fabctl.traffic.collective import Collective
     from fabctl.traffic.job import JobSpec
 
@@ -63,34 +61,44 @@ def bench(
     assume_speed: str | None,
     output: dict[str, Any],
 ) -> None:
-    r"""Predict time, algbw and busbw of a job's collectives, in nccl-tests' columns.
+    """Predict what a job's collectives will reach on these routes.
+
+    Times, algbw and busbw come in nccl-tests' columns, GB being 1e9 bytes; for large messages they are an upper bound (see
+    the assumptions that are printed).
 
     \b
     Examples:
       fabctl bench fabric.txt --job job.yaml
       fabctl bench fabric.txt --job job.yaml --tables lfts.txt --engine ftree
       fabctl bench fabric.txt --collective alltoall -b 1M -e 1G -o csv
-
-    GB is 1e9 bytes. The prediction is an upper bound for large messages: see the assumptions it prints.
     """
     from fabctl.bench.cost import data_rates, parse_speed
     from fabctl.bench.sweep import predict
     from fabctl.report.bench import bench_report
+    from fabctl.routing.compute import compute_tables
+    from fabctl.sources.reading import load_tables
     from fabctl.traffic.placement import place
 
     if source == "-" and job_path == "-":
         raise UsageError("SOURCE and --job cannot both be stdin")
     assumed = parse_speed(assume_speed) if assume_speed else None
-    flags = (minbytes, maxbytes, stepfactor)
+    sizes = _sizes(minbytes, maxbytes, stepfactor)
+    engines = _engines(engine_names, tables_paths)
     spec, job_inputs = _job(job_path)
-    sizes = spec.sizes if spec.sizes and flags == (None, None, None) else _sizes(*flags)
     collectives = _collectives(spec, collective_names)
     loaded = load_source(source, source_format, strict=strict)
     job = place(spec, loaded.fabric)
-    routes, remarks = _routes(loaded.fabric, engine_names, tables_paths)
+    routes = [load_tables(path, loaded.fabric) for path in dict.fromkeys(tables_paths)]
+    routes += [compute_tables(loaded.fabric, engine) for engine in engines]
+    flags = (minbytes, maxbytes, stepfactor)
+    table = predict(
+        job, routes, collectives, (flags == (None, None, None) and spec.sizes) or sizes, data_rates(loaded.fabric, assumed)
+    )
+    remarks = [f"{tables.origin}: {note}" for tables in routes for note in tables.notes]
+    if engine_names is None and not tables_paths:
+        remarks.insert(0, f"({DEFAULT_ENGINE} is OpenSM's default engine; --tables takes the real tables, --engine others)")
     if assume_speed:
         remarks.append(f"cables of unknown rate count as {assume_speed}")
-    table = predict(job, routes, collectives, sizes, data_rates(loaded.fabric, assumed))
     write_report(bench_report(table, inputs=[input_entry(loaded), *job_inputs], remarks=remarks), output)
 
 
@@ -122,16 +130,13 @@ def _collectives(spec: JobSpec, names: str | None) -> list[Collective]:
     return [COLLECTIVES.load(name) for name in chosen]
 
 
-def _routes(fabric: Fabric, engine_names: str | None, tables_paths: tuple[str, ...]) -> tuple[list[RoutingTables], list[str]]:
-    from fabctl.sources.reading import load_tables
-
-    engines = _split(engine_names, "--engine") if engine_names is not None else () if tables_paths else (DEFAULT_ENGINE,)
-    chosen = [ENGINES.load(name) for name in engines]
-    routes = [load_tables(path, fabric) for path in dict.fromkeys(tables_paths)] + [engine(fabric) for engine in chosen]
-    remarks = [f"{tables.origin}: {note}" for tables in routes for note in tables.notes]
-    if engine_names is None and not tables_paths:
-        remarks.insert(0, f"({DEFAULT_ENGINE} is OpenSM's default engine; --tables takes the real tables, --engine others)")
-    return routes, remarks
+def _engines(names: str | None, tables_paths: tuple[str, ...]) -> tuple[str, ...]:
+    if names is None:
+        return () if tables_paths else (DEFAULT_ENGINE,)
+    engines = _split(names, "--engine")
+    for engine in engines:
+        ENGINES.load(engine)
+    return engines
 
 
 def _split(names: str, option: str) -> tuple[str, ...]:

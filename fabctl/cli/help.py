@@ -39,7 +39,7 @@ ENVELOPE = {
     "ok": "false if any finding is an error",
     "inputs": "path, sha256 and parser of each input",
     "data": "the payload; units are in the names (bandwidth_gbps, latency_us), GUIDs are 0x and 16 digits",
-    "findings": "code, severity (error, warning, info), subject and message",
+    "findings": "code, severity (error, warning, info), subject, message and items (all that it is about)",
     "warnings": "what the text formats print on stderr",
     "errors": "",
 }

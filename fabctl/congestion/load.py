@@ -19,7 +19,7 @@ Int64 = NDArray[np.int64]
 
 MAX_HOPS = 64
 """Longest walk; more switches than this on one path is a loop. InfiniBand's hop limit in directed routes is 63."""
-BLOCK_ENTRIES = 1 << 21
+BLOCK_ENTRIES = 1 << 19
 """Table entries that the per-destination passes hold at a time: a few arrays of this size stay in cache and memory small."""
 
 
@@ -142,35 +142,39 @@ def alltoall(tables: RoutingTables, ports: Int32) -> AllToAll:
     InputError
         If a pair has no route or loops.
     """
-    fabric = tables.fabric
-    n_channels = len(fabric.channel_port)
-    loads = np.zeros(n_channels)
+    n_channels = len(tables.fabric.channel_port)
     destinations = np.zeros(n_channels, dtype=np.int64)
     for block in destination_blocks(tables, ports):
-        carried, used = block.accumulate()
-        loads += carried
-        destinations += np.bincount(block.next_channel[used], minlength=n_channels)
-    own = fabric.channel_of_port[ports]
-    loads[own] += len(ports) - 1
-    destinations[own] += len(ports) - 1
-    return AllToAll(np.rint(loads).astype(np.int64), destinations)
+        used = np.zeros(block.lft.size, dtype=bool)
+        for cell, channel, units in block.hops():
+            fresh = (units > 0) & ~used[cell]
+            used[cell] = True
+            destinations += np.bincount(channel[fresh], minlength=n_channels)
+    destinations[tables.fabric.channel_of_port[ports]] += len(ports) - 1
+    return AllToAll(alltoall_loads(tables, ports), destinations)
 
 
 def alltoall_loads(tables: RoutingTables, ports: Int32) -> Int64:
-    """Return the loads of `alltoall`, int64 array of shape (n_channels,)."""
-    return alltoall(tables, ports).loads
+    """Return the loads of `alltoall` alone, int64 array of shape (n_channels,)."""
+    loads = np.zeros(len(tables.fabric.channel_port))
+    for block in destination_blocks(tables, ports):
+        for _, channel, units in block.hops():
+            loads += np.bincount(channel, weights=units, minlength=len(loads))
+    loads[tables.fabric.channel_of_port[ports]] += len(ports) - 1
+    return np.rint(loads).astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class DestinationBlock:
-    """The tables' columns of a few destinations, as channels, with how many sources sit at each switch.
+    """The tables' columns of a few destinations, with how many sources sit at each switch.
+
+    A cell is a (switch, destination) pair, numbered ``switch * n_destinations + destination``.
 
     Parameters
     ----------
     fabric : Fabric
     ports : int32 array of shape (n_destinations,)
-    next_channel : int32 array of shape (n_switches, n_destinations)
-        -1 where the switch has no route.
+    lft : uint8 array of shape (n_switches, n_destinations)
     sources : int64 array of shape (n_switches,)
         Sources attached to each switch.
     sends : bool array of shape (n_destinations,)
@@ -179,18 +183,26 @@ class DestinationBlock:
 
     fabric: Fabric
     ports: Int32
-    next_channel: Int32
+    lft: NDArray[np.uint8]
     sources: Int64
     sends: NDArray[np.bool_]
 
-    def accumulate(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Move every source's unit to every destination of the block.
+    def next_channel(self, switch: NDArray[np.integer], destination: NDArray[np.integer] | slice = slice(None)) -> Int32:
+        """Return the channels that switches forward to destinations on; -1 where there is none."""
+        if isinstance(destination, slice):
+            return self.fabric.channel_at[switch[:, None], self.lft[switch]]
+        return self.fabric.channel_at[switch, self.lft[switch, destination]]
 
-        Returns
-        -------
-        loads : float64 array of shape (n_channels,)
-        used : bool array of shape (n_switches, n_destinations)
-            Switches that carry traffic for a destination.
+    def hops(self) -> Iterator[tuple[Int64, Int32, NDArray[np.float64]]]:
+        """Move every source's unit to every destination of the block, one hop per step.
+
+        Yields
+        ------
+        cell : int64 array of shape (n_active,)
+        channel : int32 array of shape (n_active,)
+            Channel that the traffic in each cell takes.
+        units : float64 array of shape (n_active,)
+            How many sources' traffic that is; a destination's own is zero.
 
         Raises
         ------
@@ -198,33 +210,31 @@ class DestinationBlock:
             If a source has no route or loops.
         """
         fabric, width = self.fabric, len(self.ports)
-        n_switches, n_channels = fabric.n_switches, len(fabric.channel_port)
-        loads = np.zeros(n_channels)
-        used = np.zeros(n_switches * width, dtype=bool)
-        next_flat = self.next_channel.ravel()
-        rows = np.flatnonzero(self.sources)
-        cell = (rows[:, None] * width + np.arange(width)).ravel()
-        units = np.repeat(self.sources[rows], width).astype(float)
+        n_switches = fabric.n_switches
+        switch = np.flatnonzero(self.sources)
+        units = np.repeat(self.sources[switch].astype(np.float64), width)
         home = fabric.channel_dst[fabric.channel_of_port[self.ports[self.sends]]]
-        units[np.searchsorted(rows, home) * width + np.flatnonzero(self.sends)] -= 1
-        cell, units = cell[units > 0], units[units > 0]
+        units[np.searchsorted(switch, home) * width + np.flatnonzero(self.sends)] -= 1
+        column = np.tile(np.arange(width), len(switch))
+        channel = self.next_channel(switch).ravel()
+        cell = (switch[:, None] * width + np.arange(width)).ravel()
         for _ in range(MAX_HOPS):
-            used[cell] = True
-            channel = next_flat[cell]
             if len(channel) and channel.min() < 0:
                 self._no_route(int(cell[np.argmin(channel)]))
-            loads += np.bincount(channel, weights=units, minlength=n_channels)
+            yield cell, channel, units
             node = fabric.channel_dst[channel]
-            inside = node < n_switches
-            target = node[inside].astype(np.int64) * width + cell[inside] % width
-            moved = np.bincount(target, weights=units[inside], minlength=0)
+            target = node.astype(np.int64) * width + column
+            if node.max(initial=0) >= n_switches:
+                inside = node < n_switches
+                target, units = target[inside], units[inside]
+            moved = np.bincount(target, weights=units)
             cell = np.flatnonzero(moved)
-            units = moved[cell]
             if not len(cell):
-                break
-        else:
-            self._loop(int(cell[0]))
-        return loads, used.reshape(n_switches, width)
+                return
+            units = moved[cell]
+            switch, column = np.divmod(cell, width)
+            channel = self.next_channel(switch, column)
+        self._loop(int(cell[0]))
 
     def _no_route(self, cell: int) -> None:
         switch, column = divmod(cell, len(self.ports))
@@ -255,8 +265,6 @@ def destination_blocks(tables: RoutingTables, ports: Int32, sources: Int32 | Non
     count = np.bincount(fabric.channel_dst[fabric.channel_of_port[senders]], minlength=fabric.n_nodes)[: fabric.n_switches]
     sends = np.isin(ports, senders)
     width = max(1, BLOCK_ENTRIES // max(1, fabric.n_switches))
-    switch_rows = np.arange(fabric.n_switches)[:, None]
     for start in range(0, len(ports), width):
         block = ports[start : start + width]
-        lft = tables.lft[:, fabric.port_lid[block]]
-        yield DestinationBlock(fabric, block, fabric.channel_at[switch_rows, lft], count, sends[start : start + width])
+        yield DestinationBlock(fabric, block, tables.lft[:, fabric.port_lid[block]], count, sends[start : start + width])

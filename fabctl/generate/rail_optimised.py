@@ -5,7 +5,7 @@ as a spine has ports for every leaf there are two levels. Beyond that each rail 
 and the spines that have the same place in their groups are joined by a group of cores: Selene is cabled so (its dump, pods
 of 7 units of 20 nodes: 10 spines per rail and pod, 2 cables from each leaf to each, 14 cores per place).
 
-Counts that the spec leaves open are the smallest that keep every switch of a level alike, carry all up-links of the leaves
+Counts that the spec leaves open are the fewest that keep every switch of a level alike, carry all up-links of the leaves
 and stay within the radix. They are those of the reference architectures: 2, 4 and 8 units of 32 nodes on 64 ports take 8, 16 and
 32 spines; 16, 32 and 64 units take 128, 256 and 512 spines and half as many cores [1]_; units of 72 nodes on 144 ports take 4,
 8, 18, 36 and 72 spines for 1, 2, 4, 8 and 18 of them [2]_.

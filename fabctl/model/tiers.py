@@ -16,8 +16,9 @@ def switch_tiers(fabric: Fabric) -> Int8:
     """Return the tier of each switch: 0 for leaves, 1 for their spines, ... and -1 where no leaf can be reached.
 
     A switch with HCAs is a leaf, unless it has few (less than a quarter of what the typical HCA's switch has) and most
-    of its neighbours are leaves: then it is a spine that also serves a manager or a storage gateway. A switch that hangs
-    from the tree without joining anything (a leaf whose hosts are all down) is put one tier below what it hangs from.
+    of its neighbours are leaves: then it is a spine that also serves a manager or a storage gateway. A cable that skips a
+    tier does not move the switch above it. A switch that hangs from the tree without joining anything (a leaf whose hosts
+    are all down) is put one tier below what it hangs from.
 
     Returns
     -------
@@ -29,7 +30,7 @@ def switch_tiers(fabric: Fabric) -> Int8:
     hcas = np.bincount(src[(src < n) & fabric.is_hca[dst]], minlength=n)[:n]
     src, dst = src[between], dst[between]
     leaf = _leaves(hcas, src, dst)
-    return _lower_hanging(_distance_to(leaf, src, dst), leaf, src, dst)
+    return _lower_hanging(_lift_pulled_down(_distance_to(leaf, src, dst), src, dst), leaf, src, dst)
 
 
 def _leaves(hcas: NDArray[np.int64], src: NDArray[np.int32], dst: NDArray[np.int32]) -> NDArray[np.bool_]:
@@ -51,6 +52,18 @@ def _distance_to(leaf: NDArray[np.bool_], src: NDArray[np.int32], dst: NDArray[n
             break
         tier[reached] = level
     return tier
+
+
+def _lift_pulled_down(tier: Int8, src: NDArray[np.int32], dst: NDArray[np.int32]) -> Int8:
+    """Put a switch that a stray cable to a leaf has pulled down beside its children back above them.
+
+    At least three quarters of its cables go to switches of its tier, and at most a quarter of theirs do.
+    """
+    beside = tier[src] == tier[dst]
+    cables = np.bincount(src, minlength=len(tier))
+    level = np.bincount(src[beside], minlength=len(tier))
+    strangers = np.bincount(src[beside & (4 * level > cables)[dst]], minlength=len(tier))
+    return tier + ((tier > 0) & (4 * level >= 3 * cables) & (strangers == 0)).astype(np.int8)
 
 
 def _lower_hanging(tier: Int8, leaf: NDArray[np.bool_], src: NDArray[np.int32], dst: NDArray[np.int32]) -> Int8:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
+from pathlib import PurePath
 from typing import Any
 
 from fabctl.model.predictions import BenchTable, Bound, Prediction, Row
@@ -50,7 +52,9 @@ def bench_report(
     remarks : sequence of str
         Lines for people about how the command came to its routes.
     """
-    by_collective = [list(group) for _, group in groupby(table.predictions, key=lambda prediction: prediction.collective)]
+    short = _short_names(table.routes)
+    named = [replace(prediction, routes=short[prediction.routes]) for prediction in table.predictions]
+    by_collective = [list(group) for _, group in groupby(named, key=lambda prediction: prediction.collective)]
     text: list[str | Table] = [
         f"Job     {table.n_hosts} hosts x {table.ranks_per_host} ranks = {table.n_ranks} ranks: {_cut(table.hosts)}",
         f"HCAs    {len(table.rails)} per host, rails {','.join(str(rail) for rail in table.rails)}",
@@ -205,6 +209,12 @@ def _time(time_us: float) -> str:
 def _rounded(value: float) -> float:
     """Return a value with nine significant digits, so that its text does not depend on the last bits."""
     return float(f"{value:.9g}")
+
+
+def _short_names(routes: Sequence[str]) -> dict[str, str]:
+    """Return the last part of each tables file's path where that tells them apart."""
+    last = {name: PurePath(name).name for name in routes}
+    return last if len(set(last.values())) == len(last) else {name: name for name in routes}
 
 
 def _cut(text: str) -> str:

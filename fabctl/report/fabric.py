@@ -54,20 +54,12 @@ def fabric_report(
 ) -> Report:
     """Return the report of ``discover``: one screen of text, `FabricSummary` as data, one row per node."""
     summary = summarise(fabric)
-    text: list[str | Table] = [
-        _overview(summary, report),
-        _tier_table(summary),
-        _link_table(summary),
-        _findings_text(findings),
-        Table(
-            "All that the findings are about",
-            (Column("code", "CODE"), Column("item", "ITEM")),
-            [{"code": finding.code, "item": item} for finding in findings for item in finding.items],
-            wide=True,
-        ),
-    ]
-    if not summary.switches:
-        del text[1:3]
+    text: list[str | Table] = [_overview(summary, report)]
+    if summary.switches:
+        text += [_tier_table(summary), _link_table(summary)]
+    text.append(_findings_text(findings))
+    if findings:
+        text.append(_item_table(findings))
     data = {**asdict(summary), "parse": _parse_data(report)}
     main = Table("Nodes", _NODE_COLUMNS, _node_rows(fabric))
     return Report("FabricSummary", data, text, main, inputs, findings)
@@ -172,6 +164,12 @@ def _findings_text(findings: Sequence[Finding]) -> str:
     order = [finding for severity in ("error", "warning", "info") for finding in findings if finding.severity == severity]
     lines = [_filled(f"  {finding.severity:<8}{finding.code}  ", finding.message) for finding in order]
     return "\n".join([f"\nFindings: {', '.join(named)}", *lines])
+
+
+def _item_table(findings: Sequence[Finding]) -> Table:
+    columns = (Column("code", "CODE"), Column("item", "ITEM"))
+    rows = [{"code": finding.code, "item": item} for finding in findings for item in finding.items]
+    return Table("All that the findings are about", columns, rows, wide=True)
 
 
 def _parse_data(report: ParseReport) -> dict[str, int]:

@@ -9,7 +9,7 @@ from fabctl.errors import RefusedError
 from fabctl.model.fabric import Fabric
 from fabctl.model.tables import NO_ROUTE, RoutingTables
 from fabctl.routing.order import destination_ranks, plane_order
-from fabctl.routing.paths import Paths
+from fabctl.routing.paths import Paths, switch_channels
 
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
@@ -30,16 +30,15 @@ def assign(fabric: Fabric, paths: Paths, engine: str) -> RoutingTables:
 
     Complexity
     ----------
-    O(n_switches x (n_switches x degree + n_lids)), vectorised per switch.
+    O(n_switches x (n_switches x degree + n_lids)).
     """
     destinations = _Destinations(fabric)
     radix = _tier_radices(fabric)
     tiers = np.maximum(fabric.tiers, 0)
-    stride = np.concatenate([[1], np.cumprod(radix)])[tiers]
-    plane = plane_order(fabric)
+    stride = np.concatenate([[1], np.cumprod(radix)])[: len(radix)]
+    hops = Hops(fabric, paths)
     lft = np.full((fabric.n_switches, len(fabric.port_of_lid)), NO_ROUTE, dtype=np.uint8)
-    for switch in range(fabric.n_switches):
-        _fill(fabric, paths, destinations, plane, int(stride[switch]), switch, lft[switch])
+    _fill(lft, destinations, paths, hops, tiers, stride)
     lft[destinations.home, destinations.lid] = destinations.home_port
     notes = _detour(fabric, paths, destinations, lft, engine)
     return RoutingTables(fabric, lft, engine, notes=notes)
@@ -64,7 +63,7 @@ class _Destinations:
         at_switch = fabric.port_node[far] < fabric.n_switches
         self.lid = lids[at_switch]
         ports, is_switch, far = ports[at_switch], is_switch[at_switch], far[at_switch]
-        self.home = fabric.port_node[far].astype(np.int64)
+        self.home = fabric.port_node[far]
         self.home_port = np.where(is_switch, 0, fabric.port_number[far])
         self.rank = self._ranks(fabric, ports, is_switch)
 
@@ -83,18 +82,20 @@ def _detour(fabric: Fabric, paths: Paths, destinations: _Destinations, lft: NDAr
     Switches of one upper tier, and leaves that hang from odd places, may have no way up and down between them. If all such
     traffic turns at one leaf, credit loops stay unlikely; `fabctl.routing.verify` decides.
     """
+    joined = paths.label >= 0
+    if joined.all():
+        return ()
     homes = np.unique(fabric.channel_dst[fabric.channel_of_port[fabric.endpoints]])
     homes = homes[homes < fabric.n_switches]
-    joined = paths.label >= 0
-    if joined.all() or not len(homes):
-        return ()
     meets = joined[:, homes].sum(axis=0) + joined[homes].sum(axis=1)
-    turn = int(homes[np.argmax(meets)])
-    towards = int(destinations.lid[destinations.home == turn][0])
-    for switch in range(fabric.n_switches):
-        if switch != turn:
-            missing = ~joined[switch, destinations.home] & joined[turn, destinations.home]
-            lft[switch, destinations.lid[missing]] = lft[switch, towards]
+    turn = int(homes[np.argmax(meets)]) if len(homes) else 0
+    towards = lft[:, destinations.lid[destinations.home == turn][0]].copy()
+    concerned = ~joined.all(axis=0)[destinations.home]
+    lids, targets = destinations.lid[concerned], destinations.home[concerned]
+    for switch in np.flatnonzero(~joined.all(axis=1)):
+        missing = ~joined[switch, targets]
+        over = joined[switch, turn] & joined[turn, targets[missing]]
+        lft[switch, lids[missing]] = np.where(over & (switch != turn), towards[switch], NO_ROUTE)
     lost = np.argwhere(~joined[np.ix_(homes, homes)])
     if not len(lost):
         return ()
@@ -118,51 +119,60 @@ def _tier_radices(fabric: Fabric) -> Int64:
     return np.array(radices, dtype=np.int64)
 
 
-def _fill(
-    fabric: Fabric, paths: Paths, destinations: _Destinations, plane: Int64, stride: int, switch: int, row: NDArray[np.uint8]
-) -> None:
-    """Fill one switch's table: per destination switch its allowed neighbours in plane order, one picked by digit."""
-    hops = _next_hops(fabric, paths, plane, switch)
-    if hops is None:
-        return
-    allowed, cables, first_port, ports = hops
-    target, choice = np.nonzero(allowed.T)
-    n_choices = np.bincount(target, minlength=fabric.n_switches)
-    start = np.cumsum(n_choices) - n_choices
-    home, rank = destinations.home, destinations.rank // stride
-    routed = n_choices[home] > 0
-    home, rank = home[routed], rank[routed]
-    count = n_choices[home]
-    picked = choice[start[home] + rank % count]
-    cable = rank // count % cables[picked] if cables.max() > 1 else 0
-    row[destinations.lid[routed]] = ports[first_port[picked] + cable]
+class Hops:
+    """Channels between switches in the order in which next hops are counted: by switch, then plane, then port.
 
-
-def _next_hops(fabric: Fabric, paths: Paths, plane: Int64, switch: int) -> tuple[NDArray[np.bool_], Int64, Int64, Int32] | None:
-    """Return a switch's neighbours in plane order, which of them each destination allows, and the cables to each.
-
-    Returns
-    -------
-    allowed : bool array of shape (n_neighbours, n_switches)
-    cables, first : int64 arrays of shape (n_neighbours,)
-        Neighbour `i` is behind ``ports[first[i]:first[i] + cables[i]]``.
-    ports : int32 array
-        Port numbers, ascending per neighbour.
+    Attributes
+    ----------
+    neighbour, first, cables : int32 arrays of shape (n_pairs,)
+        Per (switch, neighbour): the neighbour, its first cable's place in `port`, and the number of its cables.
+    down : bool array of shape (n_pairs,)
+        Direction of the first cable; False where the engine knows none.
+    ptr : int array of shape (n_switches + 1,)
+        Switch `s` has the pairs ``ptr[s]:ptr[s + 1]``.
+    port : uint8 array of shape (n_channels,)
+        Output ports.
     """
-    channels = np.arange(fabric.channel_ptr[switch], fabric.channel_ptr[switch + 1])
-    far = fabric.channel_dst[channels]
-    keep = (far < fabric.n_switches) & (far != switch)
-    channels, far = channels[keep], far[keep]
-    if not len(channels):
-        return None
-    order = np.lexsort((fabric.port_number[fabric.channel_port[channels]], plane[far]))
-    channels, far = channels[order], far[order]
-    first = np.flatnonzero(np.append(True, far[1:] != far[:-1]))
-    cables = np.diff(np.append(first, len(far)))
-    neighbours = far[first]
-    label = paths.label
-    allowed = label[neighbours] == label[switch] - 1
-    allowed &= label[switch] > 0
-    if paths.goes_down is not None and paths.channel_down is not None:
-        allowed &= paths.channel_down[channels[first]][:, None] == paths.goes_down[switch][None, :]
-    return allowed, cables, first, fabric.port_number[fabric.channel_port[channels]]
+
+    def __init__(self, fabric: Fabric, paths: Paths) -> None:
+        channels = switch_channels(fabric)
+        plane = plane_order(fabric)
+        src, dst = fabric.channel_src[channels], fabric.channel_dst[channels]
+        number = fabric.port_number[fabric.channel_port[channels]]
+        order = np.lexsort((number, plane[dst], src))
+        channels, src, dst, number = channels[order], src[order], dst[order], number[order]
+        new = np.append(True, (src[1:] != src[:-1]) | (dst[1:] != dst[:-1])) if len(src) else np.zeros(0, dtype=bool)
+        first = np.flatnonzero(new)
+        self.first = first.astype(np.int32)
+        self.neighbour = dst[first]
+        self.cables = np.diff(np.append(first, len(src))).astype(np.int32)
+        self.down = np.zeros(len(first), dtype=bool) if paths.channel_down is None else paths.channel_down[channels[first]]
+        self.ptr = np.searchsorted(src[first], np.arange(fabric.n_switches + 1))
+        self.port = number.astype(np.uint8)
+
+
+def _fill(
+    lft: NDArray[np.uint8], destinations: _Destinations, paths: Paths, hops: Hops, tiers: NDArray[np.int8], stride: Int64
+) -> None:
+    from fabctl.routing.assign_kernel import fill_tables
+
+    members = np.argsort(destinations.home, kind="stable").astype(np.int32)
+    first_member = np.searchsorted(destinations.home[members], np.arange(len(tiers) + 1)).astype(np.int32)
+    nothing = np.zeros((0, 0), dtype=bool)
+    fill_tables(
+        lft,
+        destinations.lid.astype(np.int32),
+        (destinations.rank // stride[:, None]).astype(np.uint32),
+        tiers,
+        members,
+        first_member,
+        np.ascontiguousarray(paths.label.T),
+        nothing if paths.goes_down is None else np.ascontiguousarray(paths.goes_down.T),
+        hops.ptr,
+        hops.neighbour,
+        hops.down,
+        hops.first,
+        hops.cables,
+        hops.port,
+        np.empty(int(np.diff(hops.ptr).max(initial=1)), dtype=np.int32),
+    )

@@ -44,6 +44,54 @@ def destination_ranks(fabric: Fabric, ports: NDArray[np.int32]) -> Int64:
     return rank
 
 
+def is_whole_tree(fabric: Fabric, ports: NDArray[np.int32]) -> bool:
+    """Return whether the fabric is a whole PGFT that destination-modulo routing of `ports` loads evenly.
+
+    That is: links join neighbouring tiers only; all switches of a tier have the same numbers of neighbours and cables below
+    and above; each pod meets each plane in exactly one switch; all leaves have the same number of ports; and at each level the
+    ports of a pod divide evenly among its up-links, or are no more than those (Zahavi, JPDC 72(11), 2012, section 2: the
+    definition of PGFTs, and section 3).
+    """
+    tiers = fabric.tiers.astype(np.int64)
+    channels = switch_channels(fabric)
+    src, dst = fabric.channel_src[channels], fabric.channel_dst[channels]
+    if not len(src) or (tiers < 0).any() or (np.abs(tiers[src] - tiers[dst]) != 1).any():
+        return False
+    hosts = np.bincount(fabric.channel_dst[fabric.channel_of_port[ports]], minlength=fabric.n_switches)
+    if len(set(hosts[tiers == 0].tolist())) != 1 or hosts[tiers > 0].any():
+        return False
+    below, width = int(hosts[tiers == 0][0]), 1
+    for tier in range(int(tiers.max())):
+        up = _fan(src, dst, tiers, tier, tier + 1)
+        down = _fan(src, dst, tiers, tier + 1, tier)
+        if up is None or down is None or up[1] != down[1] or not _crossed(fabric, tiers, tier + 1):
+            return False
+        width *= up[0] * up[1]
+        if below > width and below % width:
+            return False
+        below *= down[0]
+    return True
+
+
+def _fan(src: NDArray[np.int32], dst: NDArray[np.int32], tiers: Int64, here: int, there: int) -> tuple[int, int] | None:
+    """Return neighbours per switch and cables per neighbour from one tier to another; None if they differ."""
+    between = (tiers[src] == here) & (tiers[dst] == there)
+    pairs, cables = np.unique(src[between].astype(np.int64) * len(tiers) + dst[between], return_counts=True)
+    neighbours = np.bincount(pairs // len(tiers), minlength=len(tiers))[tiers == here]
+    if len(set(cables.tolist())) != 1 or len(set(neighbours.tolist())) != 1:
+        return None
+    return int(neighbours[0]), int(cables[0])
+
+
+def _crossed(fabric: Fabric, tiers: Int64, tier: int) -> bool:
+    """Return whether each pod meets each plane in exactly one switch of a tier."""
+    members = tiers == tier
+    pods = np.unique(_components(fabric, tiers <= tier)[members], return_inverse=True)[1]
+    planes = np.unique(_components(fabric, tiers >= tier)[members], return_inverse=True)[1]
+    cells = (int(pods.max()) + 1) * (int(planes.max()) + 1)
+    return len(pods) == cells == len(np.unique(pods * (int(planes.max()) + 1) + planes))
+
+
 def _components(fabric: Fabric, members: NDArray[np.bool_]) -> Int64:
     """Return the lowest switch index in each switch's component among `members`; non-members keep their own."""
     channels = switch_channels(fabric)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fabctl.congestion.load import alltoall_loads
 from fabctl.model.fabric import Fabric
 from fabctl.model.tables import RoutingTables
+from fabctl.routing.order import is_whole_tree
 from fabctl.routing.paths import Paths, switch_channels
 
 SLACK = 1.02
@@ -25,7 +26,7 @@ ROUNDS = 6
 def rebalance(tables: RoutingTables, paths: Paths) -> RoutingTables:
     """Return tables whose hottest channel, for an all-to-all of the compute HCAs, is cooler, on the same allowed paths.
 
-    Tables that are even already come back as they are, at the cost of one all-to-all.
+    Tables of whole trees come back as they are, and so do tables that an all-to-all shows to be even.
 
     Complexity
     ----------
@@ -34,7 +35,7 @@ def rebalance(tables: RoutingTables, paths: Paths) -> RoutingTables:
     fabric = tables.fabric
     ports = fabric.compute_endpoints
     ports = ports[fabric.channel_dst[fabric.channel_of_port[ports]] < fabric.n_switches]
-    if len(ports) < 2:
+    if len(ports) < 2 or is_whole_tree(fabric, ports):
         return tables
     loads = alltoall_loads(tables, ports).astype(np.float64)
     rates = fabric.data_gbps

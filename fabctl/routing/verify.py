@@ -76,7 +76,7 @@ def _fates(block: DestinationBlock, tables: RoutingTables) -> NDArray[np.uint8]:
     fabric, width = block.fabric, len(block.ports)
     cells = fabric.n_switches * width
     arrives, lost = cells, cells + 1
-    channel = block.next_channel
+    channel = block.next_channel(np.arange(fabric.n_switches))
     node = fabric.channel_dst[channel]
     inside = node < fabric.n_switches
     successor = np.where(inside, node.astype(np.int64) * width + np.arange(width), lost)
@@ -102,7 +102,7 @@ def _forwarding_loop(block: DestinationBlock, switch: int, column: int) -> tuple
     seen: dict[int, int] = {}
     while switch not in seen:
         seen[switch] = len(path)
-        path.append(int(block.next_channel[switch, column]))
+        path.append(int(block.next_channel(np.array([switch]), np.array([column]))[0]))
         switch = int(block.fabric.channel_dst[path[-1]])
     return tuple(path[seen[switch] :])
 
@@ -110,7 +110,7 @@ def _forwarding_loop(block: DestinationBlock, switch: int, column: int) -> tuple
 def _add_dependencies(block: DestinationBlock, depends: NDArray[np.bool_], out_port: Int32) -> None:
     """Mark, for all traffic that HCAs send to the block's destinations, which channel is taken after which."""
     fabric, width = block.fabric, len(block.ports)
-    next_flat = block.next_channel.ravel()
+    next_flat = block.next_channel(np.arange(fabric.n_switches)).ravel()
     used = np.zeros(len(next_flat), dtype=bool)
     rows = np.flatnonzero(block.sources)
     cell = (rows[:, None] * width + np.arange(width)).ravel()

@@ -66,6 +66,7 @@ class _Parser:
         self.port_zero_guid = 0
         self.node = -1
         self.header_line = 0
+        self.guids: set[int] = set()
         self.initiator: tuple[int, int] | None = None
         self.any_rated = False
 
@@ -75,15 +76,16 @@ class _Parser:
                 self.scan.reject(number, line)
         if self.attributes:
             raise self.scan.truncated(self.attribute_line, "the text ends inside a node's record: the node line is missing")
-        fabric = self.builder.build()
-        if not fabric.n_nodes:
+        if not self.guids:
             raise InputError(
                 "no node found in this ibnetdiscover output",
                 where=self.scan.path,
                 hint="did the discovery fail? look at its stderr",
             )
-        self._check_initiator(fabric)
-        return fabric, self.scan.report(self.builder)
+        if self.initiator is not None and self.initiator[0] not in self.guids:
+            guid, number = self.initiator
+            self.builder.undeclared.append(Remark(number, f"0x{guid:016x}, where the discovery began, has no record"))
+        return self.scan.finish(self.builder)
 
     def _line(self, line: str, number: int) -> bool:
         first = line[0]
@@ -117,12 +119,6 @@ class _Parser:
             self.initiator = int(initiator[1], 16), number
         return True
 
-    def _check_initiator(self, fabric: Fabric) -> None:
-        """Remark if the text lacks the node that the discovery started from: then it is not whole."""
-        if self.initiator is not None and self.initiator[0] not in fabric.node_guid:
-            guid, number = self.initiator
-            self.builder.undeclared.append(Remark(number, f"0x{guid:016x}, where the discovery began, has no record"))
-
     def _attribute(self, match: re.Match[str], number: int) -> None:
         id_name, id_value, guid_name, guid, port_guid = match.groups()
         self.attributes[id_name or guid_name] = int(id_value or guid, 16)
@@ -136,7 +132,10 @@ class _Parser:
         tail_match = _NODE_TAIL.match(tail)
         if tail_match is None:
             return False
+        if word == "Switch" and tail_match[1] is None and self.scan.is_cut(number):
+            return False
         self.node = guid = int(guid_text, 16)
+        self.guids.add(guid)
         self.builder.node(
             _KINDS[prefix],
             guid,

@@ -25,6 +25,7 @@ _COMMENT = re.compile(r'^(?:"(?P<quoted>[^"]*)"|(?P<bare>.*?)(?=\s+(?:enhanced|b
 _CABLE = re.compile(rf'^\[{PORT}\]\s*"([^"]*)"(?:\[{PORT}\])?((?:\s+[ws]=\d+)*)\s*(?:#\s*(.*))?$')
 _GUID_BASE = re.compile(rf"^(switchguid|hcaguids|caguid|rtguid)\s*([=+])\s*0x{GUID}(?:\(.*\))?$")
 _DEFAULT = re.compile(r"^(devid|width|speed)\s*=\s*(0x[0-9a-fA-F]{1,4}|\d{1,5})$")
+_UNUSED = re.compile(r"^(vendid|sysimgguid|pdebug)\s*=")
 _REFUSED = re.compile(r"^(include|module|do)\b|^(@)")
 _RECORD = re.compile(r"^(Switch|Hca|Ca|Rt)\b|^\[|^\w+guids?\b")
 _LID, _LMC = re.compile(r"\blid (\d+)"), re.compile(r"\blmc ([0-7])\b")
@@ -96,7 +97,7 @@ class _Parser:
             raise InputError("no node in this network file", where=self.scan.path)
         for cable in self.cables.values():
             self._link(cable)
-        return self.builder.build(), self.scan.report(self.builder)
+        return self.scan.finish(self.builder)
 
     def _line(self, line: str, number: int) -> bool:
         if line[0] == "#":
@@ -111,6 +112,9 @@ class _Parser:
             raise self._error(
                 number, f"fabctl does not follow ibsim's '{refused[1] or refused[2]}' lines", "write one plain file"
             )
+        if _UNUSED.match(line):
+            self.scan.heading(number, line)
+            return True
         return self._node(line, number) or self._setting(line)
 
     def _setting(self, line: str) -> bool:
@@ -155,7 +159,7 @@ class _Parser:
 
     def _cable(self, line: str, number: int) -> bool:
         match = _CABLE.match(line)
-        if match is None or self.current is None:
+        if match is None or self.current is None or (self.scan.is_cut(number) and match[3] is None):
             return False
         port_text, peer, peer_port, options, comment = match.groups()
         node, port = self.current, int(port_text)

@@ -68,7 +68,9 @@ def assemble(scan: Scan, ports: list[PortLine]) -> tuple[Fabric, ParseReport]:
         ]
     node_guid = _node_guids(ends)
     builder = FabricBuilder()
-    _declare_nodes(builder, ports, node_guid)
+    partial = _declare_nodes(builder, ports, node_guid)
+    if partial:
+        notes.append(f"switches that do not list all their ports: {len(partial)}; the first is '{partial[0]}'")
     for port in ports:
         near, far = port.near, port.far
         _declare_port(builder, near, node_guid, port.line)
@@ -85,7 +87,7 @@ def assemble(scan: Scan, ports: list[PortLine]) -> tuple[Fabric, ParseReport]:
                 peer_name=far.name,
                 line=port.line,
             )
-    return builder.build(), scan.report(builder, tuple(notes))
+    return scan.finish(builder, tuple(notes))
 
 
 def _node_guids(ends: list[End]) -> dict[int, int]:
@@ -98,18 +100,23 @@ def _node_guids(ends: list[End]) -> dict[int, int]:
     return {end.guid: first.get(end.guid, end.guid) for end in ends}
 
 
-def _declare_nodes(builder: FabricBuilder, ports: list[PortLine], node_guid: dict[int, int]) -> None:
+def _declare_nodes(builder: FabricBuilder, ports: list[PortLine], node_guid: dict[int, int]) -> list[str]:
+    """Declare the nodes that have lines; return the switches that lack some."""
     numbers: defaultdict[int, set[int]] = defaultdict(set)
     first: dict[int, PortLine] = {}
     for port in ports:
         guid = node_guid[port.near.guid]
         first.setdefault(guid, port)
         numbers[guid].add(port.near.number)
+    partial = []
     for guid, port in first.items():
-        near, listed = port.near, numbers[guid]
-        # the tools list every port of a switch; where some are missing, somebody took lines out
-        complete = near.kind == NodeKind.SWITCH and len(listed) == max(listed)
-        builder.node(near.kind, guid, near.name, ports=len(listed) if complete else 0, line=port.line)
+        near, listed, count = port.near, numbers[guid], 0
+        if near.kind == NodeKind.SWITCH and len(listed) == max(listed):
+            count = len(listed)  # the tools list every port of a switch
+        elif near.kind == NodeKind.SWITCH:
+            partial.append(near.name)
+        builder.node(near.kind, guid, near.name, ports=count, line=port.line)
+    return partial
 
 
 def _declare_port(builder: FabricBuilder, end: End, node_guid: dict[int, int], line: int) -> None:

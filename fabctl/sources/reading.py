@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import hashlib
 import sys
@@ -67,13 +68,15 @@ def read_bytes(path: str) -> bytes:
 
 
 def decode(data: bytes, path: str) -> str:
-    """Return text from UTF-8 or, failing that, Latin-1 bytes.
+    """Return text from UTF-8 or, failing that, Latin-1 bytes; a byte order mark is taken off, and UTF-16 heeded if it has one.
 
     Raises
     ------
     InputError
         If the bytes are no text.
     """
+    if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return data.decode("utf-16", "replace")  # PowerShell's redirection writes this
     if b"\x00" in data:
         raise InputError(
             "this is a binary file, not text",
@@ -81,7 +84,7 @@ def decode(data: bytes, path: str) -> str:
             hint="an ibnetdiscover cache is turned into text by: ibnetdiscover --load-cache FILE",
         )
     try:
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return data.decode("latin-1")
 
@@ -98,7 +101,7 @@ def load_fabric(path: str, source: str | None = None) -> LoadedFabric:
     """
     data = read_bytes(path)
     text = decode(data, path)
-    chosen: Source = SOURCES.load(source) if source else _recognise(SOURCES, text, path)
+    chosen: Source = SOURCES.load(source) if source else _recognise(SOURCES, text, path, TABLE_SOURCES)
     fabric, report = chosen.parse(text, path)
     if not fabric.n_nodes:
         raise InputError("this file describes no nodes", where=path)
@@ -114,17 +117,20 @@ def load_tables(path: str, fabric: Fabric) -> RoutingTables:
         If the input cannot be read or understood, or belongs to another fabric.
     """
     text = decode(read_bytes(path), path)
-    chosen: TableSource = _recognise(TABLE_SOURCES, text, path)
+    chosen: TableSource = _recognise(TABLE_SOURCES, text, path, SOURCES)
     raw: RawTables = chosen.parse(text, path)
     return bind_tables(fabric, raw, path)
 
 
-def _recognise(registry: Registry, text: str, path: str) -> Any:
+def _recognise(registry: Registry, text: str, path: str, other: Registry) -> Any:
     head = text[:HEAD_CHARS]
     for name in registry.names():
         source = registry.load(name)
         if source.recognises(head):
             return source
+    for name in other.names():
+        if other.load(name).recognises(head):
+            raise InputError(f"this is no {registry.kind} but a {other.kind}: {other.entries[name].summary}", where=path)
     raise InputError(
         f"no known {registry.kind} format: the text begins with {text.strip()[:40]!r}",
         where=path,

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import numpy as np
+
 from fabctl.errors import InputError
 from fabctl.model.builder import FabricBuilder
+from fabctl.model.fabric import Fabric
 from fabctl.model.results import ParseReport, Remark
 from fabctl.units import Speed
 
@@ -106,9 +109,13 @@ class Scan:
         """Return the error for a text that lacks its end."""
         return InputError(message, where=f"{self.path}:{number}", hint=f"the text was cut short: run {self.tool} again")
 
-    def report(self, builder: FabricBuilder, notes: tuple[str, ...] = ()) -> ParseReport:
-        """Return the report of this text, after `FabricBuilder.build`."""
-        return ParseReport(
+    def finish(self, builder: FabricBuilder, notes: tuple[str, ...] = ()) -> tuple[Fabric, ParseReport]:
+        """Build the fabric and return it with the report of this text."""
+        fabric = builder.build()
+        lone = np.setdiff1d(np.arange(fabric.n_nodes), fabric.channel_src)
+        if len(lone):
+            notes = (*notes, f"nodes without a cable: {len(lone)}; the first is '{fabric.labels[lone[0]]}'")
+        return fabric, ParseReport(
             source=self.source,
             path=self.path,
             lines=len(self._lines) - (0 if self._cut_line else 1),

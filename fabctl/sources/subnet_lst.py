@@ -51,7 +51,7 @@ def parse(text: str, path: str) -> tuple[Fabric, ParseReport]:
             _link(builder, declared, match.groups(), number)
     if not declared:
         raise InputError("no link found", where=path, hint="did OpenSM bring the subnet up? look at its log")
-    return builder.build(), scan.report(builder)
+    return scan.finish(builder)
 
 
 SOURCE = Source(recognises, parse)

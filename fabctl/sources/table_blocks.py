@@ -159,7 +159,8 @@ class _Reader:
                 hint="split the file: one dump per file",
             )
         self.line_of_switch[guid] = block.first_line
-        self.names.append((header.groupdict().get("name") or "").strip("'"))
+        name = header.groupdict().get("name") or ""
+        self.names.append(name[1:-1] if len(name) > 1 and name[0] == name[-1] == "'" else name)
         return header
 
     def _table(self, block: _Block, *, counted: bool) -> None:
@@ -173,7 +174,7 @@ class _Reader:
             raise self._cut(block, len(block.starts) - 1, "this switch's table lacks its last line")
         if count is not None and count >= 0 and count != len(lid):
             raise self._cut(block, len(block.starts) - 1, f"this table says {count} LIDs and holds {len(lid)}")
-        if block.cut and len(where) and int(where.max()) == len(block.starts) - 1:
+        if block.cut and count is None:
             raise self._cut(block, len(block.starts) - 1, "the last line has no end")
         top = int(lid.max(initial=0)) + 1
         if self.form.uniform and self.rows and top != len(self.rows[0]):

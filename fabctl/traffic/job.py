@@ -2,7 +2,7 @@
 
 ::
 
-    hosts: luna-[001-016]        # a node set, `all` (every compute host), or a list of names and node sets
+    hosts: luna-[001-016]        # a node set, `all` (all complete compute hosts), or a list of such
     ranks_per_host: 8            # default: one rank per HCA used
     rails: [0, 1, 2, 3]          # default: every rail that all hosts have
     order: as-given              # rank order of the hosts: as-given, sorted, random

@@ -93,7 +93,7 @@ def test_ranks_must_spread_evenly() -> None:
         ("hosts: [n0000, n001]", "j.yaml:1:16", "the fabric has no host 'n001'", "did you mean n0001 or n0000?"),
         ("hosts: [n0000, m0001]", "j.yaml:1:16", "the fabric has no host 'm0001'", "did you mean n0001"),
         ("hosts: [n0000, zeus]", "j.yaml:1:16", "no host 'zeus'", "it has 8 hosts: n0000, n0001, n0002 and 5 more"),
-        ("hosts: n0001", "j.yaml:1:8", "a job needs at least two hosts to use the fabric, this has 1: n0001", ""),
+        ("hosts: n0001", "j.yaml:1:8", "a job needs at least two hosts to use the fabric, this has one: n0001", ""),
         ("hosts:\n  - n0001\n  - n[0000-0002]", "j.yaml:3:5", "host 'n0001' is here twice", "the first is at j.yaml:2:5"),
         ("hosts: n[0001,0001]", "j.yaml:1:8", "host 'n0001' is here twice", ""),
         ("hosts: n[0001", "j.yaml:1:8", "a bracket is left open: 'n[0001'", "write names like"),
@@ -117,10 +117,25 @@ def test_a_host_named_like_a_node_set_is_found_as_it_stands() -> None:
 def test_a_host_that_lacks_an_hca_narrows_the_job_to_common_rails() -> None:
     devices = [f"mlx5_{device}" for device in range(4)]
     fabric = star({"n1": devices, "n2": [*devices[:2], devices[3]], "n3": devices})
-    placed = job("hosts: all", fabric)
+    placed = job("hosts: n[1-3]", fabric)
     assert placed.rails == (0, 1, 3)
     assert cells(placed)[1] == ["n2 mlx5_0", "n2 mlx5_1", "n2 mlx5_3"]
     assert placed.notes[0] == "1 of 3 hosts lack an HCA that others have (n2): the job uses the 3 that all hosts have"
+
+
+def test_all_leaves_out_hosts_that_are_not_like_the_others() -> None:
+    devices = [f"mlx5_{device}" for device in range(4)]
+    unknown = ["ib0", "ib1", "ib2", "ib3", "ib4"]
+    fabric = star({"n1": devices, "n2": devices[:3], "n3": devices, "gateway": ["mlx5_0"], "odd": unknown, "n4": devices})
+    placed = job("hosts: all", fabric)
+    assert placed.hosts == ("n1", "n3", "n4")
+    assert placed.notes[0] == "all: 2 compute hosts without 4 connected HCAs of known rail are left out (n2, odd)"
+    assert "all:" not in "".join(job("hosts: n[1,3]", fabric).notes)
+
+
+def test_all_means_what_there_is_where_no_two_hosts_are_alike() -> None:
+    fabric = star({"n1": ["mlx5_0", "mlx5_1"], "n2": ["mlx5_0", "mlx5_1", "mlx5_2"]})
+    assert job("hosts: all", fabric).hosts == ("n1", "n2")
 
 
 def test_hosts_that_lack_different_hcas_share_the_rest() -> None:
@@ -133,7 +148,7 @@ def test_hosts_that_lack_different_hcas_share_the_rest() -> None:
 
 def test_no_common_rail_is_an_error() -> None:
     fabric = star({"n1": ["mlx5_0", "mlx5_1"], "n2": ["mlx5_0", "mlx5_1"], "n3": ["mlx5_0"], "n4": ["mlx5_1"]})
-    with pytest.raises(InputError, match="no rail is common to all hosts of this job"):
+    with pytest.raises(InputError, match="no rail is common to all hosts of this job\n  hint: rails: n3 0; n4 1"):
         job("hosts: n[3-4]", fabric)
 
 
@@ -155,5 +170,5 @@ def test_a_host_without_a_cable_is_named() -> None:
     for host in (2, 3):
         builder.link(1, host, host, 1)
         builder.link(host, 1, 1, host)
-    with pytest.raises(InputError, match="1 hosts of this job have no connected HCA: n4"):
+    with pytest.raises(InputError, match="no connected HCA on n4"):
         job("hosts: n[2-4]", builder.build())

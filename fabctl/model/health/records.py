@@ -31,7 +31,7 @@ def address_findings(fabric: Fabric) -> list[Finding]:
 
 
 def _texts(remarks: Iterable[Remark]) -> list[str]:
-    return [f"line {remark.line}: {remark.text}" for remark in remarks]
+    return [f"line {remark.line}: {remark.text}" if remark.line else remark.text for remark in remarks]
 
 
 def _shared_lids(fabric: Fabric) -> list[Finding]:

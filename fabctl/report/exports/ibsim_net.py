@@ -14,8 +14,8 @@ import numpy as np
 from fabctl.model.fabric import Fabric, NodeKind, speed_name
 from fabctl.units import Speed
 
-ID_CHARS = 64
-"""Longest node id that ibsim keeps (``NODEIDLEN`` less the final zero)."""
+ID_CHARS = 31
+"""Longest node id that a tool can attach to: ``SIM_HOST`` is cut there, though ibsim itself keeps 64 characters."""
 
 _WORDS = {NodeKind.SWITCH: ("switchguid", "Switch"), NodeKind.CA: ("caguid", "Hca"), NodeKind.ROUTER: ("rtguid", "Rt")}
 _SPEEDS = {Speed.SDR: 1, Speed.DDR: 2}
