@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 TOPOLOGY := topologies/dgx1-16.yaml
-JOB := topologies/jobs/dgx1-16-allreduce.yaml
+JOB := topologies/jobs/dgx1-16.yaml
 
 .PHONY: demo test lint completions clean
 

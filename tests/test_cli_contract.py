@@ -123,7 +123,8 @@ def test_unknown_command_suggests_the_nearest(run: Any) -> None:
 def test_unknown_option_suggests_the_nearest_and_names_the_help(run: Any, name: str) -> None:
     done = run(name, "--strct", "fabric.txt")
     assert (done.code, done.out) == (ExitCode.USAGE, "")
-    assert "No such option '--strct'. Did you mean '--strict'?" in done.err
+    assert "No such option '--strct'" in done.err
+    assert "'--strict'" in done.err
     assert f"hint: fabctl {name} --help" in done.err
 
 

@@ -70,7 +70,7 @@ def test_every_module_can_be_imported_first() -> None:
 
 
 def test_networkx_rich_and_scipy_are_imported_when_asked_for() -> None:
-    assert importers("networkx") <= {"fabctl.model.graph"}
+    assert importers("networkx") <= {"fabctl.model.graph", "fabctl.report.exports.graphml"}
     assert importers("rich") == set()
     assert importers("scipy") == set()
 

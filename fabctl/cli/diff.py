@@ -18,7 +18,7 @@ from fabctl.errors import ExitCode, UsageError
 @click.option("--ignore", default="", metavar="A,B", help="Leave out: node, cable, move, rate, lid, name.")
 @output_options()
 def diff(before: str, after: str, strict: bool, ignore: str, output: dict[str, Any]) -> ExitCode:
-    """Show what changed between two fabrics: nodes, cables, rates, LIDs, names.
+    """Show what changed between two fabrics.
 
     BEFORE and AFTER are anything that discover reads, in formats that may differ; one of them may be -. Exit code 1: something
     changed.

@@ -23,7 +23,7 @@ def hottest_cables(tables: RoutingTables, flows: Flows, *, top: int = 5, example
     """
     ptr, channels = flow_channels(tables, flows)
     owner = np.repeat(np.arange(len(flows)), np.diff(ptr))
-    loads: NDArray[np.float64] = np.bincount(channels, flows.weight[owner], len(tables.fabric.channel_port))
+    loads = np.bincount(channels, weights=flows.weight[owner], minlength=len(tables.fabric.channel_port))
     found = []
     for channel in hottest_channels(tables, loads)[:top].tolist():
         on_it = owner[channels == channel]
@@ -58,7 +58,7 @@ def hottest_of_alltoall(
     return found
 
 
-def hottest_channels(tables: RoutingTables, loads: NDArray[np.float64] | NDArray[np.int64]) -> NDArray[np.int64]:
+def hottest_channels(tables: RoutingTables, loads: NDArray[np.floating | np.integer]) -> NDArray[np.int64]:
     """Return the loaded channels by falling time to drain (load over rate; load where a rate is unknown)."""
     fabric = tables.fabric
     used = np.flatnonzero(loads > 0)

@@ -148,7 +148,7 @@ def alltoall(tables: RoutingTables, ports: Int32) -> AllToAll:
         used = np.zeros(block.lft.size, dtype=bool)
         for cell, channel, units in block.hops():
             fresh = (units > 0) & ~used[cell]
-            used[cell] = True
+            used[cell[fresh]] = True
             destinations += np.bincount(channel[fresh], minlength=n_channels)
     destinations[tables.fabric.channel_of_port[ports]] += len(ports) - 1
     return AllToAll(alltoall_loads(tables, ports), destinations)
@@ -227,7 +227,7 @@ class DestinationBlock:
             if node.max(initial=0) >= n_switches:
                 inside = node < n_switches
                 target, units = target[inside], units[inside]
-            moved = np.bincount(target, weights=units)
+            moved = np.bincount(target, weights=units).astype(np.float64, copy=False)
             cell = np.flatnonzero(moved)
             if not len(cell):
                 return

@@ -36,9 +36,12 @@ class Verification:
     loop : tuple of int
         Channels of one forwarding loop; empty if there is none.
     dependencies : int
-        Edges of the channel dependency graph.
+        Edges of the channel dependency graph of the traffic between HCAs.
     credit_loop : tuple of int
-        Channels of a shortest credit loop found; empty if the graph is acyclic.
+        Channels of a shortest credit loop of the traffic between HCAs; empty if that graph is acyclic.
+    management_loop : tuple of int
+        Channels of one that needs traffic from HCAs to switches or aggregation nodes as well; empty if there is none, or one
+        without such traffic.
     """
 
     pairs: int
@@ -48,10 +51,11 @@ class Verification:
     loop: tuple[int, ...]
     dependencies: int
     credit_loop: tuple[int, ...]
+    management_loop: tuple[int, ...]
 
     @property
     def safe(self) -> bool:
-        """Whether no HCA is lost and no loop of either kind exists."""
+        """Whether no HCA is lost, nothing loops, and traffic between HCAs has no credit loop."""
         return not (self.lost_hca or self.loop or self.credit_loop)
 
 

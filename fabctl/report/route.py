@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fabctl.model.fabric import Fabric
-from fabctl.model.results import Finding
+from fabctl.model.results import Finding, Severity
 from fabctl.model.routes import Assessment, HotCable, Quality, Verification
 from fabctl.report.output import Column, Report, Table, findings_table
 
@@ -70,9 +70,14 @@ def _safety_lines(found: Verification) -> list[str]:
     return [
         f"  reachability   {found.pairs:,} (leaf, LID) pairs: {reached}",
         f"  loops          {'none' if not found.loop else f'FOUND, over {len(found.loop)} cables'}",
-        f"  credit loops   {'none' if not found.credit_loop else f'FOUND, over {len(found.credit_loop)} cables'}"
-        f" ({found.dependencies:,} channel dependencies, 1 virtual lane)",
+        f"  credit loops   {_credit_text(found)} ({found.dependencies:,} channel dependencies, 1 virtual lane)",
     ]
+
+
+def _credit_text(found: Verification) -> str:
+    if found.credit_loop:
+        return f"FOUND, over {len(found.credit_loop)} cables"
+    return "none between HCAs" if found.management_loop else "none"
 
 
 def _quality_lines(quality: Quality) -> list[str]:
@@ -123,6 +128,7 @@ def _verification_data(fabric: Fabric, found: Verification) -> dict[str, Any]:
         "forwarding_loop": [fabric.cable_label(channel) for channel in found.loop],
         "dependencies": found.dependencies,
         "credit_loop": [fabric.cable_label(channel) for channel in found.credit_loop],
+        "management_loop": [fabric.cable_label(channel) for channel in found.management_loop],
     }
 
 
@@ -153,17 +159,21 @@ def _quality_data(fabric: Fabric, quality: Quality) -> dict[str, Any]:
 def _findings(fabric: Fabric, found: Verification) -> list[Finding]:
     findings = []
     for lost in found.examples:
-        severity = "error" if fabric.is_hca[fabric.port_node[lost.port]] else "warning"
+        severity: Severity = "error" if fabric.is_hca[fabric.port_node[lost.port]] else "warning"
         where = f"LID {fabric.port_lid[lost.port]} ({fabric.port_label(lost.port)})"
         findings.append(
             Finding("RTE201", severity, fabric.labels[lost.switch], f"traffic from its HCAs for {where} {lost.reason}")
         )  # fmt: skip
-    if found.loop:
-        cables = "; ".join(fabric.cable_label(channel) for channel in found.loop)
-        findings.append(Finding("RTE202", "error", fabric.cable_label(found.loop[0]), f"forwarding loop: {cables}"))
-    if found.credit_loop:
-        cables = "; ".join(fabric.cable_label(channel) for channel in found.credit_loop)
-        findings.append(
-            Finding("RTE203", "error", fabric.cable_label(found.credit_loop[0]), f"possible credit loop (deadlock): {cables}")
-        )  # fmt: skip
+    for code, severity, what, channels in _loops(found):
+        if channels:
+            cables = "; ".join(fabric.cable_label(channel) for channel in channels)
+            findings.append(Finding(code, severity, fabric.cable_label(channels[0]), f"{what}: {cables}"))
     return findings
+
+
+def _loops(found: Verification) -> list[tuple[str, Severity, str, tuple[int, ...]]]:
+    return [
+        ("RTE202", "error", "forwarding loop", found.loop),
+        ("RTE203", "error", "possible credit loop (deadlock)", found.credit_loop),
+        ("RTE204", "warning", "possible credit loop once HCAs talk to switches (management)", found.management_loop),
+    ]

@@ -82,15 +82,15 @@ def _detour(fabric: Fabric, paths: Paths, destinations: _Destinations, lft: NDAr
     Switches of one upper tier, and leaves that hang from odd places, may have no way up and down between them. If all such
     traffic turns at one leaf, credit loops stay unlikely; `fabctl.routing.verify` decides.
     """
-    joined = paths.label >= 0
-    if joined.all():
-        return ()
+    joined: NDArray[np.bool_] = np.asarray(paths.label >= 0)
     homes = np.unique(fabric.channel_dst[fabric.channel_of_port[fabric.endpoints]])
     homes = homes[homes < fabric.n_switches]
+    if joined.all() or not len(homes):
+        return ()
     meets = joined[:, homes].sum(axis=0) + joined[homes].sum(axis=1)
-    turn = int(homes[np.argmax(meets)]) if len(homes) else 0
+    turn = int(homes[np.argmax(meets)])
     towards = lft[:, destinations.lid[destinations.home == turn][0]].copy()
-    concerned = ~joined.all(axis=0)[destinations.home]
+    concerned = ~np.all(joined, axis=0)[destinations.home]
     lids, targets = destinations.lid[concerned], destinations.home[concerned]
     for switch in np.flatnonzero(~joined.all(axis=1)):
         missing = ~joined[switch, targets]

@@ -52,8 +52,11 @@ def fill_tables(  # type: ignore[no-untyped-def]
                 continue
             count = 0
             for pair in range(pair_ptr[switch], pair_ptr[switch + 1]):
-                allowed = len(goes_down) == 0 or pair_down[pair] == goes_down[target, switch]
-                if allowed and label[target, neighbour[pair]] == below:
+                far = neighbour[pair]
+                if label[target, far] != below:
+                    continue
+                down = pair_down[pair]
+                if len(goes_down) == 0 or (down == goes_down[target, switch] and (not down or goes_down[target, far])):
                     choice[count] = pair
                     count += 1
             for position in range(begin, end):

@@ -26,8 +26,8 @@ class Paths:
     label : int16 array of shape (n_switches, n_switches)
         ``label[s, t]``: hops from `s` to `t`; a channel from `s` to `v` is allowed towards `t` if ``label[v, t]`` is one less.
     goes_down : bool array of shape (n_switches, n_switches), optional
-        Up*/down* engines: where true, `s` forwards towards `t` only on channels that go down, else only on channels that
-        go up. None: direction does not matter.
+        Up*/down* engines: where true, `s` forwards towards `t` only on channels that go down, to switches that go down as well;
+        else only on channels that go up. None: direction does not matter.
     channel_down : bool array of shape (n_channels,), optional
         Whether a channel goes down, by the engine's ranking.
     """

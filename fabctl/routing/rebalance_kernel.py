@@ -162,8 +162,10 @@ def _move(  # type: ignore[no-untyped-def]
             far = dst[hop]
             if free and (far >= label.shape[0] or label[target, far] != below or switch == target):
                 continue
-            if free and len(channel_down) > 0 and channel_down[hop] != goes_down[target, switch]:
-                continue
+            if free and len(channel_down) > 0:
+                down = channel_down[hop]
+                if down != goes_down[target, switch] or (down and not goes_down[target, far]):
+                    continue
             through = cost[switch] + ((loads[hop] + units) * scale[hop]) ** POWER
             if switch == leaf:
                 through += NEIGHBOUR_COST * shared[hop]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabctl.congestion.load import DestinationBlock, destination_blocks
+from fabctl.model.fabric import Fabric
 from fabctl.model.routes import Lost, Verification
 from fabctl.model.tables import RoutingTables
 
@@ -20,7 +21,7 @@ CYCLE_STARTS = 256
 
 
 def verify(tables: RoutingTables) -> Verification:
-    """Check tables for all traffic that HCAs send.
+    """Check tables for all traffic that HCAs send: to HCAs (data), and to switches and aggregation nodes (management).
 
     Credit loops are sought as cycles of the channel dependency graph, with one virtual lane (Dally and Seitz, IEEE Trans.
     Computers C-36(5), 1987): a channel depends on the next one if some destination's traffic takes both in turn.
@@ -32,7 +33,8 @@ def verify(tables: RoutingTables) -> Verification:
     fabric = tables.fabric
     ports = _destinations(tables)
     sources = fabric.endpoints
-    depends = np.zeros(len(fabric.channel_port) * 256, dtype=bool)
+    data = np.zeros(len(fabric.channel_port) * 256, dtype=bool)
+    management = np.zeros_like(data)
     out_port = fabric.port_number[fabric.channel_port]
     pairs, lost_hca, lost_other = 0, 0, 0
     examples: list[Lost] = []
@@ -51,13 +53,19 @@ def verify(tables: RoutingTables) -> Verification:
         if not loop and (fate[rows] == _LOOPS).any():
             row, column = np.argwhere(fate[rows] == _LOOPS)[0]
             loop = _forwarding_loop(block, int(rows[row]), int(column))
-        _add_dependencies(block, depends, out_port)
-    edges = np.flatnonzero(depends)
-    before = edges // 256
-    after = fabric.channel_at[fabric.channel_dst[before], edges % 256]
+        _add_dependencies(block, is_hca, data, out_port)
+        _add_dependencies(block, ~is_hca, management, out_port)
+    credit_loop = _credit_loop(fabric, data)
     return Verification(
-        pairs, lost_hca, lost_other, tuple(examples), loop, len(edges), _credit_loop(before, after, len(out_port))
-    )  # fmt: skip
+        pairs,
+        lost_hca,
+        lost_other,
+        tuple(examples),
+        loop,
+        int(np.count_nonzero(data)),
+        credit_loop,
+        () if credit_loop else _credit_loop(fabric, data | management),
+    )
 
 
 _ARRIVES, _LOST, _LOOPS = 0, 1, 2
@@ -107,13 +115,13 @@ def _forwarding_loop(block: DestinationBlock, switch: int, column: int) -> tuple
     return tuple(path[seen[switch] :])
 
 
-def _add_dependencies(block: DestinationBlock, depends: NDArray[np.bool_], out_port: Int32) -> None:
-    """Mark, for all traffic that HCAs send to the block's destinations, which channel is taken after which."""
+def _add_dependencies(block: DestinationBlock, columns: NDArray[np.bool_], depends: NDArray[np.bool_], out_port: Int32) -> None:
+    """Mark, for all traffic that HCAs send to some of the block's destinations, which channel is taken after which."""
     fabric, width = block.fabric, len(block.ports)
     next_flat = block.next_channel(np.arange(fabric.n_switches)).ravel()
     used = np.zeros(len(next_flat), dtype=bool)
     rows = np.flatnonzero(block.sources)
-    cell = (rows[:, None] * width + np.arange(width)).ravel()
+    cell = (rows[:, None] * width + np.flatnonzero(columns)).ravel()
     while len(cell):
         cell = cell[~used[cell] & (next_flat[cell] >= 0)]
         used[cell] = True
@@ -133,8 +141,12 @@ def _distinct(cells: Int64, size: int) -> Int64:
     return np.flatnonzero(mark)
 
 
-def _credit_loop(before: Int64, after: Int32, n_channels: int) -> tuple[int, ...]:
+def _credit_loop(fabric: Fabric, depends: NDArray[np.bool_]) -> tuple[int, ...]:
     """Return a shortest cycle of a dependency graph, or nothing: peel what nothing leads to, or what leads to nothing."""
+    edges = np.flatnonzero(depends)
+    before = edges // 256
+    after = fabric.channel_at[fabric.channel_dst[before], edges % 256]
+    n_channels = len(fabric.channel_port)
     alive = np.ones(len(before), dtype=bool)
     while True:
         entered = np.zeros(n_channels, dtype=bool)

@@ -15,14 +15,15 @@ from fabctl.model.fabric import Fabric, NodeKind
 from fabctl.model.loading import Source
 from fabctl.model.results import ParseReport
 from fabctl.sources.port_lines import End, PortLine, assemble
-from fabctl.sources.scan import GUID, PORT, Scan
+from fabctl.sources.scan import GUID, LID, PORT, RATE_GBPS, Scan
 from fabctl.units import Speed, speed_from_gbps
 
+_WIDTH = r"(?:(?P<lanes>\d{1,2})X|undefined \(\d+\))"
+_RATE = rf"(?:(?P<gbps>{RATE_GBPS}) Gbps(?P<fdr10> \(FDR10\))?|undefined \(\d+\))"
 _PORT = re.compile(
-    rf'^0x(?P<guid>{GUID}) "\s*(?P<name>.*)"\s+(?P<lid>\d+)\s+(?P<number>{PORT})\[[ \d]*\]\s+'
-    r"==\(\s*(?:(?P<lanes>\d{1,2})X\s+(?:(?P<gbps>[\d.]+) Gbps(?P<fdr10> \(FDR10\))?|undefined \(\d+\))|undefined \(\d+\).*?)?"
-    r"\s*(?P<state>\w+)/\s*\S+?\)(?: \(HOQ:\d+ VL_Stall:\d+\))?==>\s+"
-    rf'(?:0x(?P<far_guid>{GUID})\s+(?P<far_lid>\d+)\s+(?P<far_number>{PORT})\[[ \d]*\] "(?P<far_name>.*)" \(.*\)'
+    rf'^0x(?P<guid>{GUID}) "\s*(?P<name>.*)"\s+(?P<lid>{LID})\s+(?P<number>{PORT})\[[ \d]*\]\s+'
+    rf"==\(\s*(?:{_WIDTH}\s+{_RATE})?\s*\w+/\s*\S+?\)(?: \(HOQ:\d+ VL_Stall:\d+\))?==>\s+"
+    rf'(?:0x(?P<far_guid>{GUID})\s+(?P<far_lid>{LID})\s+(?P<far_number>{PORT})\[[ \d]*\] "(?P<far_name>.*)" \(.*\)'
     r'|\[\s*\] "" \( \)|"Port not available")$'
 )
 _RECORD = re.compile(r'^0x[0-9a-fA-F]*( "|$)')

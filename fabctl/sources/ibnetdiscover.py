@@ -15,18 +15,18 @@ from fabctl.model.builder import FabricBuilder
 from fabctl.model.fabric import Fabric, NodeKind
 from fabctl.model.loading import Source
 from fabctl.model.results import ParseReport, Remark
-from fabctl.sources.scan import GUID, PORT, SPEED, SPEEDS, Scan
+from fabctl.sources.scan import GUID, LID, PORT, SPEED, SPEEDS, Scan
 
 _ATTRIBUTE = re.compile(
     rf"^(?:(vendid|devid)=(?:0x)?([0-9a-fA-F]{{1,8}})|(sysimgguid|switchguid|caguid|rtguid)=(?:0x)?{GUID}(?:\({GUID}\))?)(?:\s*#.*)?$"
 )
 _NODE = re.compile(rf'^(Switch|Ca|Rt|Router)\s*(\d{{1,3}})\s+"([SHR])-{GUID}"\s*#\s*"(.*)"(.*)$')
-_NODE_TAIL = re.compile(r"^\s*(?:(?:base|enhanced)\s+port\s+0\s+lid\s+(\d+)\s+lmc\s+([0-7])|\(scp\))?$")
+_NODE_TAIL = re.compile(rf"^\s*(?:(?:base|enhanced)\s+port\s+0\s+lid\s+{LID}\s+lmc\s+([0-7])|\(scp\))?$")
 _RATE = rf"(?:\s+(?:(\d{{1,2}})x|\?\?){SPEED})?(?:\s+[swve]=\w+)*(?:\s+slot \d+|\s+\(scp\))?$"
 _FAR_END = rf'"([SHR])-{GUID}"\s*\[{PORT}\](?:\[ext \d+\])?\s*(?:\({GUID}\))?\s*'
 _PEER = rf"\[{PORT}\](?:\[ext \d+\])?\s*(?:\({GUID}\))?\s*{_FAR_END}"
-_SWITCH_LINK = re.compile(rf'^{_PEER}(?:#\s*"(.*)"(?:\s+lid\s+(\d+))?{_RATE}|$)')
-_CA_LINK = re.compile(rf'^{_PEER}#\s*lid\s+(\d+)\s+lmc\s+([0-7])\s*"(.*)"(?:\s+lid\s+(\d+))?{_RATE}')
+_SWITCH_LINK = re.compile(rf'^{_PEER}(?:#\s*"(.*)"(?:\s+lid\s+{LID})?{_RATE}|$)')
+_CA_LINK = re.compile(rf'^{_PEER}#\s*lid\s+{LID}\s+lmc\s+([0-7])\s*"(.*)"(?:\s+lid\s+{LID})?{_RATE}')
 _HEADING = re.compile(r"^(Chassis\s+(0x)?[0-9a-fA-F]+|Non-Chassis Nodes|Hostname: |DR path .* -> (new|known|processing) )")
 _RECORD = re.compile(r"^(vendid|devid|sysimgguid|switchguid|caguid|rtguid)=|^(Switch|Ca|Rt|Router)\s*\d|^\[\d")
 _TOPOLOGY_FILE = "# Topology file:"

@@ -13,9 +13,9 @@ from fabctl.model.fabric import Fabric, NodeKind
 from fabctl.model.loading import Source
 from fabctl.model.results import ParseReport
 from fabctl.sources.port_lines import End, PortLine, assemble
-from fabctl.sources.scan import GUID, PORT, SPEED, SPEEDS, Scan
+from fabctl.sources.scan import GUID, LID, PORT, SPEED, SPEEDS, Scan
 
-_END = rf"(SW|CA|RT)\s+(\d+)\s+{PORT}\s+0x{GUID}"
+_END = rf"(SW|CA|RT)\s+{LID}\s+{PORT}\s+0x{GUID}"
 _PORT = re.compile(rf"^{_END}\s+(?:(\d{{1,2}})x|\?\?) {SPEED}\s+(?:-\s+{_END}\s+\( '(.*' - '.*)' \)|'(.*)')$")
 _RECORD = re.compile(r"^(SW|CA|RT)\s")
 _SEPARATOR = re.compile("' - '")

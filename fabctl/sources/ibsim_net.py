@@ -17,18 +17,18 @@ from fabctl.model.builder import FabricBuilder
 from fabctl.model.fabric import Fabric, NodeKind
 from fabctl.model.loading import Source
 from fabctl.model.results import ParseReport
-from fabctl.sources.scan import GUID, PORT, Scan
+from fabctl.sources.scan import GUID, LID, PORT, Scan
 from fabctl.units import Speed
 
 _NODE = re.compile(r'^(Switch|Hca|Ca|Rt)\s*(\d{1,3})\s*"([^"]*)"\s*(?:#\s*(.*))?$')
 _COMMENT = re.compile(r'^(?:"(?P<quoted>[^"]*)"|(?P<bare>.*?)(?=\s+(?:enhanced|base) port\b|\s+lid\b|\s+lmc\b|$))(?P<rest>.*)$')
-_CABLE = re.compile(rf'^\[{PORT}\]\s*"([^"]*)"(?:\[{PORT}\])?((?:\s+[ws]=\d+)*)\s*(?:#\s*(.*))?$')
+_CABLE = re.compile(rf'^\[{PORT}\]\s*"([^"]*)"(?:\[{PORT}\])?((?:\s+[ws]=\d{{1,2}})*)\s*(?:#\s*(.*))?$')
 _GUID_BASE = re.compile(rf"^(switchguid|hcaguids|caguid|rtguid)\s*([=+])\s*0x{GUID}(?:\(.*\))?$")
 _DEFAULT = re.compile(r"^(devid|width|speed)\s*=\s*(0x[0-9a-fA-F]{1,4}|\d{1,5})$")
 _UNUSED = re.compile(r"^(vendid|sysimgguid|pdebug)\s*=")
 _REFUSED = re.compile(r"^(include|module|do)\b|^(@)")
 _RECORD = re.compile(r"^(Switch|Hca|Ca|Rt)\b|^\[|^\w+guids?\b")
-_LID, _LMC = re.compile(r"\blid (\d+)"), re.compile(r"\blmc ([0-7])\b")
+_LID, _LMC = re.compile(rf"\blid {LID}\b"), re.compile(r"\blmc ([0-7])\b")
 _KINDS = {"Switch": NodeKind.SWITCH, "Hca": NodeKind.CA, "Ca": NodeKind.CA, "Rt": NodeKind.ROUTER}
 _GUID_KINDS = {"switchguid": NodeKind.SWITCH, "hcaguids": NodeKind.CA, "caguid": NodeKind.CA, "rtguid": NodeKind.ROUTER}
 _FIRST_GUIDS = {NodeKind.SWITCH: 0x200000, NodeKind.CA: 0x100000, NodeKind.ROUTER: 0}

@@ -19,6 +19,12 @@ SPEEDS = {speed.name: speed for speed in Speed if speed} | {"???": Speed.UNKNOWN
 GUID = r"([0-9a-fA-F]{1,16})"
 """Pattern of a GUID's digits, one group."""
 
+LID = r"(\d{1,5})"
+"""Pattern of a LID in decimal, one group."""
+
+RATE_GBPS = r"(\d{1,4}(?:\.\d{1,6})?)"
+"""Pattern of a lane rate, one group."""
+
 PORT = r"(\d{1,2}|1\d\d|2[0-4]\d|25[0-4])"
 """Pattern of a port number: 0 to 254, as the InfiniBand Architecture Specification has it; one group."""
 

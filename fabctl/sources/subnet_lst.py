@@ -14,14 +14,14 @@ from fabctl.model.builder import FabricBuilder
 from fabctl.model.fabric import Fabric, NodeKind
 from fabctl.model.loading import Source
 from fabctl.model.results import ParseReport
-from fabctl.sources.scan import GUID, Scan
+from fabctl.sources.scan import GUID, RATE_GBPS, Scan
 from fabctl.units import Speed, speed_from_gbps
 
 _END = (
     rf"\{{ (SW|CA|Rt)(-SM)? Ports:([0-9A-F]{{2}}) SystemGUID:{GUID} NodeGUID:{GUID} PortGUID:{GUID} "
     r"VenID:([0-9A-F]{1,8}) DevID:([0-9A-F]{1,8}) Rev:[0-9A-F]+ \{(.*)\} LID:([0-9A-F]{1,4}) PN:([0-9A-F]{2}) \}"
 )
-_LINK = re.compile(rf"^{_END} {_END} PHY=(?:(\d{{1,2}})x|\?\?) LOG=\w+ SPD=(?:([\d.]+)|(FDR10)|\?\?)$")
+_LINK = re.compile(rf"^{_END} {_END} PHY=(?:(\d{{1,2}})x|\?\?) LOG=\w+ SPD=(?:{RATE_GBPS}|(FDR10)|\?\?)$")
 _RECORD = re.compile(r"^\{ ?")
 _KINDS = {"SW": NodeKind.SWITCH, "CA": NodeKind.CA, "Rt": NodeKind.ROUTER}
 _FIELDS = 11

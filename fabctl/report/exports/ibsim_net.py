@@ -37,6 +37,8 @@ def ibsim_net(fabric: Fabric) -> str:
         f"# {fabric.n_switches} switches, {fabric.n_nodes} nodes. Start it with:",
         f"# ibsim -s -N {fabric.n_nodes} -S {fabric.n_switches} -P {counts.sum() + fabric.n_switches} FILE",
     ]
+    hcas = np.flatnonzero(fabric.is_hca)
+    lines += [f'# and tools on an HCA with SIM_HOST="{ids[hcas[0]]}"'] if len(hcas) else []
     starts = np.searchsorted(fabric.port_node, np.arange(fabric.n_nodes + 1))
     for node in range(fabric.n_nodes):
         lines += ["", *_node(fabric, ids, node, int(counts[node]), range(starts[node], starts[node + 1]))]
