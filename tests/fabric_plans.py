@@ -59,7 +59,9 @@ class Plan:
         for ends, (lanes, speed) in self.cables.items():
             for (name, port), (peer, peer_port) in (ends, ends[::-1]):
                 here, there = self.nodes[name], self.nodes[peer]
-                if here.kind != NodeKind.SWITCH:
+                if here.kind == NodeKind.SWITCH:
+                    builder.port(here.guid, port, port_guid=here.guid)
+                else:
                     builder.port(here.guid, port, port_guid=here.guid + port, lid=here.lid, lmc=here.lmc)
                 builder.link(here.guid, port, there.guid, peer_port, lanes=lanes, speed=speed)
         return builder.build()

@@ -138,7 +138,7 @@ class Ibsim:
         """Return the tables that the switches hold, read back one by one, without the destinations' names."""
         return self.run("dump_fts", "-n")
 
-    def opensm(self, engine: str, tables: Path | None = None) -> Dumps:
+    def opensm(self, engine: str, tables: Path | None = None, *, dump: bool = True) -> Dumps:
         """Sweep, route and program the fabric once, and prove that `engine` made the routes.
 
         Parameters
@@ -147,11 +147,13 @@ class Ibsim:
             Routing engine; OpenSM's name.
         tables : Path, optional
             The tables that engine ``file`` installs.
+        dump : bool
+            Whether OpenSM dumps tables as well; they are long for large fabrics.
         """
         folder = self.folder / f"opensm-{next(_count)}-{engine}"
         folder.mkdir()
-        # 0x40 writes the routing dumps, 0x03 errors and milestones
-        command = [tool("opensm"), "-o", "-R", engine, "-D", "0x43", "-f", str(folder / "opensm.log"), "-t", "2000"]
+        level = "0x43" if dump else "0x03"  # errors and milestones; 0x40 writes the routing dumps
+        command = [tool("opensm"), "-o", "-R", engine, "-D", level, "-f", str(folder / "opensm.log"), "-t", "2000"]
         if tables is not None:
             command += ["-U", str(tables)]
         environment = {**self.environment, "OSM_TMP_DIR": str(folder), "OSM_CACHE_DIR": str(folder)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 
 import networkx as nx
-import numpy as np
 from hypothesis import strategies as st
 
 from fabctl.model.builder import FabricBuilder
@@ -101,7 +100,8 @@ def build(hosts: list[int], edges: list[tuple[int, int]], order: list[int] | Non
             records.append(lambda b, g=guid, x=lid: b.port(g, 1, port_guid=g + 1, lid=x))
             records.append(lambda b, g=guid, s=switch, p=number: both(b, (1 + s, p), (g, 1)))
     for here, there in edges:
-        records.append(lambda b, h=(1 + here, plug(here)), t=(1 + there, plug(there)): both(b, h, t))
+        ends = (1 + here, plug(here)), (1 + there, plug(there))
+        records.append(lambda b, ends=ends: both(b, *ends))
     builder = FabricBuilder()
     for index in order or range(len(records)):
         records[index % len(records)](builder)

@@ -302,10 +302,11 @@ def test_one_leaf_needs_no_tree() -> None:
     assert read_conf(topology_conf(leaf_spine(1, 0, 3).build())) == {"leaf-0": ("Nodes", ["n0", "n1", "n2"])}
 
 
-def test_a_host_with_a_stray_cable_joins_no_units() -> None:
+@pytest.mark.parametrize(("stray", "here", "there"), [("n2", 0, 1), ("n7", 1, 0)])
+def test_a_host_with_a_stray_cable_joins_no_units(stray: str, here: int, there: int) -> None:
     plan = rails(units=2, hosts=5)
-    plan.cut("leaf-0-1", "n2 mlx5_1")
-    plan.cable("leaf-1-1", 50, "n2 mlx5_1", 1)
+    plan.cut(f"leaf-{here}-1", f"{stray} mlx5_1")
+    plan.cable(f"leaf-{there}-1", 50, f"{stray} mlx5_1", 1)
     tree = slurm_tree(plan.build())
     assert [unit.hosts for unit in tree.units] == [tuple(f"n{host}" for host in range(5 * unit, 5 * unit + 5)) for unit in (0, 1)]
     assert [len(unit.leaves) for unit in tree.units] == [4, 4]
@@ -345,6 +346,14 @@ def test_yaml_has_the_tree_of_the_conf_and_blocks_of_compute_hosts(fixtures: Pat
     assert sum(map(len, blocks.values())) == 458
     assert all(name.startswith("luna-") for nodes in blocks.values() for name in nodes)
     assert block["block"]["block_sizes"] == [min(map(len, blocks.values()))]
+
+
+def test_a_manager_among_the_hosts_is_in_the_tree_but_in_no_block(fixtures: Path) -> None:
+    fabric = load_fabric(str(fixtures / "ibnetdiscover" / "dgx-ndr-2025.txt")).fabric
+    tree, block = yaml.safe_load(topology_yaml(fabric))
+    assert "B11-P1-CUFM-02" in str(tree)
+    assert "b08-p1-dgx-08-c" in str(block)
+    assert "CUFM" not in str(block)
 
 
 def test_a_fabric_without_named_hosts_gives_files_without_hosts(fixtures: Path) -> None:

@@ -232,6 +232,18 @@ def test_a_host_short_of_an_hca_names_the_missing_device() -> None:
     assert findings["FAB151"].items == ("n7 (mlx5_2)",)
 
 
+def test_the_missing_device_has_the_name_that_like_hosts_give_it() -> None:
+    plan = rails(units=3)
+    for host in (0, 1):
+        for rail in range(4):
+            plan.nodes[f"n{host} mlx5_{rail}"].description = f"n{host} HCA-{rail + 1}"
+    plan.remove("n1 mlx5_2")
+    plan.remove("n9 mlx5_2")
+    assert found(plan)["FAB151"].items == ("n1 (HCA-3)", "n9 (mlx5_2)")
+    plan.remove("n1 mlx5_3")
+    assert found(plan)["FAB151"].items[0] == "n9 (mlx5_2)", "with half of its HCAs n1 is no compute host"
+
+
 def test_hcas_with_factory_names_are_counted_not_grouped() -> None:
     plan = rails()
     for rail in range(4):
@@ -280,13 +292,11 @@ def test_an_hca_on_the_right_rail_of_another_unit_is_no_rail_fault() -> None:
 
 
 def test_without_rails_nothing_is_miswired() -> None:
-    plan = rails(units=4, hosts=4, per_host=4)
-    for unit in range(4):  # all HCAs of the first host of a unit on one leaf, and so on: a leaf per host
-        for host in range(4):
-            for rail in range(host + 1, 4):
-                swap(plan, f"n{4 * unit + host} mlx5_{rail}", f"n{4 * unit + rail} mlx5_{host}")
+    plan = rails(units=3, hosts=4, per_host=2)
+    for host in (0, 1, 4, 5):  # the leaves of two units serve both rails alike
+        swap(plan, f"n{host} mlx5_0", f"n{host} mlx5_1")
     assert found(plan) == {}
-    swap(plan, "n0 mlx5_1", "n1 mlx5_0")
+    swap(plan, "n8 mlx5_0", "n8 mlx5_1")  # 3 of 4 in the third
     assert found(plan) == {}
 
 

@@ -15,7 +15,7 @@ def test_scores_of_opensm_s_routes(run: Any, fixtures: Path, tmp_path: Path, eng
     net = fixtures / "ibnetdiscover/selene-compute-2021.txt"
     tables = tmp_path / "tables.txt"
     with Ibsim(net, tmp_path, host="H-0c42a103002559fe") as sim:
-        sim.opensm(engine)
+        sim.opensm(engine, dump=False)
         tables.write_text(sim.dump_fts())
     data = json.loads(run("route", net, "--tables", tables, "-o", "json").out)["data"]
     quality = data["quality"]

@@ -60,8 +60,9 @@ def walk(tables: RoutingTables, flows: Flows) -> Iterator[tuple[Int64, Int32]]:
         channel = channel_at[node, tables.lft[node, lid[flow]]]
         if channel.min() < 0:
             lost = int(np.argmin(channel))
+            target = f"LID {lid[flow[lost]]}, {fabric.port_label(int(flows.dst[flow[lost]]))}"
             raise InputError(
-                f"{fabric.labels[node[lost]]} has no route to LID {lid[flow[lost]]}, {fabric.port_label(int(flows.dst[flow[lost]]))}",
+                f"{fabric.labels[node[lost]]} has no route to {target}",
                 where=tables.origin,
                 hint="fabctl route checks all pairs and names every lost one",
             )

@@ -149,7 +149,7 @@ def _cable_changes(old: _State, new: _State) -> Iterator[Change]:
     for cable in sorted(old.rate.keys() & new.rate.keys()):
         yield from _rate_change(f"{new.at(cable[0])} - {new.at(cable[1])}", cable[0], old.rate[cable], new.rate[cable])
     gone, come = old.rate.keys() - new.rate.keys(), new.rate.keys() - old.rate.keys()
-    for stayed, was, now in _moves(new, sorted(gone), sorted(come)):
+    for stayed, was, now in _moves(new, list(gone), list(come)):
         yield Change("move", "moved", new.at(stayed), _text(stayed[0]), stayed[1], old.at(was), new.at(now))
         yield from _rate_change(new.at(stayed), stayed, old.rate[_cable(stayed, was)], new.rate[_cable(stayed, now)])
         gone.discard(_cable(stayed, was))
@@ -162,25 +162,45 @@ def _cable_changes(old: _State, new: _State) -> Iterator[Change]:
         yield Change("cable", "added", both, _text(first[0]), first[1], None, rate)
 
 
-def _moves(new: _State, gone: list[_Cable], come: list[_Cable]) -> list[tuple[_End, _End, _End]]:
-    """Pair cables that went with cables that came and share an end: (end that stayed, far end before, far end now).
+def _moves(new: _State, gone: Collection[_Cable], come: Collection[_Cable]) -> list[tuple[_End, _End, _End]]:
+    """Pair as many cables that went and that came as share an end: (end that stayed, far end before, far end now).
 
-    Ends at HCAs are paired first, so that a host that moves to another leaf is one move, and not the leaf's.
+    Ends at HCAs are paired first, so that a host that moves to another leaf is one move, and not the leaf's. A port has one
+    cable that went and one that came, so what is left are paths and rings of cables: pairing from the ends of the paths
+    inwards pairs the most.
     """
-    came: defaultdict[_End, list[_End]] = defaultdict(list)
-    for first, second in come:
-        came[first].append(second)
-        came[second].append(first)
+    went, came = ({end: cable for cable in cables for end in cable} for cables in (gone, come))
+    beside: defaultdict[_Cable, dict[_End, _Cable]] = defaultdict(dict)
+    for end in sorted(went.keys() & came.keys()):
+        beside[went[end]][end], beside[came[end]][end] = came[end], went[end]
     moves: list[tuple[_End, _End, _End]] = []
-    paired: set[_Cable] = set()
-    for at_hca in (True, False):
-        for cable in gone:
-            for stayed, was in (cable, cable[::-1]):
-                now = next((far for far in came.get(stayed, ()) if _cable(stayed, far) not in paired), None)
-                if now is not None and cable not in paired and new.is_ca(stayed) == at_hca:
-                    moves.append((stayed, was, now))
-                    paired |= {cable, _cable(stayed, now)}
+
+    def pair(end: _End) -> list[_Cable]:
+        """Make a move of the cables at `end`; return their neighbours, which lose them."""
+        moves.append((end, _far(went[end], end), _far(came[end], end)))
+        neighbours = []
+        for cable in (went[end], came[end]):
+            for at, other in beside.pop(cable).items():
+                if other in beside:
+                    del beside[other][at]
+                    neighbours.append(other)
+        return neighbours
+
+    for end in sorted(went.keys() & came.keys()):
+        if new.is_ca(end) and end in beside.get(went[end], ()):
+            pair(end)
+    for most in (1, 2):  # ends of paths, then the rings
+        for start in sorted(beside):
+            cables = [start]
+            while cables:
+                cable = cables.pop()
+                if 0 < len(beside.get(cable, ())) <= (most if cable == start else 1):
+                    cables += pair(next(iter(beside[cable])))
     return moves
+
+
+def _far(cable: _Cable, end: _End) -> _End:
+    return cable[1] if cable[0] == end else cable[0]
 
 
 def _rate_change(subject: str, end: _End, old: _Rate, new: _Rate) -> Iterator[Change]:

@@ -147,7 +147,7 @@ def _common_count(hca_count: NDArray[np.int32]) -> int:
 
 
 def _rails(n_nodes: int, members: list[list[int]], devices: list[str], common: int) -> NDArray[np.int32]:
-    """Number each rail by its device's rank in complete hosts; incomplete hosts follow their device names."""
+    """Return each HCA's rail: its device's rank in complete hosts; incomplete hosts follow their device names."""
     rail = np.full(n_nodes, -1, dtype=np.int32)
     votes: defaultdict[str, Counter[int]] = defaultdict(Counter)
     for nodes in members:

@@ -83,15 +83,16 @@ def _credit_text(found: Verification) -> str:
 def _quality_lines(quality: Quality) -> list[str]:
     shifts, ebb = quality.shifts, quality.ebb
     tried = "all" if shifts.tried == shifts.total else f"{shifts.tried:,} of"
+    load = f"max channel load {quality.alltoall_max:,}, ideal {quality.alltoall_ideal:,}"
+    worst = f"worst {shifts.worst} flows on one channel (shift {shifts.worst_shift:,}), mean {shifts.mean:.2f}"
+    share = f"{ebb.mean:.4f} +- {ebb.ci99:.4f} of link bandwidth"
+    spread = f"{quality.destinations_min}..{quality.destinations_max}, mean {quality.destinations_mean:.1f}"
     lines = [
         f"Traffic between {quality.n_ports:,} HCA ports",
-        f"  all-to-all     {quality.alltoall_fraction:.3f} of injection bandwidth"
-        f" (max channel load {quality.alltoall_max:,}, ideal {quality.alltoall_ideal:,})",
-        f"  shifts         worst {shifts.worst} flows on one channel (shift {shifts.worst_shift:,}), mean {shifts.mean:.2f},"
-        f" {tried} {shifts.total:,} tried",
-        f"  eBB            {ebb.mean:.4f} +- {ebb.ci99:.4f} of link bandwidth (99 % CI, {ebb.samples:,} random bisections)",
-        f"  LIDs/channel   {quality.destinations_min}..{quality.destinations_max}, mean {quality.destinations_mean:.1f},"
-        f" on {quality.between:,} channels between switches; {quality.unused:,} unused",
+        f"  all-to-all     {quality.alltoall_fraction:.3f} of injection bandwidth ({load})",
+        f"  shifts         {worst}, {tried} {shifts.total:,} tried",
+        f"  eBB            {share} (99 % CI, {ebb.samples:,} random bisections)",
+        f"  LIDs/channel   {spread}, on {quality.between:,} channels between switches; {quality.unused:,} unused",
     ]
     if not quality.rates_known:
         lines.append("  (some link rates are unknown: all channels count as equal)")

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabctl.errors import RefusedError
+from fabctl.jit import announce_compiling
 from fabctl.model.fabric import Fabric
 from fabctl.model.tables import NO_ROUTE, RoutingTables
 from fabctl.routing.order import destination_ranks, plane_order
@@ -156,6 +157,7 @@ def _fill(
 ) -> None:
     from fabctl.routing.assign_kernel import fill_tables
 
+    announce_compiling(fill_tables)
     members = np.argsort(destinations.home, kind="stable").astype(np.int32)
     first_member = np.searchsorted(destinations.home[members], np.arange(len(tiers) + 1)).astype(np.int32)
     nothing = np.zeros((0, 0), dtype=bool)

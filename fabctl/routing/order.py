@@ -60,16 +60,16 @@ def is_whole_tree(fabric: Fabric, ports: NDArray[np.int32]) -> bool:
     hosts = np.bincount(fabric.channel_dst[fabric.channel_of_port[ports]], minlength=fabric.n_switches)
     if len(set(hosts[tiers == 0].tolist())) != 1 or hosts[tiers > 0].any():
         return False
-    below, width = int(hosts[tiers == 0][0]), 1
+    below, width = int(hosts[tiers == 0][0]), 1  # ports and switches of a pod
     for tier in range(int(tiers.max())):
         up = _fan(src, dst, tiers, tier, tier + 1)
         down = _fan(src, dst, tiers, tier + 1, tier)
         if up is None or down is None or up[1] != down[1] or not _crossed(fabric, tiers, tier + 1):
             return False
-        width *= up[0] * up[1]
-        if below > width and below % width:
+        links = width * up[0] * up[1]
+        if below > links and below % links:
             return False
-        below *= down[0]
+        below, width = below * down[0], width * up[0]
     return True
 
 

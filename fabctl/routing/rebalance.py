@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabctl.congestion.load import alltoall_loads
+from fabctl.jit import announce_compiling
 from fabctl.model.fabric import Fabric
 from fabctl.model.tables import RoutingTables
 from fabctl.routing.order import is_whole_tree
@@ -65,6 +66,7 @@ def _cool_down(
     """Take the hot channels in turn, hottest first, until none moves anything; changes `next_channel` and `loads` in place."""
     from fabctl.routing.rebalance_kernel import Work, cool_channel
 
+    announce_compiling(cool_channel)
     n = fabric.n_switches
     home = fabric.channel_dst[fabric.channel_of_port[ports]]
     sources = np.bincount(home, minlength=n).astype(np.int32)

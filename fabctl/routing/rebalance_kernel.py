@@ -137,24 +137,48 @@ def _crosses(next_channel, destination, target, leaf, channel, dst):  # type: ig
 def _move(  # type: ignore[no-untyped-def]
     next_channel, loads, scale, destination, target, leaf, units, label, goes_down, channel_down, ptr, src, dst, work
 ):
-    """Take a leaf's units off their path to a destination and put them on the cheapest; return whether that changed it.
-
-    Every allowed hop lowers the label by one, so a breadth-first pass meets each switch after all that lead to it.
-    """
-    flow, cost, via, queue, shared = work.flow, work.cost, work.via, work.queue, work.shared
-    switch, old_cost = leaf, NEIGHBOUR_COST * shared[next_channel[destination, leaf]]
+    """Take a leaf's units off their path to a destination and put them on the cheapest; return whether that changed it."""
+    switch, old_cost = leaf, NEIGHBOUR_COST * work.shared[next_channel[destination, leaf]]
     while switch != target:
         hop = next_channel[destination, switch]
         old_cost += (loads[hop] * scale[hop]) ** POWER
         loads[hop] -= units
-        flow[switch] -= units
+        work.flow[switch] -= units
         switch = dst[hop]
+    filled = _search(next_channel, loads, scale, destination, target, leaf, units, label, goes_down, channel_down, ptr, dst, work)
+    better = work.via[target] >= 0 and work.cost[target] < old_cost * (1 - 1e-9)
+    switch = target
+    while better and switch != leaf:
+        hop = work.via[switch]
+        switch = src[hop]
+        next_channel[destination, switch] = hop
+    for position in range(filled):
+        work.cost[work.queue[position]], work.via[work.queue[position]] = 0.0, -1
+    switch = leaf
+    while switch != target:
+        hop = next_channel[destination, switch]
+        loads[hop] += units
+        work.flow[switch] += units
+        switch = dst[hop]
+    return better
+
+
+@njit(cache=True, error_model="numpy")
+def _search(  # type: ignore[no-untyped-def]
+    next_channel, loads, scale, destination, target, leaf, units, label, goes_down, channel_down, ptr, dst, work
+):
+    """Find the cheapest path from a leaf to a destination: `work.cost` and `work.via` of the switches in `work.queue`.
+
+    Every allowed hop lowers the label by one, so a breadth-first pass meets each switch after all that lead to it. Where
+    others' traffic for the destination passes, only the hop that it takes is allowed.
+    """
+    cost, via, queue = work.cost, work.via, work.queue
     queue[0], filled, position = leaf, 1, 0
     while position < filled:
         switch = queue[position]
         position += 1
-        begin, end, free = ptr[switch], ptr[switch + 1], flow[switch] == 0
-        if not free:  # where others' traffic for the destination passes, only the hop that it takes
+        begin, end, free = ptr[switch], ptr[switch + 1], work.flow[switch] == 0
+        if not free:
             begin = next_channel[destination, switch]
             end = begin + 1
         below = label[target, switch] - 1
@@ -168,25 +192,11 @@ def _move(  # type: ignore[no-untyped-def]
                     continue
             through = cost[switch] + ((loads[hop] + units) * scale[hop]) ** POWER
             if switch == leaf:
-                through += NEIGHBOUR_COST * shared[hop]
+                through += NEIGHBOUR_COST * work.shared[hop]
             if via[far] < 0:
                 queue[filled] = far
                 filled += 1
-                cost[far], via[far] = through, hop
-            elif through < cost[far]:
-                cost[far], via[far] = through, hop
-    better = via[target] >= 0 and cost[target] < old_cost * (1 - 1e-9)
-    if better:
-        switch = target
-        while switch != leaf:
-            next_channel[destination, src[via[switch]]] = via[switch]
-            switch = src[via[switch]]
-    for position in range(filled):
-        cost[queue[position]], via[queue[position]] = 0.0, -1
-    switch = leaf
-    while switch != target:
-        hop = next_channel[destination, switch]
-        loads[hop] += units
-        flow[switch] += units
-        switch = dst[hop]
-    return better
+            elif through >= cost[far]:
+                continue
+            cost[far], via[far] = through, hop
+    return filled

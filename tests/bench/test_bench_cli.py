@@ -39,6 +39,7 @@ def test_sixteen_dgx1(run: Any, project: Path) -> None:
     assert "16 hosts x 8 ranks = 128 ranks: dgx1-[0001-0016]" in done.out
     assert "all_reduce (ring), minhop" in done.out
     assert "large messages reach 49.68 GB/s, 100.0% of what the hosts' own cables allow" in done.out
+    assert "(4xEDR, 100 Gb/s, 1 flow); 128 directed cables are as slow\n" in done.out
     assert "upper bound" in done.out
     last = next(line for line in done.out.splitlines() if line.startswith("17179869184"))
     assert 48.0 < float(last.split()[7]) < 49.7

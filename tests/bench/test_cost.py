@@ -70,6 +70,14 @@ def test_a_slow_cable_bounds_though_it_carries_no_more() -> None:
     assert price.bound.label == "leaf-0/P5 -> spine-0/P1"
 
 
+def test_between_equals_the_hosts_own_cable_is_named() -> None:
+    """One flow over four cables of one speed: the leaf's up-link is listed first and bounds no more than the others."""
+    fabric = two_levels(8, 4, 4)
+    job = place(JobSpec(hosts=(Placed("n0000", ""), Placed("n0004", ""))), fabric)
+    bound = cost(dmodk(fabric), COLLECTIVES.load("broadcast").demand(job), data_rates(fabric)).bound
+    assert (bound.label, bound.at_host, bound.equals) == ("leaf-1/P1 -> n0004 mlx5_0/P1", True, 4)
+
+
 def test_a_fast_cable_bears_more_flows() -> None:
     """Two to one in cables, none in bandwidth: EDR hosts under NDR spines."""
     fabric = two_levels(32, 8, 2, host_speed=Speed.EDR)
@@ -135,7 +143,7 @@ def test_an_unknown_rate_elsewhere_does_not_matter() -> None:
 
 
 def test_assuming_a_speed_leaves_known_ones_alone() -> None:
-    assert data_rates(RAILS, (4, Speed.EDR)).tolist() == RAILS.data_gbps.tolist()
+    assert data_rates(RAILS, (1, Speed.SDR)).tolist() == RAILS.data_gbps.tolist()
 
 
 def test_nothing_on_the_fabric_is_refused() -> None:

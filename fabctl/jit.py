@@ -1,0 +1,15 @@
+"""Compiled kernels: say so on stderr when one is compiled for the first time on a machine, and nothing afterwards."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def announce_compiling(kernel: Any) -> None:
+    """Write a line to stderr if calling a numba kernel will compile it: neither this process nor its cache has it."""
+    cache = kernel.stats.cache_path
+    cached = cache and any(Path(cache).glob(f"*.{kernel.__name__}-*.nbi"))
+    if not kernel.signatures and not cached:
+        sys.stderr.write(f"fabctl: compiling {kernel.__name__}, once on this machine ...\n")
