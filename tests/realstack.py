@@ -78,6 +78,8 @@ class Dumps:
 class Ibsim:
     """A running ibsim with its own socket, and the tools that talk to it.
 
+    A program of your own joins with ``environment``; run it in ``folder``, because the preload writes into the current one.
+
     Parameters
     ----------
     net : Path
@@ -89,8 +91,8 @@ class Ibsim:
     """
 
     def __init__(self, net: Path, folder: Path, host: str = "") -> None:
-        self.net = net
-        self.folder = folder
+        self.net = net.resolve()
+        self.folder = folder.resolve()
         self.host = host or first_host(net.read_text(errors="replace"))
         self.socket = f"fabctl-{os.getpid()}-{next(_count)}"
         self.process: subprocess.Popen[bytes] | None = None
@@ -120,6 +122,7 @@ class Ibsim:
         done = subprocess.run(
             [tool(name), *arguments],
             env=self.environment,
+            cwd=self.folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -155,10 +158,16 @@ class Ibsim:
         level = "0x43" if dump else "0x03"  # errors and milestones; 0x40 writes the routing dumps
         command = [tool("opensm"), "-o", "-R", engine, "-D", level, "-f", str(folder / "opensm.log"), "-t", "2000"]
         if tables is not None:
-            command += ["-U", str(tables)]
+            command += ["-U", str(tables.resolve())]
         environment = {**self.environment, "OSM_TMP_DIR": str(folder), "OSM_CACHE_DIR": str(folder)}
         done = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=False
+            command,
+            env=environment,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=TIMEOUT_S,
+            check=False,
         )
         dumps = Dumps(folder)
         routed = re.findall(r"(\S+) tables configured on all switches", dumps.log)

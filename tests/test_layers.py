@@ -60,6 +60,8 @@ def test_every_part_of_the_package_has_a_layer() -> None:
     placed = {name.strip() for layer in layers for name in layer.replace(":", "|").split("|")}
     parts = {".".join(name.split(".")[:2]) for name in MODULES if "." in name}
     assert placed == parts
+    rows = "".join(line for line in (PROJECT / "docs/architecture.md").read_text().splitlines() if line.startswith("| `"))
+    assert {part for part in parts if f"`{part.partition('.')[2]}" not in rows} == set()
 
 
 def test_every_module_can_be_imported_first() -> None:

@@ -20,6 +20,7 @@ from fabctl.routing.opensm_files import lft_dump
 from fabctl.routing.verify import verify
 from fabctl.sources.reading import load_fabric, load_tables
 
+PROJECT = Path(__file__).resolve().parent.parent
 TOPOLOGIES = ("dgx1-16", "xgft-64", "oversubscribed-2to1", "leaf-spine-648", "superpod-4su", "fat-tree-1024")
 
 
@@ -80,7 +81,8 @@ def test_routes_on_a_discovered_fabric(run: Any, engine: str, fixtures: Path, tm
 def fabctl_live(sim: Ibsim, *arguments: str) -> Any:
     """Run fabctl on the simulated fabric as on a real host and return its JSON."""
     command = [sys.executable, "-m", "fabctl", *arguments]
-    done = subprocess.run(command, env=sim.environment, capture_output=True, text=True, check=False)
+    environment = {**sim.environment, "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(command, env=environment, cwd=sim.folder, capture_output=True, text=True, check=False)
     assert done.returncode == ExitCode.DONE, done.stderr
     return json.loads(done.stdout)
 

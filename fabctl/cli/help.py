@@ -35,13 +35,13 @@ FORMATS = {
 ENVELOPE = {
     "schema_version": "MAJOR.MINOR: a new minor only adds keys, a new major breaks readers",
     "kind": "what data is: FabricSummary, RouteReport ...",
-    "fabctl_version": "",
+    "fabctl_version": "what wrote it",
     "ok": "false if any finding is an error",
     "inputs": "path, sha256 and parser of each input",
     "data": "the payload; units are in the names (bandwidth_gbps, latency_us), GUIDs are 0x and 16 digits",
     "findings": "code, severity (error, warning, info), subject, message and items (all that it is about)",
     "warnings": "what the text formats print on stderr",
-    "errors": "",
+    "errors": "empty: a command that fails prints its message on stderr, and no envelope",
 }
 
 ENVIRONMENT = {

@@ -56,7 +56,9 @@ def route(
     export: tuple[str, str] | None,
     output: dict[str, Any],
 ) -> ExitCode:
-    r"""Compute routes or read real ones, check them, score them, and name the hottest cables.
+    """Compute or read routes; prove them safe; score them.
+
+    Names the hottest cables as well, and exports the routes for OpenSM.
 
     \b
     Examples:

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabctl.errors import RefusedError
-from fabctl.jit import announce_compiling
 from fabctl.model.fabric import Fabric
 from fabctl.model.tables import NO_ROUTE, RoutingTables
 from fabctl.routing.order import destination_ranks, plane_order
@@ -39,7 +38,8 @@ def assign(fabric: Fabric, paths: Paths, engine: str) -> RoutingTables:
     stride = np.concatenate([[1], np.cumprod(radix)])[: len(radix)]
     hops = Hops(fabric, paths)
     lft = np.full((fabric.n_switches, len(fabric.port_of_lid)), NO_ROUTE, dtype=np.uint8)
-    _fill(lft, destinations, paths, hops, tiers, stride)
+    for switch in range(fabric.n_switches):
+        _fill(lft[switch], destinations, paths, hops, switch, int(stride[tiers[switch]]))
     lft[destinations.home, destinations.lid] = destinations.home_port
     notes = _detour(fabric, paths, destinations, lft, engine)
     return RoutingTables(fabric, lft, engine, notes=notes)
@@ -50,7 +50,10 @@ class _Destinations:
 
     Attributes
     ----------
-    lid, home, home_port, rank : int64 arrays of shape (n_destinations,)
+    lid, home, home_port, rank : int arrays of shape (n_destinations,)
+        In order of LID.
+    lids : slice or int array
+        Index of all LIDs in a table's row.
     """
 
     def __init__(self, fabric: Fabric) -> None:
@@ -67,6 +70,15 @@ class _Destinations:
         self.home = fabric.port_node[far]
         self.home_port = np.where(is_switch, 0, fabric.port_number[far])
         self.rank = self._ranks(fabric, ports, is_switch)
+        dense = len(self.lid) and self.lid[-1] - self.lid[0] + 1 == len(self.lid)
+        self.lids = slice(int(self.lid[0]), int(self.lid[-1]) + 1) if dense else self.lid
+        self._cells: dict[tuple[int, int], Int64] = {}
+
+    def cell(self, stride: int, radix: int) -> Int64:
+        """Return ``home * radix + rank // stride % radix`` of all destinations."""
+        if (stride, radix) not in self._cells:
+            self._cells[stride, radix] = self.home.astype(np.int64) * radix + self.rank // stride % radix
+        return self._cells[stride, radix]
 
     def _ranks(self, fabric: Fabric, ports: Int32, is_switch: NDArray[np.bool_]) -> Int64:
         rank = np.zeros(len(ports), dtype=np.int64)
@@ -84,12 +96,12 @@ def _detour(fabric: Fabric, paths: Paths, destinations: _Destinations, lft: NDAr
     traffic turns at one leaf, credit loops stay unlikely; `fabctl.routing.verify` decides.
     """
     joined: NDArray[np.bool_] = np.asarray(paths.label >= 0)
+    if joined.all():
+        return ()
     homes = np.unique(fabric.channel_dst[fabric.channel_of_port[fabric.endpoints]])
     homes = homes[homes < fabric.n_switches]
-    if joined.all() or not len(homes):
-        return ()
     meets = joined[:, homes].sum(axis=0) + joined[homes].sum(axis=1)
-    turn = int(homes[np.argmax(meets)])
+    turn = int(homes[np.argmax(meets)]) if len(homes) else int(destinations.home[0])
     towards = lft[:, destinations.lid[destinations.home == turn][0]].copy()
     concerned = ~np.all(joined, axis=0)[destinations.home]
     lids, targets = destinations.lid[concerned], destinations.home[concerned]
@@ -152,29 +164,58 @@ class Hops:
         self.port = number.astype(np.uint8)
 
 
-def _fill(
-    lft: NDArray[np.uint8], destinations: _Destinations, paths: Paths, hops: Hops, tiers: NDArray[np.int8], stride: Int64
-) -> None:
-    from fabctl.routing.assign_kernel import fill_tables
+def _fill(row: NDArray[np.uint8], destinations: _Destinations, paths: Paths, hops: Hops, switch: int, stride: int) -> None:
+    """Fill one switch's table: of the neighbours that a destination's switch allows, its digit picks one, then a cable.
 
-    announce_compiling(fill_tables)
-    members = np.argsort(destinations.home, kind="stable").astype(np.int32)
-    first_member = np.searchsorted(destinations.home[members], np.arange(len(tiers) + 1)).astype(np.int32)
-    nothing = np.zeros((0, 0), dtype=bool)
-    fill_tables(
-        lft,
-        destinations.lid.astype(np.int32),
-        (destinations.rank // stride[:, None]).astype(np.uint32),
-        tiers,
-        members,
-        first_member,
-        np.ascontiguousarray(paths.label.T),
-        nothing if paths.goes_down is None else np.ascontiguousarray(paths.goes_down.T),
-        hops.ptr,
-        hops.neighbour,
-        hops.down,
-        hops.first,
-        hops.cables,
-        hops.port,
-        np.empty(int(np.diff(hops.ptr).max(initial=1)), dtype=np.int32),
-    )
+    Entries for the switch itself, and for what it cannot reach, come out arbitrary: `assign` mends them.
+    """
+    begin, end = hops.ptr[switch], hops.ptr[switch + 1]
+    if begin == end:
+        return
+    label = paths.label
+    allowed = label[hops.neighbour[begin:end]] == np.where(label[switch] > 0, label[switch] - 1, -2)
+    if paths.goes_down is not None:
+        down = hops.down[begin:end]
+        allowed &= down[:, None] == paths.goes_down[switch]
+        allowed[down] &= paths.goes_down[hops.neighbour[begin:end][down]]
+    count = np.count_nonzero(allowed, axis=0)
+    usual = allowed[:, np.argmax(count)]
+    special = (allowed != usual[:, None]).any(axis=0)
+    cables = hops.cables[begin:end]
+    if (cables == cables[0]).all() and not (special & (count > 1)).any():
+        row[destinations.lids] = _few_choices(allowed, usual, special, hops.first[begin:end], int(cables[0]), hops.port)[
+            destinations.cell(stride, int(np.count_nonzero(usual) * cables[0]))
+        ]
+    else:
+        row[destinations.lids] = hops.port[_many_choices(allowed, count, destinations, stride, hops.first[begin:end], cables)]
+
+
+def _few_choices(
+    allowed: NDArray[np.bool_],
+    usual: NDArray[np.bool_],
+    special: NDArray[np.bool_],
+    first: Int32,
+    cables: int,
+    port: NDArray[np.uint8],
+) -> NDArray[np.uint8]:
+    """Return the ports by destination switch and digit, flat, where each allows the usual neighbours or a single one.
+
+    So it is in whole trees: destinations are above, behind any of the switches there, or below, behind one.
+    """
+    above = first[usual]
+    digit = np.arange(len(above) * cables)
+    spread = port[above[digit % len(above)] + digit // len(above)]
+    single = port[first[np.argmax(allowed, axis=0)][:, None] + digit % cables]
+    return np.where(special[:, None], single, spread).ravel()
+
+
+def _many_choices(
+    allowed: NDArray[np.bool_], count: Int64, destinations: _Destinations, stride: int, first: Int32, cables: Int32
+) -> Int64:
+    """Return each destination's place in `Hops.port`, whatever its switch allows."""
+    _, choice = np.nonzero(allowed.T)
+    start = np.cumsum(count) - count
+    several = np.maximum(count, 1)[destinations.home]
+    digit = destinations.rank // stride
+    pair = np.append(choice, 0)[start[destinations.home] + digit % several]
+    return first[pair] + digit // several % cables[pair]

@@ -36,7 +36,13 @@ def live(sim: Ibsim, project: Path) -> dict[str, object]:
     """Run the live source in a process of its own, under the preload that stands for the kernel."""
     environment = {**sim.environment, "PYTHONPATH": str(project)}
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", SCRIPT],
+        env=environment,
+        cwd=sim.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, object] = json.loads(done.stdout)
@@ -70,6 +76,7 @@ def test_the_manager_is_found_while_it_runs(sim: Ibsim, project: Path, tmp_path:
     manager = subprocess.Popen(
         [tool("opensm"), "-f", str(tmp_path / "running.log")],
         env=environment,
+        cwd=sim.folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
