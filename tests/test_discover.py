@@ -201,6 +201,22 @@ def test_a_row_per_node_and_a_row_per_cable(run: Run, dump: Callable[[str], Path
     assert (cable["peer"], cable["lanes"], cable["speed"], cable["data_gbps"]) == ("B09-P1-IBLEAF-04-08", "4", "NDR", "400.0")
 
 
+@pytest.mark.parametrize("name", [DGX, "ufm-lab-small.txt"])
+def test_lid_and_links_of_every_switch(run: Run, dump: Callable[[str], Path], name: str) -> None:
+    expected = {}
+    for record in re.split(r"\n\s*\n", dump(name).read_text()):
+        head = re.search(r'^Switch\s+(\d+) "S-(\w+)".*port 0 lid (\d+)', record, re.MULTILINE)
+        if head is not None:
+            expected[f"0x{head[2]}"] = (head[1], head[3], str(len(re.findall(r"^\[", record, re.MULTILINE))))
+    rows = csv.DictReader(io.StringIO(run("discover", dump(name), "-o", "csv", "--filter", "kind=switch").out))
+    assert {row["guid"]: (row["ports"], row["lid"], row["links"]) for row in rows} == expected
+
+
+def test_no_lid_is_an_empty_cell(run: Run, dump: Callable[[str], Path]) -> None:
+    rows = csv.DictReader(io.StringIO(run("discover", dump(DIRECTORS), "-o", "csv").out))
+    assert sum(row["lid"] == "" for row in rows) == 632
+
+
 def test_rows_can_be_filtered_and_sorted(run: Run, dump: Callable[[str], Path]) -> None:
     done = run("discover", dump(SELENE), "-o", "name", "--filter", "tier=leaf", "--filter", "node~^MLG", "--sort-by", "-node")
     assert done.out.splitlines() == ["MLG01-05", "MLG01-04", "MLG01-02", "MLG01-01"]

@@ -33,7 +33,7 @@ class Device:
     device_id: int = 0
 
     def port_guid(self, number: int) -> int:
-        return self.guid if self.kind == NodeKind.SWITCH else self.guid + number
+        return self.guid + (15 if self.kind == NodeKind.SWITCH else number)
 
     def port_lid(self, number: int) -> int:
         return self.lid if self.kind == NodeKind.SWITCH else self.lid + (number << self.lmc)
@@ -75,7 +75,7 @@ class Subnet:
                 device_id=node.device_id,
             )
             if node.kind == NodeKind.SWITCH:
-                builder.port(node.guid, 0, port_guid=node.guid, lid=node.lid, lmc=node.lmc)
+                builder.port(node.guid, 0, port_guid=node.port_guid(0), lid=node.lid, lmc=node.lmc)
         for link in self.links:
             node, peer = link.node, link.peer
             if node.kind != NodeKind.SWITCH:
@@ -95,7 +95,7 @@ def write_ibnetdiscover(subnet: Subnet, shuffle: random.Random) -> str:
         guid = f"{GUID_KEYS[node.kind]}=0x{node.guid:x}"
         title = f'{WORDS[node.kind]}\t{node.ports} "{LETTERS[node.kind]}-{node.guid:016x}"\t\t# "{node.name}"'
         if node.kind == NodeKind.SWITCH:
-            guid += f"({node.guid:x})"
+            guid += f"({node.port_guid(0):x})"
             title += f" base port 0 lid {node.lid} lmc {node.lmc}"
         links = [_ibnetdiscover_link(link) for link in subnet.links_of(node)]
         shuffle.shuffle(links)
@@ -174,7 +174,10 @@ def _subnet_end(node: Device, number: int) -> str:
 
 def cables(fabric: Fabric) -> list[tuple[tuple[int, int], tuple[int, int], int, int]]:
     """Return every channel as (port GUID, number) of both ends, lanes and speed, in any format's terms."""
-    guid = np.where(fabric.port_guid > 0, fabric.port_guid, fabric.node_guid[fabric.port_node]).tolist()
+    of_switch = np.zeros(fabric.n_nodes, dtype=np.uint64)
+    zero = fabric.port_number == 0
+    of_switch[fabric.port_node[zero]] = fabric.port_guid[zero]
+    guid = np.where(fabric.port_guid > 0, fabric.port_guid, of_switch[fabric.port_node]).tolist()
     number, lanes, speed = fabric.port_number.tolist(), fabric.port_lanes.tolist(), fabric.port_speed.tolist()
     return sorted(
         ((guid[port], number[port]), (guid[peer], number[peer]), lanes[port], speed[port])

@@ -1,0 +1,112 @@
+"""One measurement per call, in a process of its own: python benchmarks/cases.py NAME ARGUMENT... prints one JSON line."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+
+def main() -> None:
+    """Run the case named on the command line and print its CPU seconds, the process's, and its peak memory."""
+    name, *arguments = sys.argv[1:]
+    result = CASES[name](*arguments)
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    result["process_cpu_s"] = usage.ru_utime + usage.ru_stime
+    result["peak_rss_mb"] = usage.ru_maxrss / 1024
+    print(json.dumps(result))
+
+
+def timed(call: Callable[[], Any]) -> tuple[float, Any]:
+    """Return the CPU seconds of a call, all threads, and its value."""
+    start = time.process_time()
+    value = call()
+    return time.process_time() - start, value
+
+
+def parse(path: str) -> dict[str, Any]:
+    """Read a fabric from a file."""
+    from fabctl.sources.reading import load_fabric
+
+    seconds, loaded = timed(lambda: load_fabric(path))
+    return {"cpu_s": seconds, "lines": loaded.report.lines}
+
+
+def prepared(path: str) -> Any:
+    """Return a fabric with what a sweep finds out: hosts, tiers, LIDs."""
+    from fabctl.sources.reading import load_fabric
+
+    fabric = load_fabric(path).fabric
+    _ = fabric.compute_endpoints, fabric.tiers, fabric.channel_at, fabric.port_of_lid
+    return fabric
+
+
+def route(path: str, engine: str) -> dict[str, Any]:
+    """Compute an engine's tables on a fabric that is in memory, as OpenSM does after its sweep."""
+    from fabctl.routing.compute import compute_tables
+
+    fabric = prepared(path)
+    seconds, _ = timed(lambda: compute_tables(fabric, engine))
+    return {"cpu_s": seconds}
+
+
+def route_warm(path: str, engine: str) -> dict[str, Any]:
+    """Compute an engine's tables after its kernel has been loaded."""
+    from fabctl.routing.compute import compute_tables
+
+    fabric = prepared(path)
+    compute_tables(fabric, engine)
+    seconds, _ = timed(lambda: compute_tables(fabric, engine))
+    return {"cpu_s": seconds}
+
+
+def alltoall(path: str) -> dict[str, Any]:
+    """Compute exact all-to-all loads."""
+    from fabctl.congestion.load import alltoall_loads
+    from fabctl.routing.compute import compute_tables
+
+    tables = compute_tables(prepared(path), "ftree")
+    seconds, loads = timed(lambda: alltoall_loads(tables, tables.fabric.compute_endpoints))
+    return {"cpu_s": seconds, "max_load": int(loads.max())}
+
+
+def bisections(path: str, samples: str) -> dict[str, Any]:
+    """Estimate eBB."""
+    from fabctl.congestion.quality import effective_bisection
+    from fabctl.routing.compute import compute_tables
+
+    tables = compute_tables(prepared(path), "ftree")
+    ports = tables.fabric.compute_endpoints
+    seconds, ebb = timed(lambda: effective_bisection(tables, ports, samples=int(samples)))
+    return {"cpu_s": seconds, "ebb": ebb.mean}
+
+
+def quality(path: str, engine: str) -> dict[str, Any]:
+    """Score an engine's tables."""
+    from fabctl.congestion.quality import score
+    from fabctl.routing.compute import compute_tables
+
+    tables = compute_tables(prepared(path), engine)
+    found = score(tables, tables.fabric.compute_endpoints)
+    return {
+        "alltoall": found.alltoall_fraction,
+        "worst_shift": found.shifts.worst,
+        "mean_shift": found.shifts.mean,
+        "ebb": found.ebb.mean,
+    }
+
+
+CASES: dict[str, Callable[..., dict[str, Any]]] = {
+    "parse": parse,
+    "route": route,
+    "route_warm": route_warm,
+    "alltoall": alltoall,
+    "bisections": bisections,
+    "quality": quality,
+}
+
+if __name__ == "__main__":
+    main()

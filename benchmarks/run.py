@@ -1,0 +1,152 @@
+"""Measure fabctl against its peers in one run and write the table of docs/performance.md.
+
+    python benchmarks/run.py                   # prints the table
+    python benchmarks/run.py --write           # and puts it into docs/performance.md
+    python benchmarks/run.py --quick           # without OpenSM on the large tree (which takes ten minutes)
+
+Peers run on the same machine in the same run: Debian's OpenSM on ibsim (its routing time alone, apart from sweep and
+programming, measured by ../shared/tools/opensm-routing-time/measure), the real ibnetdiscover for the dump of the large tree.
+CPU seconds are the median of three processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parent.parent
+SHARED = PROJECT.parent / "shared"
+MEASURE = SHARED / "tools/opensm-routing-time/measure"
+SELENE = SHARED / "fixtures/ibnetdiscover/selene-compute-2021.txt"
+SELENE_HOST = "H-0c42a103002559fe"
+LARGE = PROJECT / "topologies/fat-tree-11664.yaml"
+LARGE_HOST = "node-00001 mlx5_0"
+PRELOAD = "/usr/lib/x86_64-linux-gnu/umad2sim/libumad2sim.so"
+REPEATS = 3
+BEGIN, END = "<!-- begin: benchmarks/run.py -->", "<!-- end -->"
+
+
+def main() -> None:
+    """Measure, print, and write on request."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
+    parser.add_argument("--quick", action="store_true", help="leave OpenSM out on the large tree")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        lines = table(Path(folder), quick=arguments.quick)
+    text = "\n".join(lines)
+    print(text)
+    if arguments.write:
+        page = PROJECT / "docs/performance.md"
+        before, _, rest = page.read_text().partition(BEGIN)
+        page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}")
+
+
+def table(folder: Path, *, quick: bool) -> list[str]:
+    """Return the table's lines."""
+    rows = ["| what | fabctl, CPU s | bound | whole process, CPU s | peak MB | peer |", "|---|---|---|---|---|---|"]
+
+    def add(what: str, figures: dict[str, Any], bound: str, peer: str = "") -> None:
+        rows.append(
+            f"| {what} | {figures['cpu_s']:.2f} | {bound} | {figures['process_cpu_s']:.2f} |"
+            f" {figures['peak_rss_mb']:.0f} | {peer} |"
+        )
+
+    add("`fabctl --help`", help_figures(), "<= 0.10")
+    if SELENE.exists():
+        add("parse Selene (55,750 lines)", case("parse", SELENE), "<= 1.0, process <= 1.6")
+    net = folder / "large.net"
+    fabctl("discover", LARGE, "-o", "ibsim", "--out", net)
+    dump = folder / "large.txt"
+    if real_dump(net, dump):
+        add("parse the real ibnetdiscover's dump of 11,664 hosts", case("parse", dump), "<= 2.0")
+    for engine in ("minhop", "updn", "ftree"):
+        figures = case("route", LARGE, engine)
+        peer = "" if quick else opensm(net, engine, LARGE_HOST, figures["cpu_s"])
+        add(f"`{engine}`, 11,664 hosts", figures, "<= 1/30 of OpenSM, <= 600 MB", peer)
+    add("exact all-to-all loads, 11,664 hosts", case("alltoall", LARGE), "<= 2.0")
+    add("1,000 random bisections, 11,664 hosts", case("bisections", LARGE, "1000"), "<= 10")
+    if SELENE.exists():
+        for engine in ("minhop", "updn", "ftree"):
+            figures = case("route_warm", SELENE, engine)
+            peer = opensm(SELENE, "minhop", SELENE_HOST, figures["cpu_s"]) if engine == "minhop" else "OpenSM cannot"
+            add(f"`{engine}`, Selene (3,675 HCAs, 666 switches)", figures, "", peer)
+    return rows
+
+
+def case(name: str, *arguments: object) -> dict[str, Any]:
+    """Return the median figures of a case over several processes."""
+    runs = []
+    for _ in range(REPEATS):
+        command = [sys.executable, str(PROJECT / "benchmarks/cases.py"), name, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        runs.append(json.loads(done.stdout))
+    return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+
+
+def help_figures() -> dict[str, Any]:
+    """Return the figures of ``fabctl --help`` as a whole process."""
+    runs = []
+    for _ in range(5 * REPEATS):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        fabctl("--help")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        runs.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    seconds = statistics.median(runs)
+    return {"cpu_s": seconds, "process_cpu_s": seconds, "peak_rss_mb": after.ru_maxrss / 1024}
+
+
+def fabctl(*arguments: object) -> None:
+    """Run fabctl."""
+    subprocess.run([sys.executable, "-m", "fabctl", *map(str, arguments)], capture_output=True, check=True)
+
+
+def opensm(net: Path, engine: str, host: str, seconds: float) -> str:
+    """Return OpenSM's routing time and memory for the same fabric, and the ratio."""
+    if not MEASURE.exists():
+        return "not measured: the tool is not here"
+    done = subprocess.run([str(MEASURE), str(net), engine, host], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    if found["fell_back"]:
+        return f"OpenSM's {engine} fell back to {found['routed_with']}"
+    return f"OpenSM {engine} {found['cpu_s']:.1f} s, {found['peak_rss_mb']} MB: 1/{found['cpu_s'] / seconds:.0f}"
+
+
+def real_dump(net: Path, dump: Path) -> bool:
+    """Write the real ibnetdiscover's dump of a simulated fabric; return whether the tools are there."""
+    environment = {**os.environ, "IBSIM_SOCKNAME": f"fabctl-benchmark-{os.getpid()}"}
+    try:
+        limits = ["-N", "20000", "-S", "3000", "-P", "400000"]
+        simulator = subprocess.Popen(
+            ["ibsim", "-s", "-n", *limits, str(net)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+    except FileNotFoundError:
+        return False
+    try:
+        assert simulator.stdout is not None
+        for line in simulator.stdout:
+            if "simulator ready" in line:
+                break
+        client = {**environment, "LD_PRELOAD": PRELOAD, "SIM_HOST": LARGE_HOST}
+        with dump.open("w") as stream:
+            subprocess.run(["ibnetdiscover"], env=client, stdout=stream, stderr=subprocess.DEVNULL, check=True)
+    finally:
+        simulator.kill()
+        simulator.wait()
+    return True
+
+
+if __name__ == "__main__":
+    main()
