@@ -85,15 +85,14 @@ def bench(
     sizes = _sizes(minbytes, maxbytes, stepfactor)
     engines = _engines(engine_names, tables_paths)
     spec, job_inputs = _job(job_path)
+    if spec.sizes and (minbytes, maxbytes, stepfactor) == (None, None, None):
+        sizes = list(spec.sizes)
     collectives = _collectives(spec, collective_names)
     loaded = load_source(source, source_format, strict=strict)
     job = place(spec, loaded.fabric)
     routes = [load_tables(path, loaded.fabric) for path in dict.fromkeys(tables_paths)]
     routes += [compute_tables(loaded.fabric, engine) for engine in engines]
-    flags = (minbytes, maxbytes, stepfactor)
-    table = predict(
-        job, routes, collectives, (flags == (None, None, None) and spec.sizes) or sizes, data_rates(loaded.fabric, assumed)
-    )
+    table = predict(job, routes, collectives, sizes, data_rates(loaded.fabric, assumed))
     remarks = [f"{tables.origin}: {note}" for tables in routes for note in tables.notes]
     if engine_names is None and not tables_paths:
         remarks.insert(0, f"({DEFAULT_ENGINE} is OpenSM's default engine; --tables takes the real tables, --engine others)")
@@ -124,9 +123,10 @@ def _collectives(spec: JobSpec, names: str | None) -> list[Collective]:
 
     if names is None and spec.pattern:
         return [as_collective(spec)]
-    chosen = (
-        spec.collectives if names is None else tuple(COLLECTIVES.names()) if names == "all" else _split(names, "--collective")
-    )
+    if names is None:
+        chosen = spec.collectives
+    else:
+        chosen = tuple(COLLECTIVES.names()) if names == "all" else _split(names, "--collective")
     return [COLLECTIVES.load(name) for name in chosen]
 
 

@@ -68,9 +68,10 @@ def discover(
         raise UsageError(f"--links lists cables; -o {export} writes the whole fabric", hint="leave one of them out")
     loaded = _read_live(source, strict=strict) if live else load_source(source, source_format, strict=strict)
     if save:
+        from fabctl.atomic import write_atomic
         from fabctl.model.snapshot import dump_snapshot
 
-        write_text(dump_snapshot(loaded.fabric), save)
+        write_atomic(save, dump_snapshot(loaded.fabric))
     findings = check_health(loaded.fabric, loaded.report)
     inputs = [input_entry(loaded)]
     if export:

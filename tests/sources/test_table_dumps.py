@@ -242,14 +242,14 @@ def test_damage_is_refused_where_it_is(dumps: Callable[[str], str], case: str) -
 
 def test_lines_not_understood_are_counted_and_located(fabric: Fabric, dumps: Callable[[str], str], true_lft: np.ndarray) -> None:
     lines = dumps("dump_fts-n.txt").splitlines()
-    lines[5:5] = ["hello", "0x0004: 00 ff ff", "0x0005 x04"]
+    lines[5:5] = ["hello", "0x0004: 00 ff ff", "0x0005 x04", "0x0005 003 or so"]
     text = "umad (DR path slid 0; dlid 0; 0,1,3) bad status 110\n" + "\n".join(lines) + "\n"
     raw = LFT_DUMP.parse(text, "t.txt")
-    assert [remark.line for remark in raw.unknown] == [1, 7, 8, 9]
+    assert [remark.line for remark in raw.unknown] == [1, 7, 8, 9, 10]
     tables = bind_tables(fabric, raw, "t.txt")
     np.testing.assert_array_equal(tables.lft, true_lft)
     (note,) = tables.notes
-    assert note.startswith("4 lines of the tables were not understood; the first at t.txt:1: umad (DR path")
+    assert note.startswith("5 lines of the tables were not understood; the first at t.txt:1: umad (DR path")
 
 
 # ---- tables and fabric that do not fit ---------------------------------------------------------------------------------
