@@ -13,10 +13,18 @@ from typing import Any
 
 import pytest
 import yaml
-from fabric_plans import Plan, leaf_spine, three_tiers
+from fabric_plans import REPORT, Plan, leaf_spine, three_tiers
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from fabctl.model.diff import compare
+from fabctl.model.fabric import NodeKind
+from fabctl.model.health import check_health
 from fabctl.model.snapshot import dump_snapshot
 from fabctl.model.summary import Spread, summarise
+from fabctl.report.exports import EXPORTS
+from fabctl.report.fabric import fabric_report, links_report
+from fabctl.report.output import Style, render
 from fabctl.units import Speed
 
 Run = Callable[..., Any]
@@ -336,3 +344,38 @@ def test_a_chassis_is_named_by_what_its_asics_names_share() -> None:
         plan.nodes[f"spine-{spine}"].description = f"MF0;core-A:MCS8500/{'LS'[spine % 2]}{spine}/U1"
     [chassis] = summarise(plan.build()).chassis
     assert (chassis.name, chassis.system_guid, chassis.asics) == ("core-A", "0x0000000000000abc", 4)
+
+
+NAMES = st.sampled_from(
+    ["", "n1 HCA-1", "n1 HCA-2", "n2 HCA-1", "localhost mlx5_0", "MT4129 ConnectX7", 'a "b"\\[,]#@', "é", "leaf"]
+)
+
+
+@st.composite
+def odd_fabrics(draw: st.DrawFn) -> Plan:
+    """Draw any multigraph of switches, adapters and routers, with clashing names, LIDs and rates."""
+    plan = Plan()
+    kinds = draw(st.lists(st.sampled_from(NodeKind), min_size=1, max_size=8))
+    for number, kind in enumerate(kinds):
+        plan.node(kind, str(number), system_guid=draw(st.integers(0, 2)), device_id=draw(st.sampled_from([0, 0x1013, 0xCF09])))
+        plan.nodes[str(number)].description = draw(NAMES)
+        plan.nodes[str(number)].lid = draw(st.sampled_from([0, 1, 2, 65535]))
+    ends = draw(st.permutations([(str(number), port) for number in range(len(kinds)) for port in (1, 2, 3)]))
+    for here, there in list(zip(ends[::2], ends[1::2], strict=False))[: draw(st.integers(0, 12))]:
+        plan.cables[here, there] = draw(st.tuples(st.sampled_from([0, 1, 2, 4]), st.sampled_from(Speed)))
+    return plan
+
+
+@given(odd_fabrics())
+@settings(max_examples=80, deadline=None)
+def test_no_fabric_is_too_odd(plan: Plan) -> None:
+    fabric = plan.build()
+    report = fabric_report(fabric, REPORT, check_health(fabric, REPORT))
+    for fmt in ("wide", "json", "csv"):
+        assert render(report, fmt, Style())
+        assert render(links_report(fabric), fmt, Style())
+    for name in EXPORTS.names():
+        assert EXPORTS.load(name)(fabric).endswith("\n")
+    assert compare(fabric, fabric).changes == ()
+    assert len(report.main.rows) == fabric.n_nodes
+    assert sum(row["links"] for row in report.data["links_by_rate"]) == fabric.n_cables == len(links_report(fabric).main.rows)

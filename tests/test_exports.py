@@ -279,8 +279,8 @@ def test_the_dgx_cluster_leaves_out_what_names_no_host(fixtures: Path) -> None:
     home = check_tree(read_conf(text))
     assert len(home) == 120
     assert home["b08-p1-dgx-08-c01"] == home["b08-p1-dgx-08-c04"]
-    assert "# Left out: 69 HCAs whose description names no host" in text
-    assert "# Left out: 2 hosts whose name cannot be trusted or written: localhost, ubuntu" in text
+    assert "# Left out: HCAs whose description names no host (69): " in text
+    assert "# Left out: hosts whose name cannot be trusted or written (2): localhost, ubuntu" in text
 
 
 def test_the_directors_have_a_leaf_for_every_two_hosts(fixtures: Path) -> None:
@@ -321,7 +321,7 @@ def test_names_that_slurm_cannot_read_are_replaced_or_left_out() -> None:
     tree = read_conf(text)
     assert set(check_tree(tree)) == {"n0", "n2", "n3"}
     assert len(tree) == 3
-    assert "# Left out: 1 hosts whose name cannot be trusted or written: n[1]" in text
+    assert "# Left out: hosts whose name cannot be trusted or written (1): n[1]" in text
 
 
 @given(st.lists(st.from_regex(r"[a-c]{1,2}(-?[0-9]{1,3}){0,2}[a-c]?", fullmatch=True), min_size=1, max_size=12, unique=True))

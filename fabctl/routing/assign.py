@@ -178,7 +178,7 @@ def _fill(row: NDArray[np.uint8], destinations: _Destinations, paths: Paths, hop
         down = hops.down[begin:end]
         allowed &= down[:, None] == paths.goes_down[switch]
         allowed[down] &= paths.goes_down[hops.neighbour[begin:end][down]]
-    count = np.count_nonzero(allowed, axis=0)
+    count = np.add.reduce(allowed, axis=0, dtype=np.uint8)
     usual = allowed[:, np.argmax(count)]
     special = (allowed != usual[:, None]).any(axis=0)
     cables = hops.cables[begin:end]
@@ -205,16 +205,18 @@ def _few_choices(
     above = first[usual]
     digit = np.arange(len(above) * cables)
     spread = port[above[digit % len(above)] + digit // len(above)]
-    single = port[first[np.argmax(allowed, axis=0)][:, None] + digit % cables]
-    return np.where(special[:, None], single, spread).ravel()
+    below, target = np.divmod(np.flatnonzero(allowed & special), len(special))
+    table = np.broadcast_to(spread, (len(special), len(spread))).copy()
+    table[target] = port[first[below][:, None] + digit % cables]
+    return table.ravel()
 
 
 def _many_choices(
-    allowed: NDArray[np.bool_], count: Int64, destinations: _Destinations, stride: int, first: Int32, cables: Int32
+    allowed: NDArray[np.bool_], count: NDArray[np.uint8], destinations: _Destinations, stride: int, first: Int32, cables: Int32
 ) -> Int64:
     """Return each destination's place in `Hops.port`, whatever its switch allows."""
     _, choice = np.nonzero(allowed.T)
-    start = np.cumsum(count) - count
+    start = np.cumsum(count, dtype=np.int64) - count
     several = np.maximum(count, 1)[destinations.home]
     digit = destinations.rank // stride
     pair = np.append(choice, 0)[start[destinations.home] + digit % several]

@@ -47,7 +47,7 @@ def topology_yaml(fabric: Fabric) -> str:
 
 
 def _comment(tree: SlurmTree) -> list[str]:
-    lines = [f"{sum(len(unit.hosts) for unit in tree.units)} hosts on {len(tree.units)} leaf switches, written by fabctl."]
+    lines = [f"Written by fabctl. Hosts: {sum(len(unit.hosts) for unit in tree.units)}. Leaf switches: {len(tree.units)}."]
     merged = [unit for unit in tree.units if len(unit.leaves) > 1]
     if merged:
         lines.append("Leaves that serve the same hosts count as one switch, so that each host appears once:")

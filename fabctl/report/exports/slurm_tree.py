@@ -212,5 +212,5 @@ def _left_out(fabric: Fabric, usable: NDArray[np.bool_], home: dict[int, int]) -
         elif host not in home:
             reasons["hosts without a cable to a switch"].append(name)
     return tuple(
-        f"{len(names)} {reason}: {', '.join(names[:4])}{' ...' if len(names) > 4 else ''}" for reason, names in reasons.items()
+        f"{reason} ({len(names)}): {', '.join(names[:4])}{' ...' if len(names) > 4 else ''}" for reason, names in reasons.items()
     )
