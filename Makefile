@@ -1,5 +1,6 @@
 # make demo   the three commands on a shipped topology
 # make test   style, types, layers and tests, as in CI
+# make bench  the table of docs/performance.md, measured here (OpenSM needs ten minutes of it)
 # Each makes .venv itself, again when pyproject.toml changes.
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 TOPOLOGY := topologies/dgx1-16.yaml
 JOB := topologies/jobs/dgx1-16.yaml
 
-.PHONY: demo test lint completions clean
+.PHONY: demo test lint bench completions clean
 
 demo: .venv/run.stamp
 	$(BIN)/fabctl discover $(TOPOLOGY)
@@ -24,6 +25,9 @@ lint: .venv/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: .venv/run.stamp
+	$(BIN)/python benchmarks/run.py
 
 completions: .venv/run.stamp
 	_FABCTL_COMPLETE=bash_source $(BIN)/fabctl > completions/fabctl.bash

@@ -76,7 +76,7 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "short numbers": lambda text: re.sub(r"^0x0*(\w+) 0*(\d+)", r"0x\1 \2", text, flags=re.MULTILINE),
     "long numbers": lambda text: re.sub(r"^(0x\w+) (\d+)", r"\1 0\2", text, flags=re.MULTILINE),
     "blank lines": lambda text: text.replace("\n", "\n\n"),
-    "comments": lambda text: text.replace("\n", "\n# Unicast lids [0x0-0x1] of switch Lid 1 guid 0x0000000000000001 (x):\n"),
+    "comments": lambda text: text.replace("\n", "\n  # Unicast lids [0x0-0x1] of switch Lid 1 guid 0x0000000000000001 (x):\n"),
     "no final newline": lambda text: text.rstrip(),
     "switches in another order": lambda text: "".join(sorted(re.split(r"(?=^Unicast)", text, flags=re.MULTILINE))),
 }
