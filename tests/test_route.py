@@ -11,11 +11,15 @@ import jsonschema
 import numpy as np
 import pytest
 
+from fabctl.model.builder import FabricBuilder
+from fabctl.model.fabric import NodeKind
+from fabctl.model.snapshot import dump_snapshot
 from fabctl.model.tables import NO_ROUTE
 from fabctl.routing import ENGINES
 from fabctl.routing.compute import compute_tables
 from fabctl.routing.opensm_files import lft_dump
 from fabctl.sources.reading import load_fabric, load_tables
+from fabctl.units import Speed
 
 Run = Callable[..., Any]
 
@@ -91,6 +95,30 @@ def test_lost_traffic_is_an_error_and_names_switch_and_lid(run: Run, tree: Path,
     assert f"for LID {lid} ({fabric.port_label(int(fabric.endpoints[5]))}) has no route" in outcome.out
     assert fabric.labels[3] in outcome.out
     assert "Not scored" in outcome.out
+
+
+@pytest.mark.parametrize(("highest", "severity", "code"), [(128, "warning", 0), (129, "error", 1)])
+def test_a_lid_that_no_table_lists(run: Run, tmp_path: Path, highest: int, severity: str, code: int) -> None:
+    """dump_fts leaves out a highest LID that is a multiple of 64: that is no fault of the fabric."""
+    builder = FabricBuilder()
+    builder.node(NodeKind.SWITCH, 1, "leaf")
+    builder.port(1, 0, port_guid=1, lid=1)
+    for number, lid in enumerate((2, 3, highest), 1):
+        guid = 0x10 * number
+        builder.node(NodeKind.CA, guid, f"host-{number} mlx5_0")
+        builder.port(guid, 1, port_guid=guid, lid=lid)
+        builder.link(1, number, guid, 1, lanes=4, speed=Speed.HDR)
+        builder.link(guid, 1, 1, number, lanes=4, speed=Speed.HDR)
+    fabric = builder.build()
+    (tmp_path / "fabric.json").write_text(dump_snapshot(fabric))
+    text = "".join(lft_dump(compute_tables(fabric, "minhop")))
+    (tmp_path / "lfts").write_text(
+        "".join(line for line in text.splitlines(True) if not line.startswith(f"0x{highest:04x}")).replace("4 lids", "3 lids")
+    )
+    outcome = run("route", tmp_path / "fabric.json", "--tables", tmp_path / "lfts", "-o", "json")
+    findings = [finding for finding in json.loads(outcome.out)["findings"] if finding["code"] == "RTE205"]
+    assert [finding["severity"] for finding in findings] == [severity]
+    assert outcome.code == code
 
 
 def test_tables_of_another_fabric(run: Run, tree: Path, project: Path, tmp_path: Path) -> None:

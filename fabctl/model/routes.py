@@ -42,6 +42,8 @@ class Verification:
     management_loop : tuple of int
         Channels of one that needs traffic from HCAs to switches or aggregation nodes as well; empty if there is none, or one
         without such traffic.
+    unlisted : tuple of int
+        Ports whose LID no table has an entry for.
     """
 
     pairs: int
@@ -52,6 +54,7 @@ class Verification:
     dependencies: int
     credit_loop: tuple[int, ...]
     management_loop: tuple[int, ...]
+    unlisted: tuple[int, ...]
 
     @property
     def safe(self) -> bool:

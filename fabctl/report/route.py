@@ -126,6 +126,7 @@ def _verification_data(fabric: Fabric, found: Verification) -> dict[str, Any]:
         "pairs": found.pairs,
         "lost_hca_pairs": found.lost_hca,
         "lost_other_pairs": found.lost_other,
+        "unlisted_lids": [int(fabric.port_lid[port]) for port in found.unlisted],
         "forwarding_loop": [fabric.cable_label(channel) for channel in found.loop],
         "dependencies": found.dependencies,
         "credit_loop": [fabric.cable_label(channel) for channel in found.credit_loop],
@@ -165,11 +166,21 @@ def _findings(fabric: Fabric, found: Verification) -> list[Finding]:
         findings.append(
             Finding("RTE201", severity, fabric.labels[lost.switch], f"traffic from its HCAs for {where} {lost.reason}")
         )  # fmt: skip
+    findings += [_unlisted(fabric, port) for port in found.unlisted]
     for code, severity, what, channels in _loops(found):
         if channels:
             cables = "; ".join(fabric.cable_label(channel) for channel in channels)
             findings.append(Finding(code, severity, fabric.cable_label(channels[0]), f"{what}: {cables}"))
     return findings
+
+
+def _unlisted(fabric: Fabric, port: int) -> Finding:
+    """Return the finding of a LID without any entry; dump_fts stops short of a highest LID that is a multiple of 64."""
+    lid = int(fabric.port_lid[port])
+    cut = lid % 64 == 0 and lid == fabric.port_lid.max()
+    severity: Severity = "error" if fabric.is_hca[fabric.port_node[port]] and not cut else "warning"
+    why = ": dump_fts and ibroute leave out a highest LID that is a multiple of 64; opensm-lfts.dump has it" if cut else ""
+    return Finding("RTE205", severity, fabric.port_label(port), f"no table has an entry for its LID {lid}{why}")
 
 
 def _loops(found: Verification) -> list[tuple[str, Severity, str, tuple[int, ...]]]:

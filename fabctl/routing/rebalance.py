@@ -22,6 +22,9 @@ from fabctl.routing.paths import Paths, switch_channels
 SLACK = 1.02
 """A channel this much hotter than it must be is left alone."""
 ROUNDS = 6
+EFFORT = 60
+"""Hops that the search may look at, per entry of the tables: Selene takes 10. It is spent on the hottest channels first, and
+keeps the time in proportion on fabrics whose shape, not whose damage, makes them uneven (tori, random graphs)."""
 
 
 def rebalance(tables: RoutingTables, paths: Paths) -> RoutingTables:
@@ -31,7 +34,7 @@ def rebalance(tables: RoutingTables, paths: Paths) -> RoutingTables:
 
     Complexity
     ----------
-    O(rounds x hot channels x destinations on each x sources x size of the allowed graph between two leaves).
+    O(n_switches x destinations): the search looks at `EFFORT` hops per table entry at most.
     """
     fabric = tables.fabric
     ports = fabric.compute_endpoints
@@ -83,6 +86,7 @@ def _cool_down(
         via=np.full(n, -1, dtype=np.int32),
         queue=np.zeros(n, dtype=np.int32),
         shared=np.zeros(len(loads), dtype=np.int32),
+        effort=np.array([0, EFFORT * next_channel.size]),
     )
     between = switch_channels(fabric)
     for _ in range(ROUNDS):

@@ -15,13 +15,14 @@ destinations are neighbours in rank order, and shifts send to them at the same t
 
 
 class Work(NamedTuple):
-    """Scratch arrays of `cool_channel`: `shared` by channel, the others by switch. Zero between calls, but `via` -1."""
+    """Scratch arrays of `cool_channel`: by switch, `shared` by channel; zero between calls, but `via` -1. `effort`: see there."""
 
     flow: NDArray[np.int64]
     cost: NDArray[np.float64]
     via: NDArray[np.int32]
     queue: NDArray[np.int32]
     shared: NDArray[np.int32]
+    effort: NDArray[np.int64]
 
 
 @njit(cache=True, error_model="numpy")
@@ -70,16 +71,21 @@ def cool_channel(  # type: ignore[no-untyped-def]
     -------
     int
         Number of (leaf, destination) pairs moved.
+
+    Notes
+    -----
+    ``work.effort[0]`` counts hops looked at; the search stops where it reaches ``work.effort[1]``.
     """
     switch = src[channel]
     moved = 0
     for destination in range(next_channel.shape[0]):
-        if loads[channel] * scale[channel] <= 1.0:
+        if loads[channel] * scale[channel] <= 1.0 or work.effort[0] >= work.effort[1]:
             break
         if next_channel[destination, switch] != channel:
             continue
         target = home[destination]
         _flows_to(next_channel, destination, target, leaves, sources, dst, work.flow)
+        work.effort[0] += 4 * len(leaves)
         for step in range(len(leaves)):
             leaf = leaves[(step + destination) % len(leaves)]
             if leaf == target or not _crosses(next_channel, destination, target, leaf, channel, dst):
@@ -182,6 +188,7 @@ def _search(  # type: ignore[no-untyped-def]
             begin = next_channel[destination, switch]
             end = begin + 1
         below = label[target, switch] - 1
+        work.effort[0] += end - begin
         for hop in range(begin, end):
             far = dst[hop]
             if free and (far >= label.shape[0] or label[target, far] != below or switch == target):

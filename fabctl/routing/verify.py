@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fabctl.congestion.load import DestinationBlock, destination_blocks
 from fabctl.model.fabric import Fabric
 from fabctl.model.routes import Lost, Verification
-from fabctl.model.tables import RoutingTables
+from fabctl.model.tables import NO_ROUTE, RoutingTables
 
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
@@ -31,7 +31,7 @@ def verify(tables: RoutingTables) -> Verification:
     O(switches x LIDs x log(path length)) in blocks of bounded memory, plus the size of the dependency graph.
     """
     fabric = tables.fabric
-    ports = _destinations(tables)
+    ports, unlisted = _destinations(tables)
     sources = fabric.endpoints
     data = np.zeros(len(fabric.channel_port) * 256, dtype=bool)
     management = np.zeros_like(data)
@@ -65,18 +65,25 @@ def verify(tables: RoutingTables) -> Verification:
         int(np.count_nonzero(data)),
         credit_loop,
         () if credit_loop else _credit_loop(fabric, data | management),
+        tuple(unlisted.tolist()),
     )
 
 
 _ARRIVES, _LOST, _LOOPS = 0, 1, 2
 
 
-def _destinations(tables: RoutingTables) -> Int32:
-    """Return the ports whose LIDs the tables should serve: switches' port 0 and connected CA ports, one per base LID."""
+def _destinations(tables: RoutingTables) -> tuple[Int32, Int32]:
+    """Return the ports that some table has an entry for, one per base LID, and those that should have one and have none.
+
+    Switches' port 0 and connected CA ports should have one, if they have a LID.
+    """
     fabric = tables.fabric
-    has_lid = (fabric.port_lid > 0) & (fabric.port_lid < tables.lft.shape[1])
     attached = np.where(fabric.port_node < fabric.n_switches, fabric.port_number == 0, fabric.port_peer >= 0)
-    return np.flatnonzero(has_lid & attached).astype(np.int32)
+    ports = np.flatnonzero(attached & (fabric.port_lid > 0)).astype(np.int32)
+    listed = (tables.lft != NO_ROUTE).any(axis=0)
+    known = fabric.port_lid[ports] < len(listed)
+    known[known] = listed[fabric.port_lid[ports[known]]]
+    return ports[known], ports[~known]
 
 
 def _fates(block: DestinationBlock, tables: RoutingTables) -> NDArray[np.uint8]:
