@@ -59,7 +59,7 @@ def score(tables: RoutingTables, ports: Int32, *, bisections: int = 1000, seed: 
         hottest=_hottest(cost, between),
         shifts=shift_congestion(tables, ports),
         ebb=effective_bisection(tables, ports, samples=bisections, seed=seed),
-        destinations_min=int(inside.min(initial=0)),
+        destinations_min=int(inside.min()) if len(inside) else 0,
         destinations_mean=float(inside.mean()) if len(inside) else 0.0,
         destinations_max=int(inside.max(initial=0)),
         unused=int(np.count_nonzero(inside == 0)),

@@ -113,6 +113,14 @@ def test_a_large_fabric_tries_an_even_sample_of_shifts(project: Path, monkeypatc
     assert (shifts.tried, shifts.total, shifts.worst) == (10, 63, 1)
 
 
+def test_balance_counts_destinations(project: Path) -> None:
+    """On a clean 16-host tree every channel between switches carries traffic for the same number of destinations in a tier."""
+    tables = routed(project, "leaf-spine-648")
+    quality = score(tables, tables.fabric.endpoints, bisections=2)
+    assert (quality.unused, quality.between) == (0, 2 * 648)
+    assert (quality.destinations_min, quality.destinations_max) == (1, 35)
+
+
 def test_rates_bound_the_all_to_all(project: Path) -> None:
     """One up-link of a clean tree at a quarter of its width bounds the whole at a quarter."""
     from dataclasses import replace
