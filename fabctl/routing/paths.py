@@ -51,22 +51,7 @@ def shortest_paths(fabric: Fabric) -> Paths:
     O(diameter x channels x n_switches / 8) byte operations.
     """
     channels = switch_channels(fabric)
-    src, dst = fabric.channel_src[channels], fabric.channel_dst[channels]
-    n = fabric.n_switches
-    label = np.full((n, n), -1, dtype=np.int16)
-    np.fill_diagonal(label, 0)
-    reached = np.packbits(np.eye(n, dtype=bool), axis=1)
-    frontier = reached
-    level = 0
-    while frontier.any():
-        level += 1
-        grown = np.zeros_like(reached)
-        rows, bits = _or_by_source(src, frontier[dst])
-        grown[rows] = bits
-        frontier = grown & ~reached
-        reached = reached | frontier
-        label[np.unpackbits(frontier, axis=1, count=n).view(bool)] = level
-    return Paths(label)
+    return Paths(_levels(fabric.n_switches, fabric.channel_src[channels], fabric.channel_dst[channels]))
 
 
 def up_down_paths(fabric: Fabric, channel_down: NDArray[np.bool_]) -> Paths:
@@ -88,32 +73,33 @@ def up_down_paths(fabric: Fabric, channel_down: NDArray[np.bool_]) -> Paths:
     src, dst = fabric.channel_src[channels], fabric.channel_dst[channels]
     down = channel_down[channels]
     n = fabric.n_switches
+    label = _levels(n, src[down], dst[down])
+    goes_down = label >= 0
+    level = 0
+    while level <= label.max(initial=-1):
+        rows, bits = _or_by_source(src[~down], np.packbits(label == level, axis=1)[dst[~down]])
+        above = np.zeros((n, n), dtype=bool)
+        above[rows] = np.unpackbits(bits, axis=1, count=n).view(bool)
+        level += 1
+        label[above & (label < 0)] = level
+    return Paths(label, goes_down, channel_down)
+
+
+def _levels(n: int, src: NDArray[np.int32], dst: NDArray[np.int32]) -> Int16:
+    """Return the fewest hops between all pairs of `n` switches over given channels, `src` ascending; -1 where there is no way."""
     label = np.full((n, n), -1, dtype=np.int16)
     np.fill_diagonal(label, 0)
-    frontier = np.packbits(np.eye(n, dtype=bool), axis=1)
-    reached = frontier
+    frontier = reached = np.packbits(np.eye(n, dtype=bool), axis=1)
     level = 0
     while frontier.any():
         level += 1
         grown = np.zeros_like(reached)
-        rows, bits = _or_by_source(src[down], frontier[dst[down]])
+        rows, bits = _or_by_source(src, frontier[dst])
         grown[rows] = bits
         frontier = grown & ~reached
         reached = reached | frontier
         label[np.unpackbits(frontier, axis=1, count=n).view(bool)] = level
-    goes_down = label >= 0
-    up_src, up_dst = src[~down], dst[~down]
-    top = level
-    for level in range(1, 2 * n):
-        at_level = np.packbits(label == level - 1, axis=1)
-        if level > top and not at_level.any():
-            break
-        rows, bits = _or_by_source(up_src, at_level[up_dst])
-        fresh = np.zeros((n, n), dtype=bool)
-        fresh[rows] = np.unpackbits(bits, axis=1, count=n).view(bool)
-        fresh &= label < 0
-        label[fresh] = level
-    return Paths(label, goes_down, channel_down)
+    return label
 
 
 def _or_by_source(src: NDArray[np.int32], bits: Bits) -> tuple[NDArray[np.int32], Bits]:

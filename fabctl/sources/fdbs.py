@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 
-from fabctl.model.loading import RawTables, TableSource
 from fabctl.sources.scan import GUID
-from fabctl.sources.table_blocks import TableFormat, read_tables
+from fabctl.sources.table_blocks import TableFormat, table_source
 
 FORM = TableFormat(
     marker="dump_ucast_routes: Switch",
@@ -25,21 +24,4 @@ FORM = TableFormat(
     tool="opensm -o -D 0x43",
 )
 
-
-def recognises(head: str) -> bool:
-    """Return whether a text looks like ``opensm.fdbs``."""
-    return bool(re.search(rf"^\s*\w*{FORM.marker} 0x", head, re.MULTILINE))
-
-
-def parse(text: str, path: str) -> RawTables:
-    """Read a dump.
-
-    Raises
-    ------
-    InputError
-        As `fabctl.sources.table_blocks.read_tables`.
-    """
-    return read_tables(text, path, FORM)
-
-
-SOURCE = TableSource(recognises, parse)
+SOURCE = table_source(FORM, rf"^\s*\w*{FORM.marker} 0x")

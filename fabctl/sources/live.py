@@ -66,7 +66,7 @@ def read_live_tables(fabric: Fabric) -> RoutingTables:
     failed = [line for line in complaints if "failed" in line]
     if failed:
         raise SourceError(f"dump_fts could not read all tables: {failed[0]}", hint="try again; ibqueryerrors shows bad links")
-    return bind_tables(fabric, lft_dump.parse(decode(data, PATH), PATH), PATH)
+    return bind_tables(fabric, lft_dump.SOURCE.parse(decode(data, PATH), PATH), PATH)
 
 
 def _run(tool: str, *arguments: str) -> tuple[bytes, list[str]]:

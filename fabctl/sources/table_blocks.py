@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fabctl.errors import InputError
 from fabctl.model.fabric import MAX_UNICAST_LID
-from fabctl.model.loading import RawTables
+from fabctl.model.loading import RawTables, TableSource
 from fabctl.model.results import Remark
 from fabctl.model.tables import NO_ROUTE
 
@@ -92,6 +92,18 @@ def read_tables(text: str, path: str, form: TableFormat) -> RawTables:
     Linear: 350 MB/s for ``dump_fts``, 70 MB/s for ``dump_fts -n``, 5 MB/s for hand-written spellings.
     """
     return _Reader(path, form).run(text)
+
+
+def table_source(form: TableFormat, begins: str) -> TableSource:
+    """Return a format as a source.
+
+    Parameters
+    ----------
+    begins : str
+        Regular expression of a line by which the format is recognised.
+    """
+    pattern = re.compile(begins, re.MULTILINE)
+    return TableSource(lambda head: bool(pattern.search(head)), lambda text, path: read_tables(text, path, form))
 
 
 class _Block:
