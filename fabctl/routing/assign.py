@@ -33,10 +33,10 @@ def assign(fabric: Fabric, paths: Paths, engine: str) -> RoutingTables:
     O(n_switches x (n_switches x degree + n_lids)).
     """
     destinations = _Destinations(fabric)
-    radix = _tier_radices(fabric)
-    tiers = np.maximum(fabric.tiers, 0)
-    stride = np.concatenate([[1], np.cumprod(radix)])[: len(radix)]
     hops = Hops(fabric, paths)
+    tiers = np.maximum(fabric.tiers, 0)
+    radix = _tier_radices(hops, tiers)
+    stride = np.concatenate([[1], np.cumprod(radix)])[: len(radix)]
     lft = np.full((fabric.n_switches, len(fabric.port_of_lid)), NO_ROUTE, dtype=np.uint8)
     for switch in range(fabric.n_switches):
         _fill(lft[switch], destinations, paths, hops, switch, int(stride[tiers[switch]]))
@@ -54,6 +54,8 @@ class _Destinations:
         In order of LID.
     lids : slice or int array
         Index of all LIDs in a table's row.
+    busy : bool array of shape (n_switches,)
+        Switches that many destinations hang from.
     """
 
     def __init__(self, fabric: Fabric) -> None:
@@ -70,6 +72,8 @@ class _Destinations:
         self.home = fabric.port_node[far]
         self.home_port = np.where(is_switch, 0, fabric.port_number[far])
         self.rank = self._ranks(fabric, ports, is_switch)
+        population = np.bincount(self.home, minlength=fabric.n_switches)
+        self.busy = 2 * population > population.max(initial=0)
         dense = len(self.lid) and self.lid[-1] - self.lid[0] + 1 == len(self.lid)
         self.lids = slice(int(self.lid[0]), int(self.lid[-1]) + 1) if dense else self.lid
         self._cells: dict[tuple[int, int], Int64] = {}
@@ -118,18 +122,12 @@ def _detour(fabric: Fabric, paths: Paths, destinations: _Destinations, lft: NDAr
     return (f"{len(lost)} leaf pairs ({names}, ...) have no way up and down; {engine} joins them over {fabric.labels[turn]}",)
 
 
-def _tier_radices(fabric: Fabric) -> Int64:
+def _tier_radices(hops: Hops, tiers: NDArray[np.int8]) -> Int64:
     """Return, per tier, how many next hops its switches typically choose among on the way up: the mode over the tier."""
-    tiers = np.maximum(fabric.tiers, 0)
-    radices = []
-    src, dst = fabric.channel_src, fabric.channel_dst
-    for tier in range(int(tiers.max(initial=0)) + 1):
-        between = (src < fabric.n_switches) & (dst < fabric.n_switches)
-        between[between] = (tiers[src[between]] == tier) & (tiers[dst[between]] == tier + 1)
-        pairs = np.unique(src[between].astype(np.int64) * fabric.n_nodes + dst[between])
-        count = np.bincount(pairs // fabric.n_nodes)
-        radices.append(int(np.argmax(np.bincount(count[count > 0]))) if len(pairs) else 1)
-    return np.array(radices, dtype=np.int64)
+    src = np.repeat(np.arange(len(tiers)), np.diff(hops.ptr))
+    above = np.bincount(src[tiers[hops.neighbour] == tiers[src] + 1], minlength=len(tiers))
+    counts = [above[(tiers == tier) & (above > 0)] for tier in range(int(tiers.max(initial=0)) + 1)]
+    return np.array([np.argmax(np.bincount(count)) if len(count) else 1 for count in counts], dtype=np.int64)
 
 
 class Hops:
@@ -179,45 +177,57 @@ def _fill(row: NDArray[np.uint8], destinations: _Destinations, paths: Paths, hop
         allowed &= down[:, None] == paths.goes_down[switch]
         allowed[down] &= paths.goes_down[hops.neighbour[begin:end][down]]
     count = np.add.reduce(allowed, axis=0, dtype=np.uint8)
-    usual = allowed[:, np.argmax(count)]
+    if not count.any():
+        return
+    usual = allowed[:, np.argmax(np.where(destinations.busy, count.astype(np.uint16) << 8, count))]
     special = (allowed != usual[:, None]).any(axis=0)
-    cables = hops.cables[begin:end]
-    if (cables == cables[0]).all() and not (special & (count > 1)).any():
-        row[destinations.lids] = _few_choices(allowed, usual, special, hops.first[begin:end], int(cables[0]), hops.port)[
-            destinations.cell(stride, int(np.count_nonzero(usual) * cables[0]))
-        ]
+    crowded = special & (count > 1)
+    first, cables = hops.first[begin:end], hops.cables[begin:end]
+    if (cables == cables[0]).all():
+        table = _few_choices(allowed, usual, special & ~crowded, first, int(cables[0]), hops.port)
+        row[destinations.lids] = table.ravel()[destinations.cell(stride, table.shape[1])]
     else:
-        row[destinations.lids] = hops.port[_many_choices(allowed, count, destinations, stride, hops.first[begin:end], cables)]
+        crowded[:] = True
+    if crowded.any():
+        others = np.flatnonzero(crowded[destinations.home])
+        column = (np.cumsum(crowded) - 1)[destinations.home[others]]
+        place = _many_choices(allowed.T[crowded], column, destinations.rank[others] // stride, first, cables)
+        row[destinations.lid[others]] = hops.port[place]
 
 
 def _few_choices(
     allowed: NDArray[np.bool_],
     usual: NDArray[np.bool_],
-    special: NDArray[np.bool_],
+    single: NDArray[np.bool_],
     first: Int32,
     cables: int,
     port: NDArray[np.uint8],
 ) -> NDArray[np.uint8]:
-    """Return the ports by destination switch and digit, flat, where each allows the usual neighbours or a single one.
+    """Return the ports by destination switch and digit, where each allows the usual neighbours or a single one.
 
     So it is in whole trees: destinations are above, behind any of the switches there, or below, behind one.
     """
     above = first[usual]
     digit = np.arange(len(above) * cables)
-    spread = port[above[digit % len(above)] + digit // len(above)]
-    below, target = np.divmod(np.flatnonzero(allowed & special), len(special))
-    table = np.broadcast_to(spread, (len(special), len(spread))).copy()
-    table[target] = port[first[below][:, None] + digit % cables]
-    return table.ravel()
+    table = np.empty((len(single), len(digit)), dtype=np.uint8)
+    table[:] = port[above[digit % len(above)] + digit // len(above)]
+    below, target = np.divmod(np.flatnonzero(allowed & single), len(single))
+    ports = port[first[below][:, None] + np.arange(cables)]
+    table[target] = ports if cables == 1 else ports[:, digit % cables]
+    return table
 
 
-def _many_choices(
-    allowed: NDArray[np.bool_], count: NDArray[np.uint8], destinations: _Destinations, stride: int, first: Int32, cables: Int32
-) -> Int64:
-    """Return each destination's place in `Hops.port`, whatever its switch allows."""
-    _, choice = np.nonzero(allowed.T)
-    start = np.cumsum(count, dtype=np.int64) - count
-    several = np.maximum(count, 1)[destinations.home]
-    digit = destinations.rank // stride
-    pair = np.append(choice, 0)[start[destinations.home] + digit % several]
+def _many_choices(allowed: NDArray[np.bool_], target: Int64, digit: Int64, first: Int32, cables: Int32) -> Int64:
+    """Return each destination's place in `Hops.port`, whatever its switch allows.
+
+    Parameters
+    ----------
+    allowed : bool array of shape (n_targets, n_neighbours)
+    target, digit : int arrays of shape (n_destinations,)
+    first, cables : int32 arrays of shape (n_neighbours,)
+    """
+    choice = np.flatnonzero(allowed) % allowed.shape[1]
+    count = np.count_nonzero(allowed, axis=1)
+    several = np.maximum(count, 1)[target]
+    pair = np.append(choice, 0)[(np.cumsum(count) - count)[target] + digit % several]
     return first[pair] + digit // several % cables[pair]
