@@ -109,10 +109,10 @@ def _detour(fabric: Fabric, paths: Paths, destinations: _Destinations, lft: NDAr
     towards = lft[:, destinations.lid[destinations.home == turn][0]].copy()
     concerned = ~np.all(joined, axis=0)[destinations.home]
     lids, targets = destinations.lid[concerned], destinations.home[concerned]
-    for switch in np.flatnonzero(~joined.all(axis=1)):
-        missing = ~joined[switch, targets]
-        over = joined[switch, turn] & joined[turn, targets[missing]]
-        lft[switch, lids[missing]] = np.where(over & (switch != turn), towards[switch], NO_ROUTE)
+    rows = np.flatnonzero(~np.all(joined, axis=1))
+    over = (joined[rows, turn] & (rows != turn))[:, None] & joined[turn, targets]
+    block = np.ix_(rows, lids)
+    lft[block] = np.where(joined[np.ix_(rows, targets)], lft[block], np.where(over, towards[rows][:, None], NO_ROUTE))
     lost = np.argwhere(~joined[np.ix_(homes, homes)])
     if not len(lost):
         return ()
