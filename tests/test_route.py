@@ -83,6 +83,16 @@ def test_export_where_nothing_can_be_written(run: Run, tree: Path, tmp_path: Pat
     assert (tmp_path / "file").read_text() == "here first"
 
 
+def test_routes_that_may_deadlock_are_not_exported(run: Run, fixtures: Path, tmp_path: Path) -> None:
+    ring = fixtures / "tool-output/ring6.net"
+    outcome = run("route", ring, "--engine", "minhop", "--export", "opensm", tmp_path / "routes")
+    assert outcome.code == 6
+    assert "RTE203" in outcome.out
+    assert "--engine updn" in outcome.err
+    assert not (tmp_path / "routes").exists()
+    assert run("route", ring, "--engine", "updn", "--export", "opensm", tmp_path / "routes").code == 0
+
+
 def test_lost_traffic_is_an_error_and_names_switch_and_lid(run: Run, tree: Path, tmp_path: Path) -> None:
     fabric = load_fabric(str(tree)).fabric
     tables = compute_tables(fabric, "ftree")

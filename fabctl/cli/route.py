@@ -66,7 +66,7 @@ def route(
       fabctl route fabric.txt --tables lfts.txt --job job.yaml
       fabctl route fabric.txt --engine updn --export opensm routes/
 
-    Exit code 1 means: HCAs are lost, traffic loops, or a credit loop is possible.
+    Exit code 1 means: HCAs are lost, traffic loops, or a credit loop is possible. Such routes are not exported (exit code 6).
     """
     from fabctl.report.route import route_report
     from fabctl.routing.compute import assess
@@ -84,11 +84,11 @@ def route(
     assessment = assess(tables, judged.ports, judged.flows, bisections=bisections, seed=seed, top=top)
     computed = not tables_path and not (live and engine is None)
     report = route_report(assessment, inputs=[input_entry(loaded)], traffic=judged.title, computed=computed)
+    write_report(report, output)
     if export:
         from fabctl.routing.opensm_files import export_opensm
 
-        export_opensm(tables, export[1])
-    write_report(report, output)
+        export_opensm(assessment, export[1])
     return exit_code(report)
 
 

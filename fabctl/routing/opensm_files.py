@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from fabctl.atomic import write_atomic
-from fabctl.errors import InputError
+from fabctl.errors import InputError, RefusedError
 from fabctl.model.fabric import NodeKind
+from fabctl.model.routes import Assessment
 from fabctl.model.tables import NO_ROUTE, RoutingTables
 
 _KIND = {NodeKind.SWITCH: "Switch", NodeKind.CA: "Channel Adapter", NodeKind.ROUTER: "Router"}
@@ -49,14 +50,23 @@ def _owner(tables: RoutingTables, port: int) -> str:
     return f" # {_KIND[NodeKind(fabric.node_kind[fabric.port_node[port]])]} portguid 0x{guid:016x}\n"
 
 
-def export_opensm(tables: RoutingTables, folder: str) -> None:
+def export_opensm(assessment: Assessment, folder: str) -> None:
     """Write a folder from which OpenSM installs the tables: ``opensm-lfts.dump``, and a README with the commands.
 
     Raises
     ------
+    RefusedError
+        If the tables are not safe: OpenSM would install them as they are.
     InputError
         If the folder cannot be made or written.
     """
+    tables = assessment.tables
+    if not assessment.verification.safe:
+        raise RefusedError(
+            "these routes are not exported: they lose traffic, loop or may deadlock (see the findings)",
+            where=folder,
+            hint="--engine updn is free of credit loops on any fabric",
+        )
     target = Path(folder)
     try:
         target.mkdir(parents=True, exist_ok=True)
