@@ -141,7 +141,8 @@ def real_dump(net: Path, dump: Path) -> bool:
                 break
         client = {**environment, "LD_PRELOAD": PRELOAD, "SIM_HOST": LARGE_HOST}
         with dump.open("w") as stream:
-            subprocess.run(["ibnetdiscover"], env=client, stdout=stream, stderr=subprocess.DEVNULL, check=True)
+            discover = ["ibnetdiscover"]  # the preload writes into the current folder
+            subprocess.run(discover, cwd=dump.parent, env=client, stdout=stream, stderr=subprocess.DEVNULL, check=True)
     finally:
         simulator.kill()
         simulator.wait()
