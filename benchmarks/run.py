@@ -77,7 +77,7 @@ def table(folder: Path, *, quick: bool) -> list[str]:
     if SELENE.exists():
         for engine in ("minhop", "updn", "ftree"):
             figures = case("route_warm", SELENE, engine)
-            peer = opensm(SELENE, "minhop", SELENE_HOST, figures["cpu_s"]) if engine == "minhop" else "OpenSM cannot"
+            peer = opensm(SELENE, engine, SELENE_HOST, figures["cpu_s"])
             add(f"`{engine}`, Selene (3,675 HCAs, 666 switches)", figures, "", peer)
     return rows
 
