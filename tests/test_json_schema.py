@@ -117,3 +117,35 @@ def test_the_schema_can_refuse(
     assert validator.is_valid(data)
     damage(data)
     assert not validator.is_valid(data)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("discover", "nowhere.txt"),
+        ("route", "xgft-16", "--engine", "ftre"),
+        ("bench", "xgft-16", "--job", "nowhere.yaml"),
+        ("diff", "nowhere.txt", "xgft-16"),
+    ],
+)
+def test_a_failure_is_an_envelope_too(run: Run, schema: Callable[[str], dict[str, Any]], arguments: tuple[str, ...]) -> None:
+    outcome = run(*arguments, "-o", "json")
+    payload = json.loads(outcome.out)
+    jsonschema.validate(payload, schema("envelope"), cls=jsonschema.Draft202012Validator)
+    assert outcome.code in (2, 3)
+    assert (payload["kind"], payload["ok"], payload["data"]) == ("Failure", False, {})
+    assert outcome.err == f"fabctl: {payload['errors'][0]}\n"
+
+
+def test_a_report_that_is_out_is_not_followed_by_a_failure(run: Run, fixtures: Path, tmp_path: Path) -> None:
+    ring = fixtures / "tool-output/ring6.net"
+    outcome = run("route", ring, "--engine", "minhop", "--export", "opensm", tmp_path / "routes", "-o", "json")
+    assert outcome.code == 6
+    assert json.loads(outcome.out)["kind"] == "RouteReport"
+
+
+def test_a_failure_leaves_the_old_file_whole(run: Run, tmp_path: Path) -> None:
+    old = tmp_path / "old.json"
+    old.write_text("kept")
+    assert run("discover", "nowhere.txt", "-o", "json", "--out", old).code == 3
+    assert old.read_text() == "kept"

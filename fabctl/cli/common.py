@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from fabctl.cli.completion import complete_names, complete_source
-from fabctl.errors import ExitCode, InputError, UsageError
+from fabctl.errors import ExitCode, FabctlError, InputError, UsageError
 from fabctl.sources import SOURCES
 
 if TYPE_CHECKING:
@@ -158,6 +158,7 @@ def write_report(report: Report, options: dict[str, Any]) -> None:
         for warning in report.warnings:
             click.echo(f"fabctl: warning: {warning}", err=True)
     write_text(text, options["out"])
+    options["written"] = True
 
 
 def write_text(text: str, out: str | None) -> None:
@@ -192,6 +193,14 @@ def _collected(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        return command(*args, output={name: kwargs.pop(name) for name in names}, **kwargs)
+        output = {name: kwargs.pop(name) for name in names}
+        try:
+            return command(*args, output=output, **kwargs)
+        except FabctlError as error:
+            if output["output_format"] == "json" and output["out"] in (None, "-") and not output.get("written"):
+                from fabctl.report.output import failure
+
+                write_text(failure(str(error)), None)
+            raise
 
     return wrapped

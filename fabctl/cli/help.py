@@ -41,7 +41,7 @@ ENVELOPE = {
     "data": "the payload; units are in the names (bandwidth_gbps, latency_us), GUIDs are 0x and 16 digits",
     "findings": "code, severity (error, warning, info), subject, message and items (all that it is about)",
     "warnings": "what the text formats print on stderr",
-    "errors": "empty: a command that fails prints its message on stderr, and no envelope",
+    "errors": "what a failed command says on stderr; the kind is then Failure and ok is false",
 }
 
 ENVIRONMENT = {

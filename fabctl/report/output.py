@@ -128,6 +128,12 @@ def render(report: Report, fmt: str, style: Style) -> str:
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
+def failure(message: str) -> str:
+    """Return the JSON envelope of a command that failed before it had a report: ``ok`` is false, `message` the one error."""
+    nothing = Report("Failure", {}, (), Table("", (), ()))
+    return json.dumps({**envelope(nothing), "ok": False, "errors": [message]}, indent=2, ensure_ascii=False) + "\n"
+
+
 def envelope(report: Report) -> dict[str, Any]:
     """Return the versioned JSON envelope."""
     return {
