@@ -96,17 +96,3 @@ def parse_size(text: str) -> int:
     number, prefix, binary = match.groups()
     decimal = not binary and text.strip().lower().endswith("b") and prefix
     return round(float(number) * (1000 if decimal else 1024) ** _POWER[prefix.lower()])
-
-
-def format_size(size_bytes: int) -> str:
-    """Return the shortest exact binary form of a byte count (``8``, ``64K``, ``1.5M`` is ``1536K``).
-
-    Examples
-    --------
-    >>> format_size(8), format_size(65536), format_size(16 << 30)
-    ('8', '64K', '16G')
-    """
-    for power, letter in ((4, "T"), (3, "G"), (2, "M"), (1, "K")):
-        if size_bytes and size_bytes % 1024**power == 0:
-            return f"{size_bytes // 1024**power}{letter}"
-    return str(size_bytes)

@@ -106,10 +106,6 @@ class FabricBuilder:
         if peer_guid not in self._peers:
             self._peers[peer_guid] = (peer_kind, peer_name, line)
 
-    def half_links(self) -> int:
-        """Return how many ends of cables have been reported."""
-        return sum(port.peer is not None for port in self._ports.values())
-
     def build(self) -> Fabric:
         """Assemble the fabric; the remark lists are complete afterwards.
 

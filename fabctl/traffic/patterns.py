@@ -63,20 +63,6 @@ def permutation(ports: Int32, seed: int = 1) -> Flows:
             return unit_flows(ports, order)
 
 
-def recursive_doubling(ports: Int32) -> list[Flows]:
-    """Return the steps of recursive doubling: in step `s` port `i` exchanges with port ``i xor 2**s``.
-
-    Ports whose partner does not exist stay silent in that step.
-    """
-    index = np.arange(len(ports))
-    steps = []
-    for bit in range((len(ports) - 1).bit_length()):
-        partner = index ^ (1 << bit)
-        there = partner < len(ports)
-        steps.append(unit_flows(ports[there], ports[partner[there]]))
-    return steps
-
-
 def as_collective(spec: JobSpec) -> Collective:
     """Return a job's pattern as one more operation to predict: every flow carries the message once.
 
