@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 
 import networkx as nx
@@ -78,6 +79,16 @@ def random_fabrics(draw: st.DrawFn, max_switches: int = 7) -> Fabric:
         st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)).filter(lambda e: e[0] != e[1]), max_size=2 * n)
     )
     return build(hosts, edges)
+
+
+def ragged_tree(seed: int) -> Fabric:
+    """Return a three-tier tree with so few cables that some leaves have no common ancestor."""
+    rng = random.Random(seed)
+    leaves, spines, cores = rng.randint(3, 7), rng.randint(2, 5), rng.randint(1, 3)
+    middle, top = range(leaves, leaves + spines), range(leaves + spines, leaves + spines + cores)
+    edges = [(leaf, spine) for leaf in range(leaves) for spine in rng.sample(middle, rng.randint(1, min(2, spines)))]
+    edges += [(spine, core) for spine in middle for core in rng.sample(top, rng.randint(1, min(2, cores)))]
+    return build([2] * leaves + [0] * (spines + cores), edges)
 
 
 def build(hosts: list[int], edges: list[tuple[int, int]], order: list[int] | None = None) -> Fabric:

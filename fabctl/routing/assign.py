@@ -97,7 +97,7 @@ def _detour(fabric: Fabric, paths: Paths, destinations: _Destinations, lft: NDAr
     """Send what the engine's own paths do not join over one leaf, and return a note if HCAs are concerned.
 
     Switches of one upper tier, and leaves that hang from odd places, may have no way up and down between them. If all such
-    traffic turns at one leaf, credit loops stay unlikely; `fabctl.routing.verify` decides.
+    traffic turns at one leaf, credit loops are rare; the engines ask `fabctl.routing.verify`.
     """
     joined: NDArray[np.bool_] = np.asarray(paths.label >= 0)
     if joined.all():

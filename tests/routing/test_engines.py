@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from routing_oracles import build, dependency_graph, plain_path, random_fabrics, switch_graph
+from routing_oracles import build, dependency_graph, plain_path, ragged_tree, random_fabrics, switch_graph
 
 from fabctl.congestion.load import alltoall_loads
 from fabctl.congestion.quality import shift_congestion
@@ -91,6 +91,24 @@ def test_rings_and_random_graphs_are_routed_up_and_down_without_credit_loops() -
         tables = compute_tables(build([1] * n, edges), "updn")
         assert nx.is_directed_acyclic_graph(dependency_graph(tables))
         assert verify(tables).safe
+
+
+def test_leaves_without_a_common_ancestor_are_joined_without_credit_loops() -> None:
+    """Joining them over one leaf may close a loop: updn then ranks otherwise, ftree refuses. Both cases are among the seeds."""
+    told, refused = set(), 0
+    for seed in [*range(200), 2137, 2993, 3033]:
+        fabric = ragged_tree(seed)
+        for engine in ("updn", "ftree"):
+            try:
+                tables = compute_tables(fabric, engine)
+            except RefusedError as error:
+                refused += "without a possible credit loop" in error.message
+                continue
+            told |= {note.partition(" would ")[0] for note in tables.notes}
+            assert nx.is_directed_acyclic_graph(dependency_graph(tables))
+            assert verify(tables).safe
+    assert refused
+    assert "tiers" in told
 
 
 def test_minhop_on_a_ring_has_a_credit_loop_and_names_it(fixtures: Path) -> None:

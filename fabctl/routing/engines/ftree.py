@@ -16,6 +16,7 @@ from fabctl.model.tables import RoutingTables
 from fabctl.routing.assign import assign
 from fabctl.routing.paths import directions, switch_channels, up_down_paths
 from fabctl.routing.rebalance import rebalance
+from fabctl.routing.verify import verify
 
 
 def ftree(fabric: Fabric) -> RoutingTables:
@@ -24,11 +25,20 @@ def ftree(fabric: Fabric) -> RoutingTables:
     Raises
     ------
     RefusedError
-        If a link does not join neighbouring tiers, or a switch is out of reach of the leaves.
+        If a link does not join neighbouring tiers, a switch is out of reach of the leaves, or leaves that have no way up and
+        down cannot be joined without a credit loop.
     """
     refuse_other_shapes(fabric)
     paths = up_down_paths(fabric, directions(fabric, fabric.tiers.astype(np.int64)))
-    return rebalance(assign(fabric, paths, "ftree"), paths)
+    tables = rebalance(assign(fabric, paths, "ftree"), paths)
+    loop = verify(tables).credit_loop if tables.notes else ()
+    if loop:
+        cables = "; ".join(fabric.cable_label(channel) for channel in loop)
+        raise RefusedError(
+            f"ftree cannot join all leaves without a possible credit loop: {'; '.join(tables.notes)}; loop: {cables}",
+            hint="--engine updn routes any fabric without credit loops",
+        )
+    return tables
 
 
 def refuse_other_shapes(fabric: Fabric) -> None:

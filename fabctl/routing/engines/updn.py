@@ -7,6 +7,8 @@ OpenSM finds roots by statistics over hop counts and gives up outside trees.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,27 +17,44 @@ from fabctl.model.tables import RoutingTables
 from fabctl.routing.assign import assign
 from fabctl.routing.paths import directions, shortest_paths, switch_channels, up_down_paths
 from fabctl.routing.rebalance import rebalance
+from fabctl.routing.verify import verify
 
 
 def updn(fabric: Fabric) -> RoutingTables:
     """Route up, then down.
+
+    Ranked by tiers, leaves that hang from odd places may be joined outside those paths (see `fabctl.routing.assign`). Where
+    that makes a credit loop, the ranking by distance to the centre, which joins all, takes the place of the tiers.
 
     Raises
     ------
     RefusedError
         If the fabric is in several parts.
     """
-    paths = up_down_paths(fabric, directions(fabric, heights(fabric)))
+    tables = _routed(fabric, tier_heights(fabric))
+    if tables.notes and verify(tables).credit_loop:
+        note = (
+            "tiers would leave a credit loop between leaves without a way up and down; ranked by distance to the centre instead"
+        )
+        return replace(_routed(fabric, centre_heights(fabric)), notes=(note,))
+    return tables
+
+
+def _routed(fabric: Fabric, height: NDArray[np.int64]) -> RoutingTables:
+    paths = up_down_paths(fabric, directions(fabric, height))
     return rebalance(assign(fabric, paths, "updn"), paths)
 
 
-def heights(fabric: Fabric) -> NDArray[np.int64]:
-    """Return how high each switch stands, shape (n_switches,): its tier in a tree, else minus its distance to the centre."""
+def tier_heights(fabric: Fabric) -> NDArray[np.int64]:
+    """Return how high each switch stands, shape (n_switches,): its tier in a tree, else as `centre_heights`."""
     tiers = fabric.tiers.astype(np.int64)
     channels = switch_channels(fabric)
     level = tiers[fabric.channel_src[channels]] == tiers[fabric.channel_dst[channels]]
-    if not level.any() and (tiers >= 0).all():
-        return tiers
+    return centre_heights(fabric) if level.any() or (tiers < 0).any() else tiers
+
+
+def centre_heights(fabric: Fabric) -> NDArray[np.int64]:
+    """Return minus the distance of each switch to the most central one, shape (n_switches,): every pair has a way over it."""
     distance = shortest_paths(fabric).label.astype(np.int64)
     centre = int(np.lexsort((distance.sum(axis=1), distance.max(axis=1, initial=0)))[0])
     return -distance[centre]
