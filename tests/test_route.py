@@ -128,6 +128,7 @@ def test_a_lid_that_no_table_lists(run: Run, tmp_path: Path, highest: int, sever
     outcome = run("route", tmp_path / "fabric.json", "--tables", tmp_path / "lfts", "-o", "json")
     findings = [finding for finding in json.loads(outcome.out)["findings"] if finding["code"] == "RTE205"]
     assert [finding["severity"] for finding in findings] == [severity]
+    assert "LIDs in no table: 1" in run("route", tmp_path / "fabric.json", "--tables", tmp_path / "lfts").out
     assert outcome.code == code
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from fabctl.traffic.job import JobSpec
 
 DEFAULT_ENGINE = "minhop"
+_DEFAULT_REMARK = (
+    f"(computed by fabctl: OpenSM's {DEFAULT_ENGINE} chooses otherwise among equal paths; --tables takes what the switches hold)"
+)
 BEGIN, END, FACTOR = "8", "16G", 2
 
 
@@ -95,7 +98,7 @@ def bench(
     table = predict(job, routes, collectives, sizes, data_rates(loaded.fabric, assumed))
     remarks = [f"{tables.origin}: {note}" for tables in routes for note in tables.notes]
     if engine_names is None and not tables_paths:
-        remarks.insert(0, f"({DEFAULT_ENGINE} is OpenSM's default engine; --tables takes the real tables, --engine others)")
+        remarks.insert(0, _DEFAULT_REMARK)
     if assume_speed:
         remarks.append(f"cables of unknown rate count as {assume_speed}")
     write_report(bench_report(table, inputs=[input_entry(loaded), *job_inputs], remarks=remarks), output)

@@ -36,7 +36,9 @@ def route_report(assessment: Assessment, *, inputs: Sequence[Mapping[str, Any]],
     fabric = assessment.tables.fabric
     findings = _findings(fabric, assessment.verification)
     origin = assessment.tables.origin
-    head = f"Routes by engine {origin}, computed by fabctl" if computed else f"Routes read from {origin}"
+    head = f"Routes read from {origin}"
+    if computed:
+        head = f"Routes by engine {origin}, computed by fabctl (--tables FILE judges those that the switches hold)"
     cables = Table(f"Hottest cables ({traffic})", _CABLES, [_cable_row(fabric, hot) for hot in assessment.hot])
     text: list[str | Table] = [head, *_safety_lines(assessment.verification), ""]
     if assessment.quality is None:
@@ -67,6 +69,8 @@ def route_report(assessment: Assessment, *, inputs: Sequence[Mapping[str, Any]],
 def _safety_lines(found: Verification) -> list[str]:
     lost = found.lost_hca + found.lost_other
     reached = "every switch with HCAs reaches every LID" if not lost else f"{lost:,} of {found.pairs:,} are LOST"
+    if found.unlisted:
+        reached += f"; LIDs in no table: {len(found.unlisted):,}"
     return [
         f"  reachability   {found.pairs:,} (leaf, LID) pairs: {reached}",
         f"  loops          {'none' if not found.loop else f'FOUND, over {len(found.loop)} cables'}",
