@@ -5,7 +5,7 @@ from fabctl.registry import Entry, Registry
 ENGINES = Registry(
     "engine",
     {
-        "minhop": Entry("fabctl.routing.engines.minhop:minhop", "shortest paths, balanced by destination (OpenSM's default)"),
+        "minhop": Entry("fabctl.routing.engines.minhop:minhop", "shortest paths, balanced by destination"),
         "updn": Entry("fabctl.routing.engines.updn:updn", "up*/down*: deadlock-free on any fabric"),
         "ftree": Entry(
             "fabctl.routing.engines.ftree:ftree", "D-mod-k for fat trees: contention-free shifts where the tree is whole"
