@@ -21,6 +21,7 @@ from fabctl.model.snapshot import dump_snapshot
 from fabctl.model.tables import NO_ROUTE, RoutingTables
 from fabctl.registry import Registry
 from fabctl.routing import ENGINES
+from fabctl.routing.options import DEFAULTS
 from fabctl.sources import SOURCES, TABLE_SOURCES
 from fabctl.sources.reading import load_fabric
 from fabctl.traffic.collectives import COLLECTIVES
@@ -212,13 +213,13 @@ def test_engines_route_or_refuse(name: str, fabric_name: str, fabrics: dict[str,
     before = fabric.digest
     if fabric_name == "ring" and name == "ftree":
         with pytest.raises(RefusedError, match="links do not join neighbouring tiers"):
-            engine(fabric)
+            engine(fabric, DEFAULTS)
         return
-    tables = engine(fabric)
+    tables = engine(fabric, DEFAULTS)
     assert tables.origin == name
     assert tables.lft.dtype == np.uint8
     assert tables.lft.shape == (fabric.n_switches, len(fabric.port_of_lid))
-    np.testing.assert_array_equal(engine(fabric).lft, tables.lft)
+    np.testing.assert_array_equal(engine(fabric, DEFAULTS).lft, tables.lft)
     del fabric.__dict__["digest"]
     assert fabric.digest == before, "an engine must not touch the fabric"
 
@@ -233,7 +234,7 @@ def test_engines_route_or_refuse(name: str, fabric_name: str, fabrics: dict[str,
 @pytest.mark.parametrize("name", ENGINES.names())
 def test_engines_write_nothing_for_lids_that_nobody_has(name: str, fabrics: dict[str, Fabric]) -> None:
     fabric = fabrics["dgx1-16"]
-    lft = ENGINES.load(name)(fabric).lft
+    lft = ENGINES.load(name)(fabric, DEFAULTS).lft
     assert np.all(lft[:, fabric.port_of_lid < 0] == NO_ROUTE)
     assert not np.any(lft[:, fabric.port_of_lid >= 0] == NO_ROUTE)
 

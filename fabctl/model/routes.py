@@ -36,14 +36,18 @@ class Verification:
     loop : tuple of int
         Channels of one forwarding loop; empty if there is none.
     dependencies : int
-        Edges of the channel dependency graph of the traffic between HCAs.
+        Edges of the channel dependency graphs of all virtual lanes, for the traffic between HCAs.
     credit_loop : tuple of int
-        Channels of a shortest credit loop of the traffic between HCAs; empty if that graph is acyclic.
+        Channels of a shortest credit loop of the traffic between HCAs; empty if those graphs are acyclic.
     management_loop : tuple of int
         Channels of one that needs traffic from HCAs to switches or aggregation nodes as well; empty if there is none, or one
         without such traffic.
     unlisted : tuple of int
         Ports whose LID no table has an entry for.
+    n_vls : int
+        Virtual lanes in use.
+    loop_vl : int
+        Virtual lane of `credit_loop`, else of `management_loop`.
     """
 
     pairs: int
@@ -55,6 +59,8 @@ class Verification:
     credit_loop: tuple[int, ...]
     management_loop: tuple[int, ...]
     unlisted: tuple[int, ...]
+    n_vls: int = 1
+    loop_vl: int = 0
 
     @property
     def safe(self) -> bool:

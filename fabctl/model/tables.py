@@ -1,4 +1,4 @@
-"""`RoutingTables`: the linear forwarding tables of all switches, with service levels and virtual lanes where known."""
+"""`RoutingTables`: the linear forwarding tables of all switches, with service levels where there are several."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ class RoutingTables:
     origin : str
         Where they come from: an engine's name or a file.
     service_level : uint8 array of shape (n_switches, max LID + 1), optional
-        SL by source leaf and destination LID, where the origin says; None means one SL.
+        SL by destination LID and the switch that the sending HCA hangs from; None means SL 0 for all. Each SL travels on the
+        virtual lane of its own number.
     notes : tuple of str
         Assumptions worth printing.
     """
@@ -36,6 +37,11 @@ class RoutingTables:
     origin: str
     service_level: NDArray[np.uint8] | None = None
     notes: tuple[str, ...] = field(default=())
+
+    @cached_property
+    def n_vls(self) -> int:
+        """Data virtual lanes that a port needs: one more than the highest SL."""
+        return 1 if self.service_level is None else int(self.service_level.max(initial=0)) + 1
 
     @cached_property
     def next_channel(self) -> NDArray[np.int32]:

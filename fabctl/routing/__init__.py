@@ -1,15 +1,30 @@
 """Routes: engines, the proof that they are safe, and OpenSM's file formats."""
 
+from dataclasses import dataclass
+
 from fabctl.registry import Entry, Registry
+
+
+@dataclass(frozen=True)
+class EngineEntry(Entry):
+    """An engine: what it promises about deadlock, and which options it honours."""
+
+    deadlock: str
+    options: tuple[str, ...] = ()
+
+
+def _entry(name: str, summary: str, deadlock: str, *options: str) -> EngineEntry:
+    module = name.replace("-", "_")
+    return EngineEntry(f"fabctl.routing.engines.{module}:{module}", summary, deadlock, options)
+
 
 ENGINES = Registry(
     "engine",
     {
-        "minhop": Entry("fabctl.routing.engines.minhop:minhop", "shortest paths, balanced by destination"),
-        "updn": Entry("fabctl.routing.engines.updn:updn", "up*/down*: deadlock-free on any fabric"),
-        "ftree": Entry(
-            "fabctl.routing.engines.ftree:ftree", "D-mod-k for fat trees: contention-free shifts where the tree is whole"
-        ),
+        "minhop": _entry("minhop", "shortest paths, balanced by destination", "free on trees; proved or named per fabric"),
+        "updn": _entry("updn", "up*/down*: deadlock-free on any fabric", "always free"),
+        "ftree": _entry("ftree", "D-mod-k for fat trees: contention-free shifts where the tree is whole", "always free"),
     },
     group="fabctl.engines",
 )
+"""Routing engines under OpenSM's names, one file each."""

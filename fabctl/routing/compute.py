@@ -9,17 +9,18 @@ from numpy.typing import NDArray
 
 from fabctl.congestion.explain import hottest_cables, hottest_of_alltoall
 from fabctl.congestion.quality import score
-from fabctl.errors import InputError
+from fabctl.errors import InputError, UsageError
 from fabctl.model.fabric import Fabric
 from fabctl.model.flows import Flows
 from fabctl.model.lids import refuse_duplicate_lids, with_lids
 from fabctl.model.routes import Assessment, HotCable
 from fabctl.model.tables import NO_ROUTE, RoutingTables
-from fabctl.routing import ENGINES
+from fabctl.routing import ENGINES, EngineEntry
+from fabctl.routing.options import DEFAULTS, Options
 from fabctl.routing.verify import verify
 
 
-def compute_tables(fabric: Fabric, engine: str) -> RoutingTables:
+def compute_tables(fabric: Fabric, engine: str, options: Options = DEFAULTS) -> RoutingTables:
     """Route a fabric.
 
     Ports without a LID get one first, as a subnet manager would give it; the tables' notes say how many. Port and channel
@@ -28,21 +29,32 @@ def compute_tables(fabric: Fabric, engine: str) -> RoutingTables:
     Raises
     ------
     UsageError
-        If no engine has that name.
+        If no engine has that name, or it does not honour an option given.
     InputError
         If there is nothing to route, or a LID is claimed twice.
     RefusedError
         If the engine cannot route this fabric.
     """
     route = ENGINES.load(engine)
+    refuse_unknown_options(engine, options)
     if not fabric.n_switches:
         raise InputError("this fabric has no switches: there is nothing to route", hint="was the discovery cut short?")
     addressed, given = with_lids(fabric)
-    tables: RoutingTables = route(addressed)
+    tables: RoutingTables = route(addressed, options)
     if not given:
         return tables
     note = f"{given} ports had no LID; fabctl gave them free ones, the subnet manager may choose others"
     return replace(tables, notes=(*tables.notes, note))
+
+
+def refuse_unknown_options(engine: str, options: Options) -> None:
+    """Raise `UsageError` naming an option that the engine does not honour."""
+    entry = ENGINES.entries.get(engine)
+    honoured = entry.options if isinstance(entry, EngineEntry) else options.given()
+    for name in options.given():
+        if name not in honoured:
+            who = ", ".join(other for other, row in ENGINES.entries.items() if isinstance(row, EngineEntry) and name in row.options)
+            raise UsageError(f"engine {engine} does not honour --{name}", hint=f"these do: {who}" if who else "")
 
 
 def routable(tables: RoutingTables, ports: NDArray[np.int32]) -> tuple[NDArray[np.int32], tuple[str, ...]]:

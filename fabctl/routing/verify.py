@@ -23,19 +23,18 @@ CYCLE_STARTS = 256
 def verify(tables: RoutingTables) -> Verification:
     """Check tables for all traffic that HCAs send: to HCAs (data), and to switches and aggregation nodes (management).
 
-    Credit loops are sought as cycles of the channel dependency graph, with one virtual lane (Dally and Seitz, IEEE Trans.
-    Computers C-36(5), 1987): a channel depends on the next one if some destination's traffic takes both in turn.
+    Credit loops are sought as cycles of the channel dependency graph of each virtual lane (Dally and Seitz, IEEE Trans.
+    Computers C-36(5), 1987): a channel depends on the next one if some traffic of that lane takes both in turn.
 
     Complexity
     ----------
-    O(switches x LIDs x log(path length)) in blocks of bounded memory, plus the size of the dependency graph.
+    O(switches x LIDs x log(path length)) in blocks of bounded memory, plus O(switches x LIDs) and the size of the dependency
+    graph per virtual lane.
     """
     fabric = tables.fabric
     ports, unlisted = _destinations(tables)
     sources = fabric.endpoints
-    data = np.zeros(len(fabric.channel_port) * 256, dtype=bool)
-    management = np.zeros_like(data)
-    out_port = fabric.port_number[fabric.channel_port]
+    lanes = [_Lane(fabric) for _ in range(tables.n_vls)]
     pairs, lost_hca, lost_other = 0, 0, 0
     examples: list[Lost] = []
     loop: tuple[int, ...] = ()
@@ -53,20 +52,33 @@ def verify(tables: RoutingTables) -> Verification:
         if not loop and (fate[rows] == _LOOPS).any():
             row, column = np.argwhere(fate[rows] == _LOOPS)[0]
             loop = _forwarding_loop(block, int(rows[row]), int(column))
-        _add_dependencies(block, is_hca, data, out_port)
-        _add_dependencies(block, ~is_hca, management, out_port)
-    credit_loop = _credit_loop(fabric, data)
+        following = block.next_channel(np.arange(fabric.n_switches)).ravel()
+        for vl, lane in enumerate(lanes):
+            sent = (block.sources > 0)[:, None] & (fate == _ARRIVES) & _on_lane(tables, block.ports, vl)
+            lane.add(block, sent & is_hca, following, lane.data)
+            lane.add(block, sent & ~is_hca, following, lane.management)
+    loops = [_credit_loop(fabric, lane.data) for lane in lanes]
+    management_loops = [] if any(loops) else [_credit_loop(fabric, lane.data | lane.management) for lane in lanes]
+    loop_vl = next((vl for vl, found in enumerate(management_loops or loops) if found), 0)
     return Verification(
         pairs,
         lost_hca,
         lost_other,
         tuple(examples),
         loop,
-        int(np.count_nonzero(data)),
-        credit_loop,
-        () if credit_loop else _credit_loop(fabric, data | management),
+        sum(int(np.count_nonzero(lane.data)) for lane in lanes),
+        loops[loop_vl],
+        management_loops[loop_vl] if management_loops else (),
         tuple(unlisted.tolist()),
+        tables.n_vls,
+        loop_vl,
     )
+
+
+def _on_lane(tables: RoutingTables, ports: Int32, vl: int) -> NDArray[np.bool_]:
+    if tables.service_level is None:
+        return np.ones((1, 1), dtype=bool)
+    return tables.service_level[:, tables.fabric.port_lid[ports]] == vl
 
 
 _ARRIVES, _LOST, _LOOPS = 0, 1, 2
@@ -122,24 +134,36 @@ def _forwarding_loop(block: DestinationBlock, switch: int, column: int) -> tuple
     return tuple(path[seen[switch] :])
 
 
-def _add_dependencies(block: DestinationBlock, columns: NDArray[np.bool_], depends: NDArray[np.bool_], out_port: Int32) -> None:
-    """Mark, for all traffic that HCAs send to some of the block's destinations, which channel is taken after which."""
-    fabric, width = block.fabric, len(block.ports)
-    next_flat = block.next_channel(np.arange(fabric.n_switches)).ravel()
-    used = np.zeros(len(next_flat), dtype=bool)
-    rows = np.flatnonzero(block.sources)
-    cell = (rows[:, None] * width + np.flatnonzero(columns)).ravel()
-    while len(cell):
-        cell = cell[~used[cell] & (next_flat[cell] >= 0)]
-        used[cell] = True
-        channel = next_flat[cell]
-        node = fabric.channel_dst[channel]
-        inside = node < fabric.n_switches
-        target = node[inside].astype(np.int64) * width + cell[inside] % width
-        following = next_flat[target]
-        onward = following >= 0
-        depends[channel[inside][onward].astype(np.int64) * 256 + out_port[following[onward]]] = True
-        cell = _distinct(target, len(next_flat))
+class _Lane:
+    """The channel dependency graph of a virtual lane: ``[channel * 256 + output port]`` is true if traffic takes both in turn.
+
+    Attributes
+    ----------
+    data, management : bool arrays of shape (n_channels * 256,)
+        For traffic to HCAs; to switches and aggregation nodes.
+    """
+
+    def __init__(self, fabric: Fabric) -> None:
+        self.data = np.zeros(len(fabric.channel_port) * 256, dtype=bool)
+        self.management = np.zeros_like(self.data)
+        self.out_port = fabric.port_number[fabric.channel_port]
+
+    def add(self, block: DestinationBlock, sent: NDArray[np.bool_], following: Int32, depends: NDArray[np.bool_]) -> None:
+        """Add the traffic that leaves a switch's HCAs for a destination of the block where `sent` says so."""
+        fabric, width = block.fabric, len(block.ports)
+        used = np.zeros(len(following), dtype=bool)
+        cell = np.flatnonzero(sent)
+        while len(cell):
+            cell = cell[~used[cell] & (following[cell] >= 0)]
+            used[cell] = True
+            channel = following[cell]
+            node = fabric.channel_dst[channel]
+            inside = node < fabric.n_switches
+            target = node[inside].astype(np.int64) * width + cell[inside] % width
+            after = following[target]
+            onward = after >= 0
+            depends[channel[inside][onward].astype(np.int64) * 256 + self.out_port[after[onward]]] = True
+            cell = _distinct(target, len(following))
 
 
 def _distinct(cells: Int64, size: int) -> Int64:

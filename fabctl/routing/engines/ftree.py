@@ -14,12 +14,13 @@ from fabctl.errors import RefusedError
 from fabctl.model.fabric import Fabric
 from fabctl.model.tables import RoutingTables
 from fabctl.routing.assign import assign
+from fabctl.routing.options import Options
 from fabctl.routing.paths import directions, switch_channels, up_down_paths
 from fabctl.routing.rebalance import rebalance
 from fabctl.routing.verify import verify
 
 
-def ftree(fabric: Fabric) -> RoutingTables:
+def ftree(fabric: Fabric, options: Options) -> RoutingTables:
     """Route a fat tree.
 
     Raises

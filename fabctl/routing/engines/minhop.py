@@ -10,11 +10,12 @@ from __future__ import annotations
 from fabctl.model.fabric import Fabric
 from fabctl.model.tables import RoutingTables
 from fabctl.routing.assign import assign
+from fabctl.routing.options import Options
 from fabctl.routing.paths import shortest_paths
 from fabctl.routing.rebalance import rebalance
 
 
-def minhop(fabric: Fabric) -> RoutingTables:
+def minhop(fabric: Fabric, options: Options) -> RoutingTables:
     """Route on shortest paths.
 
     Raises

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from fabctl.model.fabric import Fabric
 from fabctl.model.tables import RoutingTables
 from fabctl.routing.assign import assign
+from fabctl.routing.options import Options
 from fabctl.routing.paths import directions, shortest_paths, switch_channels, up_down_paths
 from fabctl.routing.rebalance import rebalance
 from fabctl.routing.verify import verify
 
 
-def updn(fabric: Fabric) -> RoutingTables:
+def updn(fabric: Fabric, options: Options) -> RoutingTables:
     """Route up, then down.
 
     Ranked by tiers, leaves that hang from odd places may be joined outside those paths (see `fabctl.routing.assign`). Where
