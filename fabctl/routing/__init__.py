@@ -21,9 +21,17 @@ def _entry(name: str, summary: str, deadlock: str, *options: str) -> EngineEntry
 ENGINES = Registry(
     "engine",
     {
-        "minhop": _entry("minhop", "shortest paths, balanced by destination", "free on trees; proved or named per fabric"),
-        "updn": _entry("updn", "up*/down*: deadlock-free on any fabric", "always free"),
-        "ftree": _entry("ftree", "D-mod-k for fat trees: contention-free shifts where the tree is whole", "always free"),
+        "minhop": _entry(
+            "minhop",
+            "shortest paths, balanced by destination",
+            "free on trees; proved or named per fabric",
+            "ignore-port",
+            "hop-weights",
+        ),
+        "updn": _entry("updn", "up*/down*: deadlock-free on any fabric", "always free", "root", "ignore-port"),
+        "ftree": _entry(
+            "ftree", "D-mod-k for fat trees: contention-free shifts where the tree is whole", "always free", "ignore-port"
+        ),
     },
     group="fabctl.engines",
 )

@@ -8,14 +8,15 @@ from numpy.typing import NDArray
 from fabctl.errors import RefusedError
 from fabctl.model.fabric import Fabric
 from fabctl.model.tables import NO_ROUTE, RoutingTables
-from fabctl.routing.order import destination_ranks, plane_order
+from fabctl.routing.options import DEFAULTS, Options
+from fabctl.routing.order import counted_ports, destination_ranks, plane_order
 from fabctl.routing.paths import Paths, switch_channels
 
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 
 
-def assign(fabric: Fabric, paths: Paths, engine: str) -> RoutingTables:
+def assign(fabric: Fabric, paths: Paths, engine: str, options: Options = DEFAULTS) -> RoutingTables:
     """Return tables that spread destinations over the allowed next hops by mixed-radix digits of their rank.
 
     A switch of tier `l` takes digit `l` of the rank in the radices of the tiers below it, so that what one tier has sorted
@@ -32,7 +33,7 @@ def assign(fabric: Fabric, paths: Paths, engine: str) -> RoutingTables:
     ----------
     O(n_switches x (n_switches x degree + n_lids)).
     """
-    destinations = _Destinations(fabric)
+    destinations = _Destinations(fabric, counted_ports(fabric, options))
     hops = Hops(fabric, paths)
     tiers = np.maximum(fabric.tiers, 0)
     radix = _tier_radices(hops, tiers)
@@ -58,7 +59,7 @@ class _Destinations:
         Switches that many destinations hang from.
     """
 
-    def __init__(self, fabric: Fabric) -> None:
+    def __init__(self, fabric: Fabric, counted: Int32) -> None:
         lids = np.flatnonzero(fabric.port_of_lid >= 0)
         ports = fabric.port_of_lid[lids]
         nodes = fabric.port_node[ports]
@@ -71,7 +72,7 @@ class _Destinations:
         ports, is_switch, far = ports[at_switch], is_switch[at_switch], far[at_switch]
         self.home = fabric.port_node[far]
         self.home_port = np.where(is_switch, 0, fabric.port_number[far])
-        self.rank = self._ranks(fabric, ports, is_switch)
+        self.rank = self._ranks(fabric, ports, is_switch, counted)
         population = np.bincount(self.home, minlength=fabric.n_switches)
         self.busy = 2 * population > population.max(initial=0)
         dense = len(self.lid) and self.lid[-1] - self.lid[0] + 1 == len(self.lid)
@@ -84,10 +85,10 @@ class _Destinations:
             self._cells[stride, radix] = self.home.astype(np.int64) * radix + self.rank // stride % radix
         return self._cells[stride, radix]
 
-    def _ranks(self, fabric: Fabric, ports: Int32, is_switch: NDArray[np.bool_]) -> Int64:
+    def _ranks(self, fabric: Fabric, ports: Int32, is_switch: NDArray[np.bool_], counted: Int32) -> Int64:
         rank = np.zeros(len(ports), dtype=np.int64)
-        compute = np.isin(ports, fabric.compute_endpoints)
-        for kind in (compute, ~compute & ~is_switch):
+        first = np.isin(ports, counted)
+        for kind in (first, ~first & ~is_switch):
             rank[kind] = destination_ranks(fabric, ports[kind])
         rank[is_switch] = np.arange(int(is_switch.sum()))
         return rank + (self.lid - fabric.port_lid[ports])
@@ -139,6 +140,8 @@ class Hops:
         Per (switch, neighbour): the neighbour, its first cable's place in `port`, and the number of its cables.
     down : bool array of shape (n_pairs,)
         Direction of the first cable; False where the engine knows none.
+    length : int16 array of shape (n_pairs,)
+        Hops that its cables count for; cables of different length to one neighbour are pairs of their own.
     ptr : int array of shape (n_switches + 1,)
         Switch `s` has the pairs ``ptr[s]:ptr[s + 1]``.
     port : uint8 array of shape (n_channels,)
@@ -150,12 +153,15 @@ class Hops:
         plane = plane_order(fabric)
         src, dst = fabric.channel_src[channels], fabric.channel_dst[channels]
         number = fabric.port_number[fabric.channel_port[channels]]
-        order = np.lexsort((number, plane[dst], src))
-        channels, src, dst, number = channels[order], src[order], dst[order], number[order]
-        new = np.append(True, (src[1:] != src[:-1]) | (dst[1:] != dst[:-1])) if len(src) else np.zeros(0, dtype=bool)
+        length = np.ones(len(channels), dtype=np.int16) if paths.length is None else paths.length[channels]
+        order = np.lexsort((number, length, plane[dst], src))
+        channels, src, dst, number, length = channels[order], src[order], dst[order], number[order], length[order]
+        change = (src[1:] != src[:-1]) | (dst[1:] != dst[:-1]) | (length[1:] != length[:-1])
+        new = np.append(True, change) if len(src) else np.zeros(0, dtype=bool)
         first = np.flatnonzero(new)
         self.first = first.astype(np.int32)
         self.neighbour = dst[first]
+        self.length = length[first]
         self.cables = np.diff(np.append(first, len(src))).astype(np.int32)
         self.down = np.zeros(len(first), dtype=bool) if paths.channel_down is None else paths.channel_down[channels[first]]
         self.ptr = np.searchsorted(src[first], np.arange(fabric.n_switches + 1))
@@ -171,7 +177,8 @@ def _fill(row: NDArray[np.uint8], destinations: _Destinations, paths: Paths, hop
     if begin == end:
         return
     label = paths.label
-    allowed = label[hops.neighbour[begin:end]] == np.where(label[switch] > 0, label[switch] - 1, -2)
+    below = np.where(label[switch] > 0, label[switch] - hops.length[begin:end, None], -2)
+    allowed = label[hops.neighbour[begin:end]] == np.where(below < 0, -2, below)
     if paths.goes_down is not None:
         down = hops.down[begin:end]
         allowed &= down[:, None] == paths.goes_down[switch]

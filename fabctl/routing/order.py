@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabctl.model.fabric import Fabric
+from fabctl.routing.options import Options
 from fabctl.routing.paths import switch_channels
 
 Int64 = NDArray[np.int64]
@@ -42,6 +43,12 @@ def destination_ranks(fabric: Fabric, ports: NDArray[np.int32]) -> Int64:
     rank = np.empty(len(ports), dtype=np.int64)
     rank[np.lexsort((fabric.port_number[far], position[leaf]))] = np.arange(len(ports))
     return rank
+
+
+def counted_ports(fabric: Fabric, options: Options) -> NDArray[np.int32]:
+    """Return the destinations that are balanced first: ports of compute hosts, without those that options ignore."""
+    ports = fabric.compute_endpoints
+    return ports[~np.isin(ports, options.ignored)] if options.ignored else ports
 
 
 def is_whole_tree(fabric: Fabric, ports: NDArray[np.int32]) -> bool:

@@ -24,17 +24,21 @@ class Paths:
     Parameters
     ----------
     label : int16 array of shape (n_switches, n_switches)
-        ``label[s, t]``: hops from `s` to `t`; a channel from `s` to `v` is allowed towards `t` if ``label[v, t]`` is one less.
+        ``label[s, t]``: hops from `s` to `t`; a channel from `s` to `v` is allowed towards `t` if ``label[v, t]`` is less by its
+        length, which is one where `length` is None.
     goes_down : bool array of shape (n_switches, n_switches), optional
         Up*/down* engines: where true, `s` forwards towards `t` only on channels that go down, to switches that go down as well;
         else only on channels that go up. None: direction does not matter.
     channel_down : bool array of shape (n_channels,), optional
         Whether a channel goes down, by the engine's ranking.
+    length : int16 array of shape (n_channels,), optional
+        Hops that a channel counts for; None: all count for one.
     """
 
     label: Int16
     goes_down: NDArray[np.bool_] | None = None
     channel_down: NDArray[np.bool_] | None = None
+    length: Int16 | None = None
 
 
 def switch_channels(fabric: Fabric) -> NDArray[np.int64]:
@@ -43,15 +47,23 @@ def switch_channels(fabric: Fabric) -> NDArray[np.int64]:
     return np.flatnonzero((src < fabric.n_switches) & (dst < fabric.n_switches) & (src != dst))
 
 
-def shortest_paths(fabric: Fabric) -> Paths:
+def shortest_paths(fabric: Fabric, length: Int16 | None = None) -> Paths:
     """Return all shortest paths between switches.
+
+    Parameters
+    ----------
+    length : int16 array of shape (n_channels,), optional
+        Hops that each channel counts for, 1 or more; all count for one by default.
 
     Complexity
     ----------
     O(diameter x channels x n_switches / 8) byte operations.
     """
     channels = switch_channels(fabric)
-    return Paths(_levels(fabric.n_switches, fabric.channel_src[channels], fabric.channel_dst[channels]))
+    src, dst = fabric.channel_src[channels], fabric.channel_dst[channels]
+    if length is None:
+        return Paths(_levels(fabric.n_switches, src, dst))
+    return Paths(_weighted_levels(fabric.n_switches, src, dst, length[channels]), length=length)
 
 
 def up_down_paths(fabric: Fabric, channel_down: NDArray[np.bool_]) -> Paths:
@@ -99,6 +111,29 @@ def _levels(n: int, src: NDArray[np.int32], dst: NDArray[np.int32]) -> Int16:
         frontier = grown & ~reached
         reached = reached | frontier
         label[np.unpackbits(frontier, axis=1, count=n).view(bool)] = level
+    return label
+
+
+def _weighted_levels(n: int, src: NDArray[np.int32], dst: NDArray[np.int32], length: Int16) -> Int16:
+    """Return the least total length between all pairs of switches; as `_levels`, with the last few frontiers kept."""
+    label = np.full((n, n), -1, dtype=np.int16)
+    np.fill_diagonal(label, 0)
+    reached = np.packbits(np.eye(n, dtype=bool), axis=1)
+    frontiers = [reached]
+    kinds = [(int(hops), src[length == hops], dst[length == hops]) for hops in np.unique(length)]
+    longest = max((hops for hops, _, _ in kinds), default=1)
+    level = 0
+    while any(frontier.any() for frontier in frontiers):
+        level += 1
+        grown = np.zeros_like(reached)
+        for hops, tails, heads in kinds:
+            if hops <= len(frontiers):
+                rows, bits = _or_by_source(tails, frontiers[-hops][heads])
+                grown[rows] |= bits
+        frontier = grown & ~reached
+        reached = reached | frontier
+        label[np.unpackbits(frontier, axis=1, count=n).view(bool)] = level
+        frontiers = [*frontiers, frontier][-longest:]
     return label
 
 

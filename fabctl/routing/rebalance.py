@@ -16,7 +16,8 @@ from fabctl.congestion.load import alltoall_loads
 from fabctl.jit import announce_compiling
 from fabctl.model.fabric import Fabric
 from fabctl.model.tables import RoutingTables
-from fabctl.routing.order import is_whole_tree
+from fabctl.routing.options import DEFAULTS, Options
+from fabctl.routing.order import counted_ports, is_whole_tree
 from fabctl.routing.paths import Paths, switch_channels
 
 SLACK = 1.02
@@ -27,19 +28,20 @@ EFFORT = 60
 keeps the time in proportion on fabrics whose shape, not whose damage, makes them uneven (tori, random graphs)."""
 
 
-def rebalance(tables: RoutingTables, paths: Paths) -> RoutingTables:
+def rebalance(tables: RoutingTables, paths: Paths, options: Options = DEFAULTS) -> RoutingTables:
     """Return tables whose hottest channel, for an all-to-all of the compute HCAs, is cooler, on the same allowed paths.
 
-    Tables of whole trees come back as they are, and so do tables that an all-to-all shows to be even.
+    Tables of whole trees come back as they are, and so do tables that an all-to-all shows to be even, or whose hops an operator
+    has weighted.
 
     Complexity
     ----------
     O(n_switches x destinations): the search looks at `EFFORT` hops per table entry at most.
     """
     fabric = tables.fabric
-    ports = fabric.compute_endpoints
+    ports = counted_ports(fabric, options)
     ports = ports[fabric.channel_dst[fabric.channel_of_port[ports]] < fabric.n_switches]
-    if len(ports) < 2 or is_whole_tree(fabric, ports):
+    if len(ports) < 2 or paths.length is not None or is_whole_tree(fabric, ports):
         return tables
     loads = alltoall_loads(tables, ports).astype(np.float64)
     rates = fabric.data_gbps

@@ -31,7 +31,7 @@ def ftree(fabric: Fabric, options: Options) -> RoutingTables:
     """
     refuse_other_shapes(fabric)
     paths = up_down_paths(fabric, directions(fabric, fabric.tiers.astype(np.int64)))
-    tables = rebalance(assign(fabric, paths, "ftree"), paths)
+    tables = rebalance(assign(fabric, paths, "ftree", options), paths, options)
     loop = verify(tables).credit_loop if tables.notes else ()
     if loop:
         cables = "; ".join(fabric.cable_label(channel) for channel in loop)

@@ -23,5 +23,5 @@ def minhop(fabric: Fabric, options: Options) -> RoutingTables:
     RefusedError
         If the fabric is in several parts.
     """
-    paths = shortest_paths(fabric)
-    return rebalance(assign(fabric, paths, "minhop"), paths)
+    paths = shortest_paths(fabric, options.hop_weight)
+    return rebalance(assign(fabric, paths, "minhop", options), paths, options)

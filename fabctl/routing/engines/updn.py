@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from fabctl.errors import RefusedError
 from fabctl.model.fabric import Fabric
 from fabctl.model.tables import RoutingTables
 from fabctl.routing.assign import assign
@@ -24,26 +25,47 @@ from fabctl.routing.verify import verify
 def updn(fabric: Fabric, options: Options) -> RoutingTables:
     """Route up, then down.
 
-    Ranked by tiers, leaves that hang from odd places may be joined outside those paths (see `fabctl.routing.assign`). Where
-    that makes a credit loop, the ranking by distance to the centre, which joins all, takes the place of the tiers.
+    Ranked by tiers, or by the distance to given roots, leaves that hang from odd places may be joined outside those paths (see
+    `fabctl.routing.assign`). Where that makes a credit loop, the ranking by distance to the centre, which joins all, takes the
+    place of the tiers.
 
     Raises
     ------
     RefusedError
-        If the fabric is in several parts.
+        If the fabric is in several parts, or given roots leave a credit loop.
     """
-    tables = _routed(fabric, tier_heights(fabric))
-    if tables.notes and verify(tables).credit_loop:
-        note = (
-            "tiers would leave a credit loop between leaves without a way up and down; ranked by distance to the centre instead"
+    tables = _routed(fabric, root_heights(fabric, options.roots) if options.roots else tier_heights(fabric), options)
+    if not (tables.notes and verify(tables).credit_loop):
+        return tables
+    if options.roots:
+        raise RefusedError(
+            f"updn cannot join all leaves over these roots without a possible credit loop: {'; '.join(tables.notes)}",
+            hint="give one root, or none: fabctl then ranks by structure",
         )
-        return replace(_routed(fabric, centre_heights(fabric)), notes=(note,))
-    return tables
+    note = "tiers would leave a credit loop between leaves without a way up and down; ranked by distance to the centre instead"
+    return replace(_routed(fabric, centre_heights(fabric), options), notes=(note,))
 
 
-def _routed(fabric: Fabric, height: NDArray[np.int64]) -> RoutingTables:
+def _routed(fabric: Fabric, height: NDArray[np.int64], options: Options) -> RoutingTables:
     paths = up_down_paths(fabric, directions(fabric, height))
-    return rebalance(assign(fabric, paths, "updn"), paths)
+    return rebalance(assign(fabric, paths, "updn", options), paths, options)
+
+
+def root_heights(fabric: Fabric, roots: tuple[int, ...]) -> NDArray[np.int64]:
+    """Return minus the distance of each switch to the nearest root, shape (n_switches,).
+
+    Raises
+    ------
+    RefusedError
+        If a switch cannot reach any root.
+    """
+    distance = shortest_paths(fabric).label[list(roots)].astype(np.int64)
+    nearest: NDArray[np.int64] = np.where(distance < 0, fabric.n_switches, distance).min(axis=0)
+    lost = np.flatnonzero(nearest == fabric.n_switches)
+    if len(lost):
+        names = ", ".join(fabric.labels[switch] for switch in lost[:3])
+        raise RefusedError(f"{len(lost)} switches cannot reach a root: {names}", hint="fabctl discover names the parts")
+    return -nearest
 
 
 def tier_heights(fabric: Fabric) -> NDArray[np.int64]:
