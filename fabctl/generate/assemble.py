@@ -10,16 +10,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fabctl.generate.hardware import VENDOR_ID
-from fabctl.generate.plan import Plan, Settings
-from fabctl.generate.tree import Tree
+from fabctl.generate.hardware import VENDOR_ID, SwitchModel
+from fabctl.generate.plan import Int64, Plan, Settings
 from fabctl.model.fabric import AGGREGATION_DEVICE_ID, Fabric, NodeKind
 
 AGGREGATION_NAME = "Mellanox Technologies Aggregation Node"
 _GUID_BASE = 0x02FAB0 << 40
 _HCA, _AGGREGATION = 0x40, 0x80
-
-Int64 = NDArray[np.int64]
 
 
 def assemble(plan: Plan, settings: Settings) -> Fabric:
@@ -29,26 +26,26 @@ def assemble(plan: Plan, settings: Settings) -> Fabric:
     ----------
     O(n log n) in the number of ports, in numpy; node names are the only Python loop.
     """
-    tree = plan.tree
-    n_switches, n_hcas = tree.n_switches, tree.n_hcas
+    n_switches, n_hcas = len(plan.switch_names), len(plan.hca_names)
     n_aggregation = n_switches if settings.aggregation_nodes else 0
-    radix = settings.radix or max(tree.down_ports(level) + tree.up_ports(level) for level in range(1, tree.height + 1))
+    cables = plan.cables
+    radix = settings.radix or int(cables[:, 1::2].max())
     per_kind = (n_switches, n_hcas, n_aggregation)
 
-    cables = tree.cables()
     if n_aggregation:
         switches = np.arange(n_switches)
         ones = np.ones_like(switches)
         own = np.stack([n_switches + n_hcas + switches, ones, switches, ones * (radix + 1)], axis=1)
         cables = np.concatenate([cables, own])
-    guid = _guids(tree, n_aggregation)
+    guid = _guids(plan.level_sizes, n_hcas, n_aggregation)
     node, number, peer = _ports(cables, n_switches)
     is_switch = node < n_switches
     addressed = ~is_switch | (number == 0)
     lid = np.concatenate([n_hcas + np.arange(n_switches), np.arange(n_hcas), n_hcas + n_switches + np.arange(n_aggregation)]) + 1
     system = guid.copy()
-    system[n_switches + n_hcas :] = guid[:n_aggregation]
-    part = settings.switch.part if settings.switch else ""
+    if plan.chassis is not None:
+        system[:n_switches] = guid[plan.chassis]
+    system[n_switches + n_hcas :] = system[:n_aggregation]
     devices = np.repeat(
         [settings.switch.device_id if settings.switch else 0, settings.node_type.device_id, AGGREGATION_DEVICE_ID], per_kind
     )
@@ -60,7 +57,7 @@ def assemble(plan: Plan, settings: Settings) -> Fabric:
         device_id=devices.astype(np.uint32),
         node_port_count=np.repeat([radix + settings.aggregation_nodes, 1, 1], per_kind).astype(np.int32),
         node_name=(
-            *((f"MF0;{name}:{part}/U1" for name in plan.switch_names) if part else plan.switch_names),
+            *_descriptions(plan.switch_names, settings.switch),
             *plan.hca_names,
             *(AGGREGATION_NAME for _ in range(n_aggregation)),
         ),
@@ -75,12 +72,19 @@ def assemble(plan: Plan, settings: Settings) -> Fabric:
     )
 
 
-def _guids(tree: Tree, n_aggregation: int) -> NDArray[np.uint64]:
-    counts = [(level, tree.switches(level)) for level in range(1, tree.height + 1)]
+def _descriptions(names: list[str], model: SwitchModel | None) -> list[str]:
+    """Return switches' descriptions as their operating system writes them: ``MF0;leaf-1:MQM8700/U1``."""
+    if model is None:
+        return names
+    split = (name.partition("/") for name in names)
+    return [f"MF0;{name}:{model.director_part if chip else model.part}/{chip or 'U1'}" for name, _, chip in split]
+
+
+def _guids(level_sizes: tuple[int, ...], n_hcas: int, n_aggregation: int) -> NDArray[np.uint64]:
     return np.concatenate(
         [
             np.uint64(_GUID_BASE | kind << 32) + (np.arange(count, dtype=np.uint64) << np.uint64(8))
-            for kind, count in [*counts, (_HCA, tree.n_hcas), (_AGGREGATION, n_aggregation)]
+            for kind, count in [*enumerate(level_sizes, 1), (_HCA, n_hcas), (_AGGREGATION, n_aggregation)]
         ]
     )
 

@@ -21,6 +21,8 @@ class SwitchModel:
     ----------
     part : str
         As the switch puts it into its node description (``MF0;leaf-1:MQM8700/U1``).
+    director_part : str
+        The director switch that is made of the same ASICs (``MF0;core-A:MCS8500/L16/U2``).
     radix : int
         Ports for cables; an aggregation node sits on the port after the last.
     speed : Speed
@@ -29,6 +31,7 @@ class SwitchModel:
     """
 
     part: str
+    director_part: str
     radix: int
     speed: Speed
     device_id: int
@@ -55,9 +58,9 @@ class NodeType:
 
 
 SWITCHES = {
-    "SB7800": SwitchModel("MSB7800", 36, Speed.EDR, 0xCF08),
-    "QM8700": SwitchModel("MQM8700", 40, Speed.HDR, 0xD2F0),
-    "QM9700": SwitchModel("MQM9700", 64, Speed.NDR, 0xD2F2),
+    "SB7800": SwitchModel("MSB7800", "MCS7500", 36, Speed.EDR, 0xCF08),
+    "QM8700": SwitchModel("MQM8700", "MCS8500", 40, Speed.HDR, 0xD2F0),
+    "QM9700": SwitchModel("MQM9700", "MCS9500", 64, Speed.NDR, 0xD2F2),
 }
 """Switch-IB 2, Quantum and Quantum-2."""
 

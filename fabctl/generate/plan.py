@@ -1,15 +1,20 @@
-"""What a family makes of a spec: a tree and the names of its nodes, within the limits of a subnet and its switches."""
+"""What a family makes of a spec: cables and the names of what they join, within the limits of a subnet and its switches."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fabctl.generate.hardware import NodeType, SwitchModel
 from fabctl.generate.tree import Tree
 from fabctl.model.fabric import MAX_UNICAST_LID
 from fabctl.units import Speed
 from fabctl.yamlspec import Node
+
+Int64 = NDArray[np.int64]
 
 MAX_PORT = 254
 """Highest port number that a forwarding table can hold; 255 means no route."""
@@ -56,16 +61,24 @@ class Plan:
 
     Parameters
     ----------
-    tree : Tree
+    level_sizes : tuple of int
+        Switches of each level, leaves first; one level where the fabric has none.
     switch_names : list of str of length n_switches
-        Level by level, leaves first.
+        Level by level.
     hca_names : list of str of length n_hcas
         In order of leaf and port: ``node-0001 mlx5_0``.
+    cables : int64 array of shape (n_cables, 4)
+        Node, its port, node, its port. Switches are nodes 0 to n_switches - 1, HCAs follow.
+    chassis : int64 array of shape (n_switches,) or None
+        The first switch of the chassis that each switch sits in; None where each is a machine of its own. The names of
+        switches in a chassis begin with the chassis (``director-1/L01/U1``).
     """
 
-    tree: Tree
+    level_sizes: tuple[int, ...]
     switch_names: list[str]
     hca_names: list[str]
+    cables: Int64
+    chassis: Int64 | None = None
 
 
 @dataclass(frozen=True)
@@ -93,18 +106,31 @@ def checked(tree: Tree, settings: Settings) -> Tree:
     InputError
         If a switch needs more ports than it has, or the fabric more LIDs than there are.
     """
-    limit = settings.radix or MAX_PORT - settings.aggregation_nodes
     for level, name in enumerate(level_names(tree.height), 1):
-        down, up = tree.down_ports(level), tree.up_ports(level)
-        if down + up > limit:
-            raise settings.radix_place.error(
-                f"a {name} switch needs {down + up} ports ({down} down, {up} up), it has {limit}",
-                hint="take a larger radix, or fewer children, parents or cables",
-            )
-    lids = tree.n_hcas + tree.n_switches * (1 + settings.aggregation_nodes)
+        check_ports(
+            settings,
+            f"a {name} switch",
+            {"down": tree.down_ports(level), "up": tree.up_ports(level)},
+            hint="take a larger radix, or fewer children, parents or cables",
+        )
+    check_lids(settings, tree.n_switches, tree.n_hcas)
+    return tree
+
+
+def check_ports(settings: Settings, switch: str, uses: Mapping[str, int], *, hint: str) -> None:
+    """Refuse a switch that needs more ports than it has; `uses` says what for (``{"down": 18, "up": 18}``)."""
+    limit = settings.radix or MAX_PORT - settings.aggregation_nodes
+    needed = sum(uses.values())
+    if needed > limit:
+        parts = ", ".join(f"{count} {use}" for use, count in uses.items())
+        raise settings.radix_place.error(f"{switch} needs {needed} ports ({parts}), it has {limit}", hint=hint)
+
+
+def check_lids(settings: Settings, n_switches: int, n_hcas: int) -> None:
+    """Refuse a fabric that needs more LIDs than a subnet has."""
+    lids = n_hcas + n_switches * (1 + settings.aggregation_nodes)
     if lids > MAX_UNICAST_LID:
         raise settings.family.error(f"this fabric needs {lids:,} LIDs, a subnet has {MAX_UNICAST_LID:,}")
-    return tree
 
 
 def uplinks(values: Mapping[str, Node], hosts: int) -> int:
@@ -148,12 +174,20 @@ def numbered(prefix: str, count: int, digits: int = 2) -> list[str]:
     return [f"{prefix}{number:0{width}d}" for number in range(1, count + 1)]
 
 
+def tree_plan(tree: Tree, switch_names: list[str], hca_names: list[str], chassis: Int64 | None = None) -> Plan:
+    """Return the plan of a tree whose nodes have these names."""
+    sizes = tuple(tree.switches(level) for level in range(1, tree.height + 1))
+    return Plan(sizes, switch_names, hca_names, tree.cables(), chassis)
+
+
 def plain_plan(tree: Tree, settings: Settings) -> Plan:
     """Return the plan of a tree whose switches are numbered by level and whose hosts have all HCAs on one leaf."""
     levels = enumerate(level_names(tree.height), 1)
-    hosts = numbered(settings.host_prefix, tree.n_hosts, digits=4)
-    return Plan(
-        tree,
-        [label for level, name in levels for label in numbered(f"{name}-", tree.switches(level))],
-        [f"{host} mlx5_{device}" for host in hosts for device in range(tree.p[0])],
-    )
+    names = [label for level, name in levels for label in numbered(f"{name}-", tree.switches(level))]
+    return tree_plan(tree, names, hca_names(settings, tree.n_hosts, tree.p[0]))
+
+
+def hca_names(settings: Settings, n_hosts: int, per_host: int = 1) -> list[str]:
+    """Return the names of the HCAs of hosts that are numbered from 1: ``node-0001 mlx5_0``."""
+    hosts = numbered(settings.host_prefix, n_hosts, digits=4)
+    return [f"{host} mlx5_{device}" for host in hosts for device in range(per_host)]

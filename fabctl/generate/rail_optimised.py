@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from fabctl.generate.plan import MAX_PORT, Family, Plan, Settings, checked, numbered, uplinks
+from fabctl.generate.plan import MAX_PORT, Family, Plan, Settings, checked, numbered, tree_plan, uplinks
 from fabctl.generate.tree import Tree
 from fabctl.model.fabric import MAX_UNICAST_LID
 from fabctl.yamlspec import Node
@@ -134,7 +134,7 @@ def _named(tree: Tree, leaves: _Leaves, settings: Settings) -> Plan:
         names += [name for group in groups for name in numbered(group, tree.w[1])]
         names += numbered("core-", tree.switches(3))
     hosts = numbered(settings.host_prefix, tree.n_hosts // leaves.rails, digits=4)
-    return Plan(tree, names, [f"{host} {device}" for device in settings.node_type.devices for host in hosts])
+    return tree_plan(tree, names, [f"{host} {device}" for device in settings.node_type.devices for host in hosts])
 
 
 FAMILY = Family(

@@ -8,6 +8,7 @@ All families share these keys; the others are in the families' files and in ``do
 ``radix``              ports per switch, checked; without it a switch has as many as it uses
 ``host_prefix``        ``node-`` by default
 ``aggregation_nodes``  whether each switch has a SHARP aggregation node
+``remove``             faults: what is taken out of the whole fabric (see `fabctl.generate.faults`)
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from difflib import get_close_matches
 from fabctl.errors import UsageError
 from fabctl.generate import FAMILIES
 from fabctl.generate.assemble import assemble
+from fabctl.generate.faults import remove
 from fabctl.generate.hardware import NODE_TYPES, SWITCHES, NodeType, SwitchModel
 from fabctl.generate.plan import MAX_PORT, Family, Settings
 from fabctl.model.fabric import Fabric
@@ -27,7 +29,7 @@ from fabctl.model.results import ParseReport
 from fabctl.units import LANE_COUNTS, Speed
 from fabctl.yamlspec import Node, load
 
-COMMON_KEYS = ("family", "speed", "width", "switch", "radix", "host_prefix", "aggregation_nodes")
+COMMON_KEYS = ("family", "speed", "width", "switch", "radix", "host_prefix", "aggregation_nodes", "remove")
 DEFAULT_SPEED = Speed.EDR
 
 _TOP_KEY = re.compile(r"^\ufeff?([A-Za-z_]+)\s*:", re.MULTILINE)
@@ -46,8 +48,8 @@ def parse(text: str, path: str) -> tuple[Fabric, ParseReport]:
     Raises
     ------
     InputError
-        If the text is no YAML, has unknown, doubled or missing keys or values that do not fit, or if what it describes fits
-        neither its switches nor a subnet; with ``file:line:column``.
+        If the text is no YAML, has unknown, doubled or missing keys or values that do not fit, or if what it describes does
+        not fit its switches or a subnet; with ``file:line:column``.
     """
     root = load(text, path)
     family = _family(root)
@@ -55,6 +57,8 @@ def parse(text: str, path: str) -> tuple[Fabric, ParseReport]:
     notes: list[str] = []
     settings = _settings(values, notes)
     fabric = assemble(family.plan(values, settings), settings)
+    if "remove" in values:
+        fabric = remove(fabric, values["remove"])
     lines = len(text.splitlines())
     return fabric, ParseReport(source="topology", path=path, lines=lines, notes=tuple(notes))
 
