@@ -2,7 +2,8 @@
 
 GUIDs are locally administered EUI-64s: ``0x02fab0``, a byte for the kind (switches: the level from 1; HCAs: 0x40; aggregation
 nodes: 0x80), three bytes for the number within the kind and one for the port (0: the node). LIDs are dense: HCAs from 1 in
-order of leaf and port, then switches level by level, then aggregation nodes.
+order of leaf and port, then switches level by level, then aggregation nodes. With an LMC, HCAs and aggregation nodes have
+``2**lmc`` each, aligned as OpenSM wants them, so that it leaves them as they are; switches have one.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabctl.generate.hardware import VENDOR_ID, SwitchModel
-from fabctl.generate.plan import Int64, Plan, Settings
+from fabctl.generate.plan import Int64, Plan, Settings, first_lids
 from fabctl.model.fabric import AGGREGATION_DEVICE_ID, Fabric, NodeKind
 
 AGGREGATION_NAME = "Mellanox Technologies Aggregation Node"
@@ -41,7 +42,9 @@ def assemble(plan: Plan, settings: Settings) -> Fabric:
     node, number, peer = _ports(cables, n_switches)
     is_switch = node < n_switches
     addressed = ~is_switch | (number == 0)
-    lid = np.concatenate([n_hcas + np.arange(n_switches), np.arange(n_hcas), n_hcas + n_switches + np.arange(n_aggregation)]) + 1
+    hca_lid, switch_lid, aggregation_lid, _ = first_lids(n_hcas, n_switches, n_aggregation, settings.lmc)
+    lid = np.repeat([switch_lid, hca_lid, aggregation_lid], per_kind)
+    lid += np.concatenate([np.arange(n_switches), np.arange(n_hcas) << settings.lmc, np.arange(n_aggregation) << settings.lmc])
     system = guid.copy()
     if plan.chassis is not None:
         system[:n_switches] = guid[plan.chassis]
@@ -65,7 +68,7 @@ def assemble(plan: Plan, settings: Settings) -> Fabric:
         port_number=number.astype(np.int32),
         port_guid=np.where(addressed, guid[node] + number.astype(np.uint64), 0).astype(np.uint64),
         port_lid=np.where(addressed, lid[node], 0).astype(np.int32),
-        port_lmc=np.zeros(len(node), dtype=np.uint8),
+        port_lmc=np.where(is_switch, 0, settings.lmc).astype(np.uint8),
         port_lanes=np.where(peer >= 0, settings.lanes, 0).astype(np.uint8),
         port_speed=np.where(peer >= 0, settings.speed, 0).astype(np.uint8),
         port_peer=peer.astype(np.int32),

@@ -42,6 +42,10 @@ class Settings:
     host_prefix : str
     aggregation_nodes : bool
         Whether each switch has a SHARP aggregation node, on the port after its last.
+    lmc : int
+        LID mask control of HCAs and aggregation nodes, 0 to 7.
+    lmc_place : Node
+        What says so, for messages about LIDs.
     """
 
     family: Node
@@ -53,6 +57,8 @@ class Settings:
     radix_place: Node
     host_prefix: str
     aggregation_nodes: bool
+    lmc: int
+    lmc_place: Node
 
 
 @dataclass(frozen=True)
@@ -128,9 +134,33 @@ def check_ports(settings: Settings, switch: str, uses: Mapping[str, int], *, hin
 
 def check_lids(settings: Settings, n_switches: int, n_hcas: int) -> None:
     """Refuse a fabric that needs more LIDs than a subnet has."""
-    lids = n_hcas + n_switches * (1 + settings.aggregation_nodes)
+    n_aggregation = n_switches if settings.aggregation_nodes else 0
+    lids = n_hcas + n_switches + n_aggregation
     if lids > MAX_UNICAST_LID:
         raise settings.family.error(f"this fabric needs {lids:,} LIDs, a subnet has {MAX_UNICAST_LID:,}")
+    last = first_lids(n_hcas, n_switches, n_aggregation, settings.lmc)[-1] - 1
+    if last > MAX_UNICAST_LID:
+        raise settings.lmc_place.error(
+            f"with {1 << settings.lmc} LIDs for each HCA this fabric needs LIDs up to {last:,}, a subnet has {MAX_UNICAST_LID:,}",
+            hint="take a smaller 'lmc'",
+        )
+
+
+def first_lids(n_hcas: int, n_switches: int, n_aggregation: int, lmc: int) -> tuple[int, int, int, int]:
+    """Return the first LID of HCAs, of switches and of aggregation nodes, and the first that nobody has.
+
+    A switch has one LID; the others have ``2**lmc``, of which the first is a multiple of ``2**lmc``.
+
+    Examples
+    --------
+    >>> first_lids(6, 4, 4, lmc=0), first_lids(6, 5, 5, lmc=2), first_lids(6, 5, 0, lmc=2)
+    ((1, 7, 11, 15), (4, 28, 36, 56), (4, 28, 33, 33))
+    """
+    each = 1 << lmc
+    switches = each * (1 + n_hcas)
+    after = switches + n_switches
+    aggregation = -(-after // each) * each if n_aggregation else after
+    return each, switches, aggregation, aggregation + n_aggregation * each
 
 
 def uplinks(values: Mapping[str, Node], hosts: int) -> int:

@@ -8,6 +8,7 @@ All families share these keys; the others are in the families' files and in ``do
 ``radix``              ports per switch, checked; without it a switch has as many as it uses
 ``host_prefix``        ``node-`` by default
 ``aggregation_nodes``  whether each switch has a SHARP aggregation node
+``lmc``                0 to 7: HCAs and aggregation nodes have 2^lmc LIDs each, as with OpenSM's ``-l``; 0 by default
 ``remove``             faults: what is taken out of the whole fabric (see `fabctl.generate.faults`)
 """
 
@@ -29,7 +30,8 @@ from fabctl.model.results import ParseReport
 from fabctl.units import LANE_COUNTS, Speed
 from fabctl.yamlspec import Node, load
 
-COMMON_KEYS = ("family", "speed", "width", "switch", "radix", "host_prefix", "aggregation_nodes", "remove")
+COMMON_KEYS = ("family", "speed", "width", "switch", "radix", "host_prefix", "aggregation_nodes", "lmc", "remove")
+MAX_LMC = 7
 DEFAULT_SPEED = Speed.EDR
 
 _TOP_KEY = re.compile(r"^\ufeff?([A-Za-z_]+)\s*:", re.MULTILINE)
@@ -94,6 +96,8 @@ def _settings(values: Mapping[str, Node], notes: list[str]) -> Settings:
         radix_place=next(values[key] for key in ("radix", "switch", "node_type", "family") if key in values),
         host_prefix=_host_prefix(values),
         aggregation_nodes=aggregation,
+        lmc=values["lmc"].integer(low=0, high=MAX_LMC) if "lmc" in values else 0,
+        lmc_place=values.get("lmc", values["family"]),
     )
 
 
