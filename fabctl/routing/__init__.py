@@ -32,7 +32,21 @@ ENGINES = Registry(
         "ftree": _entry(
             "ftree", "D-mod-k for fat trees: contention-free shifts where the tree is whole", "always free", "ignore-port"
         ),
+        "sssp": _entry(
+            "sssp",
+            "shortest paths, each destination around what those before it have loaded",
+            "free on trees; proved or named per fabric",
+            "ignore-port",
+            "hop-weights",
+        ),
+        "dfsssp": _entry(
+            "dfsssp", "sssp on virtual lanes", "free, or refused for want of lanes", "ignore-port", "hop-weights", "vls"
+        ),
+        "lash": _entry(
+            "lash", "minhop on virtual lanes", "free, or refused for want of lanes", "ignore-port", "hop-weights", "vls"
+        ),
     },
     group="fabctl.engines",
+    families={"opensm": Entry("fabctl.twin.engine:opensm", "the real OpenSM's engine of that name, run on the digital twin")},
 )
-"""Routing engines under OpenSM's names, one file each."""
+"""Routing engines under OpenSM's names, one file each; ``opensm:NAME`` asks OpenSM itself."""
