@@ -142,6 +142,8 @@ class Hops:
         Direction of the first cable; False where the engine knows none.
     length : int16 array of shape (n_pairs,)
         Hops that its cables count for; cables of different length to one neighbour are pairs of their own.
+    dimension : int8 array of shape (n_pairs,)
+        Dimension of the first cable; 0 where the engine knows none.
     ptr : int array of shape (n_switches + 1,)
         Switch `s` has the pairs ``ptr[s]:ptr[s + 1]``.
     port : uint8 array of shape (n_channels,)
@@ -164,6 +166,8 @@ class Hops:
         self.length = length[first]
         self.cables = np.diff(np.append(first, len(src))).astype(np.int32)
         self.down = np.zeros(len(first), dtype=bool) if paths.channel_down is None else paths.channel_down[channels[first]]
+        dimension = np.zeros(len(fabric.channel_port), dtype=np.int8)
+        self.dimension = (dimension if paths.channel_dimension is None else paths.channel_dimension)[channels[first]]
         self.ptr = np.searchsorted(src[first], np.arange(fabric.n_switches + 1))
         self.port = number.astype(np.uint8)
 
@@ -177,12 +181,14 @@ def _fill(row: NDArray[np.uint8], destinations: _Destinations, paths: Paths, hop
     if begin == end:
         return
     label = paths.label
-    below = np.where(label[switch] > 0, label[switch] - hops.length[begin:end, None], -2)
-    allowed = label[hops.neighbour[begin:end]] == np.where(below < 0, -2, below)
+    length = 1 if paths.length is None else hops.length[begin:end, None]
+    allowed = label[hops.neighbour[begin:end]] == np.where(label[switch] >= length, label[switch] - length, -2)
     if paths.goes_down is not None:
         down = hops.down[begin:end]
         allowed &= down[:, None] == paths.goes_down[switch]
         allowed[down] &= paths.goes_down[hops.neighbour[begin:end][down]]
+    if paths.dimension is not None:
+        allowed &= hops.dimension[begin:end, None] == paths.dimension[switch]
     count = np.add.reduce(allowed, axis=0, dtype=np.uint8)
     if not count.any():
         return

@@ -82,6 +82,9 @@ def _cool_down(
     goes_down, channel_down = np.zeros((0, 0), dtype=bool), np.zeros(0, dtype=bool)
     if paths.goes_down is not None and paths.channel_down is not None:
         goes_down, channel_down = np.ascontiguousarray(paths.goes_down.T), paths.channel_down
+    dimension, channel_dimension = np.zeros((0, 0), dtype=np.int8), np.zeros(0, dtype=np.int8)
+    if paths.dimension is not None and paths.channel_dimension is not None:
+        dimension, channel_dimension = np.ascontiguousarray(paths.dimension.T), paths.channel_dimension
     work = Work(
         flow=np.zeros(n, dtype=np.int64),
         cost=np.zeros(n),
@@ -108,6 +111,8 @@ def _cool_down(
                 label,
                 goes_down,
                 channel_down,
+                dimension,
+                channel_dimension,
                 fabric.channel_ptr,
                 fabric.channel_src,
                 fabric.channel_dst,

@@ -39,6 +39,8 @@ def cool_channel(  # type: ignore[no-untyped-def]
     label,
     goes_down,
     channel_down,
+    dimension,
+    channel_dimension,
     ptr,
     src,
     dst,
@@ -60,8 +62,8 @@ def cool_channel(  # type: ignore[no-untyped-def]
         Destinations by switch: those of `t` are ``members[first[t]:first[t + 1]]``.
     sources, leaves : int32 arrays of shapes (n_switches,) and (n_leaves,)
         Sources at each switch, and the switches that have any.
-    label, goes_down, channel_down : arrays
-        As in `fabctl.routing.paths.Paths`, but by target first; the last two are empty where direction does not matter.
+    label, goes_down, channel_down, dimension, channel_dimension : arrays
+        As in `fabctl.routing.paths.Paths`, but by target first; the others are empty where they do not matter.
     ptr, src, dst : int32 arrays
         The fabric's channels: CSR row pointer, sending and receiving node.
     work : Work
@@ -106,6 +108,8 @@ def cool_channel(  # type: ignore[no-untyped-def]
                 label,
                 goes_down,
                 channel_down,
+                dimension,
+                channel_dimension,
                 ptr,
                 src,
                 dst,
@@ -141,7 +145,22 @@ def _crosses(next_channel, destination, target, leaf, channel, dst):  # type: ig
 
 @njit(cache=True, error_model="numpy")
 def _move(  # type: ignore[no-untyped-def]
-    next_channel, loads, scale, destination, target, leaf, units, label, goes_down, channel_down, ptr, src, dst, work
+    next_channel,
+    loads,
+    scale,
+    destination,
+    target,
+    leaf,
+    units,
+    label,
+    goes_down,
+    channel_down,
+    dimension,
+    channel_dimension,
+    ptr,
+    src,
+    dst,
+    work,
 ):
     """Take a leaf's units off their path to a destination and put them on the cheapest; return whether that changed it."""
     switch, old_cost = leaf, NEIGHBOUR_COST * work.shared[next_channel[destination, leaf]]
@@ -151,7 +170,23 @@ def _move(  # type: ignore[no-untyped-def]
         loads[hop] -= units
         work.flow[switch] -= units
         switch = dst[hop]
-    filled = _search(next_channel, loads, scale, destination, target, leaf, units, label, goes_down, channel_down, ptr, dst, work)
+    filled = _search(
+        next_channel,
+        loads,
+        scale,
+        destination,
+        target,
+        leaf,
+        units,
+        label,
+        goes_down,
+        channel_down,
+        dimension,
+        channel_dimension,
+        ptr,
+        dst,
+        work,
+    )
     better = work.via[target] >= 0 and work.cost[target] < old_cost * (1 - 1e-9)
     switch = target
     while better and switch != leaf:
@@ -171,7 +206,21 @@ def _move(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, error_model="numpy")
 def _search(  # type: ignore[no-untyped-def]
-    next_channel, loads, scale, destination, target, leaf, units, label, goes_down, channel_down, ptr, dst, work
+    next_channel,
+    loads,
+    scale,
+    destination,
+    target,
+    leaf,
+    units,
+    label,
+    goes_down,
+    channel_down,
+    dimension,
+    channel_dimension,
+    ptr,
+    dst,
+    work,
 ):
     """Find the cheapest path from a leaf to a destination: `work.cost` and `work.via` of the switches in `work.queue`.
 
@@ -192,6 +241,8 @@ def _search(  # type: ignore[no-untyped-def]
         for hop in range(begin, end):
             far = dst[hop]
             if free and (far >= label.shape[0] or label[target, far] != below or switch == target):
+                continue
+            if free and len(channel_dimension) > 0 and channel_dimension[hop] != dimension[target, switch]:
                 continue
             if free and len(channel_down) > 0:
                 down = channel_down[hop]
