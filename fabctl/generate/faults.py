@@ -9,7 +9,7 @@ The keys of ``remove``:
               (``leaf-1 - spine-2``: all cables that join the two)
 ``switches``  how many more switches, at random: a number, or a fraction of those that are left
 ``cables``    the same for cables between switches
-``seed``      0 by default; with the same seed, more faults hold all that fewer do
+``seed``      0 by default; with the same seed, a larger number takes out all that a smaller one does
 """
 
 from __future__ import annotations
@@ -63,8 +63,9 @@ def _drawn(place: Node, candidates: Mask, seed: tuple[int, int]) -> Int32:
     """Return as many of the candidates as a spec says, chosen by numbers that each keeps whatever the others are."""
     number = np.random.PCG64(list(seed)).random_raw(len(candidates))
     left = np.flatnonzero(candidates)
+    place.number(low=0)
     fraction = "." in place.text()
-    count = round(place.number(low=0, high=1) * len(left)) if fraction else place.integer(low=0, high=len(left))
+    count = round(place.number(high=1) * len(left)) if fraction else place.integer(high=len(left))
     return left[np.argsort(number[left], kind="stable")][:count].astype(np.int32)
 
 
