@@ -12,6 +12,13 @@ from fabctl.generate.spec import COMMON_KEYS, recognises
 from fabctl.sources.reading import load_fabric
 
 GOOD = "family: leaf-spine\nhosts_per_leaf: 4\nleaves: 3\nspines: 2\nspeed: EDR\n"
+TORUS = "family: torus\ndims: [4, 4]\nhosts_per_switch: 2\nspeed: EDR\n"
+DRAGONFLY = "family: dragonfly\nhosts_per_switch: 4\nswitches_per_group: 8\nglobal_links: 4\nspeed: EDR\n"
+PLUS = "family: dragonfly-plus\nhosts_per_leaf: 8\nleaves: 8\nspines: 8\nglobal_links: 2\nspeed: EDR\n"
+SLIM = "family: slim-fly\nq: 5\nhosts_per_switch: 4\nspeed: EDR\n"
+RANDOM = "family: random-regular\nswitches: 20\ndegree: 3\nhosts_per_switch: 2\nspeed: EDR\n"
+DIRECTOR = "family: director\nradix: 36\nline_cards: 36\nfabric_cards: 18\nspeed: EDR\n"
+LEAVES = DIRECTOR + "leaves: 72\nhosts_per_leaf: 18\nchassis: 2\ncables: 9\n"
 RAILS = "family: rail-optimised\nnode_type: dgx-h100\nnodes_per_unit: 32\nunits: 4\n"
 
 MISTAKES = {
@@ -103,6 +110,90 @@ MISTAKES = {
         "1:9",
         "296 leaves with 32 up-links do not make a regular tree of three levels on 64 ports",
         "units_per_pod",
+    ),
+    "lmc-8": (GOOD + "lmc: 8\n", "6:6", "'lmc' must be at most 7, not 8", ""),
+    "lmc-too-many-lids": (
+        "family: fat-tree\nradix: 36\nlevels: 3\nlmc: 3\n",
+        "4:6",
+        "with 8 LIDs for each HCA this fabric needs LIDs up to 94,939, a subnet has 49,151",
+        "smaller 'lmc'",
+    ),
+    "no-dims": (TORUS.replace("[4, 4]", "[]"), "2:7", "'dims' has 0 dimensions, a grid has 1 to 4", ""),
+    "five-dims": (TORUS.replace("[4, 4]", "[2, 2, 2, 2, 2]"), "2:7", "'dims' has 5 dimensions, a grid has 1 to 4", ""),
+    "flat-dim": (TORUS.replace("[4, 4]", "[4, 1]"), "2:11", "'dims[1]' must be at least 2, not 1", ""),
+    "dims-4x4": (TORUS.replace("[4, 4]", "4x4"), "2:7", "'dims' must be a list, not '4x4'", ""),
+    "torus-ports": (
+        TORUS + "cables: 9\nswitch: SB7800\n",
+        "6:9",
+        "needs 38 ports (2 to hosts, 36 to neighbours), it has 36",
+        "radix",
+    ),
+    "torus-lids": (TORUS.replace("[4, 4]", "[256, 256]"), "1:9", "this fabric needs 196,608 LIDs", ""),
+    "huge-torus": (TORUS.replace("[4, 4]", "[999999, 999999, 999999]"), "1:9", "LIDs, a subnet has 49,151", ""),
+    "hypercube-of-15": ("family: hypercube\ndimensions: 15\nhosts_per_switch: 1\n", "2:13", "must be at most 14, not 15", ""),
+    "hyperx-ports": (
+        "family: hyperx\ndims: [12, 30]\nhosts_per_switch: 7\nradix: 36\n",
+        "4:8",
+        "a switch needs 47 ports (7 to hosts, 40 to neighbours), it has 36",
+        "larger radix",
+    ),
+    "one-group": (DRAGONFLY + "groups: 1\n", "6:9", "'groups' must be at least 2, not 1", ""),
+    "too-many-groups": (DRAGONFLY + "groups: 34\n", "6:9", "'groups' must be at most 33, not 34", ""),
+    "dragonfly-ports": (DRAGONFLY + "radix: 14\n", "6:8", "needs 15 ports (4 to hosts, 7 local, 4 global), it has 14", ""),
+    "too-many-plus-groups": (PLUS + "groups: 18\n", "7:9", "'groups' must be at most 17, not 18", ""),
+    "plus-spine-ports": (PLUS + "radix: 9\n", "7:8", "a leaf switch needs 16 ports (8 to hosts, 8 to spines), it has 9", ""),
+    "plus-leaf-ports": (
+        PLUS.replace("global_links: 2", "global_links: 9") + "radix: 16\n",
+        "7:8",
+        "a spine switch needs 17 ports (8 to leaves, 9 global), it has 16",
+        "",
+    ),
+    "no-prime-power": (
+        SLIM.replace("5", "6"),
+        "2:4",
+        "'q' must be a power of a prime, not 6",
+        "such as 3, 4, 5, 7, 8, 9, 11, 13",
+    ),
+    "q-of-two": (SLIM.replace("5", "2"), "2:4", "'q' must be at least 3, not 2", ""),
+    "slim-fly-ports": (SLIM + "radix: 10\n", "5:8", "a switch needs 11 ports (4 to hosts, 7 to switches), it has 10", ""),
+    "half-a-link": (
+        RANDOM.replace("20", "21"),
+        "3:9",
+        "21 switches with 3 links each would end in half a link",
+        "",
+    ),
+    "degree-of-all": (RANDOM.replace("degree: 3", "degree: 20"), "3:9", "'degree' must be at most 19, not 20", ""),
+    "degree-of-one": (RANDOM.replace("degree: 3", "degree: 1"), "3:9", "'degree' must be at least 2, not 1", ""),
+    "director-without-radix": (DIRECTOR.replace("radix: 36\n", ""), "1:9", "a director needs an even 'radix'", "switch: SB7800"),
+    "director-of-odd-radix": (DIRECTOR.replace("radix: 36", "radix: 35"), "2:8", "a director needs an even 'radix'", ""),
+    "uneven-fabric-cards": (
+        DIRECTOR.replace("18", "4"),
+        "4:15",
+        "18 inner ports of a line card cannot be shared evenly by 4 fabric cards",
+        "",
+    ),
+    "too-many-line-cards": (
+        DIRECTOR.replace("line_cards: 36", "line_cards: 37"),
+        "3:13",
+        "a fabric card needs 37 ports (1 for each line card), it has 36",
+        "",
+    ),
+    "line-card-hosts": (DIRECTOR + "hosts_per_line_card: 19\n", "6:22", "must be at most 18, not 19", ""),
+    "chassis-without-leaves": (DIRECTOR + "chassis: 2\n", "6:10", "'chassis' is for directors above leaves", "'leaves'"),
+    "leaves-without-hosts": (DIRECTOR + "leaves: 72\n", "6:9", "'leaves' needs 'hosts_per_leaf'", ""),
+    "hosts-on-line-cards": (LEAVES + "hosts_per_line_card: 3\n", "10:22", "hosts are on the leaves here", "'hosts_per_leaf'"),
+    "uneven-leaves": (LEAVES.replace("72", "71"), "6:9", "71 leaves cannot be shared evenly by 36 line cards", ""),
+    "line-card-ports": (
+        LEAVES.replace("72", "108"),
+        "6:9",
+        "a line card needs 27 outer ports (3 leaves, 9 cables each), it has 18",
+        "",
+    ),
+    "director-leaf-ports": (
+        LEAVES.replace("chassis: 2", "chassis: 3"),
+        "2:8",
+        "a leaf switch needs 45 ports (18 down, 27 up), it has 36",
+        "chassis",
     ),
     "yaml-syntax": ("family: xgft\nm: [16, 32\nw: [1, 16]\n", "3:2", "this is no YAML", ""),
     "yaml-tab": ("family: xgft\n\tm: [1]\n", "2:1", "this is no YAML", "tabs"),
