@@ -25,6 +25,7 @@ from fabctl.cli.common import TEXT_FORMATS
 from fabctl.cli.help import ENVELOPE, ENVIRONMENT, FORMATS, TOPICS
 from fabctl.cli.main import COMMANDS
 from fabctl.errors import ExitCode
+from fabctl.generate import FAMILIES
 from fabctl.registry import Entry
 from fabctl.traffic.job import KEYS, parse_job
 
@@ -426,10 +427,12 @@ def test_the_topologies_topic_lists_shipped_and_site_topologies(
 ) -> None:
     (tmp_path / "lab-2.yaml").write_text("# The lab on the second floor.\n")
     monkeypatch.setenv("FABCTL_TOPOLOGY_PATH", str(tmp_path))
-    lines = dict(re.findall(r"^  (\S+) +(\S.*)$", run("help", "topologies").out, re.MULTILINE))
+    topologies, _, families = run("help", "topologies").out.partition("So can a YAML file")
+    lines = dict(re.findall(r"^  (\S+) +(\S.*)$", topologies, re.MULTILINE))
     assert lines["lab-2"] == "The lab on the second floor."
     shipped = {path.stem for path in (project / "topologies").glob("*.yaml")}
     assert set(lines) == shipped | {"lab-2"}
+    assert re.findall(r"^  (\S+)  ", families, re.MULTILINE) == FAMILIES.names()
 
 
 def test_the_job_topic_is_a_job_file_with_every_key(run: Any) -> None:

@@ -92,13 +92,21 @@ def environment() -> str:
 
 
 def topologies() -> str:
-    """Return the topologies that a name finds, with the first line of each file."""
+    """Return the topologies that a name finds, with the first line of each file, and the families for one's own."""
+    from fabctl.generate import FAMILIES
+
     first_lines = {}
     for folder in reversed(topology_folders()):
         for path in folder.glob("*.yaml"):
             with path.open(encoding="utf-8") as stream:
                 first_lines[path.stem] = stream.readline().lstrip("# ").rstrip()
-    return "Each name can stand for SOURCE:\n\n" + _columns(sorted(first_lines.items()))
+    families = [(name, FAMILIES.entries[name].summary) for name in FAMILIES.names()]
+    return (
+        "Each name can stand for SOURCE:\n\n"
+        + _columns(sorted(first_lines.items()))
+        + "\nSo can a YAML file of your own that says 'family: ' and one of these (docs/topologies.md has their keys):\n\n"
+        + _columns(families)
+    )
 
 
 def job() -> str:

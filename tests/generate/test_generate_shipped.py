@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fabctl.generate import FAMILIES
+from fabctl.generate.faults import KEYS as REMOVE_KEYS
+from fabctl.generate.spec import COMMON_KEYS
 from fabctl.sources.reading import load_fabric
 
 SHIPPED = {
@@ -58,6 +61,14 @@ def test_shipped_topologies_are_what_they_promise(project: Path, name: str) -> N
     assert fabric.n_cables == cables
     assert np.all(fabric.capacity_gbps > 0)
     assert [line.startswith("# ") for line in path.read_text().splitlines()[:3]] == [True, True, False]
+
+
+def test_the_docs_have_every_family_and_every_key(project: Path) -> None:
+    docs = (project / "docs/topologies.md").read_text()
+    headings = {word for line in docs.splitlines() if line.startswith("## ") for word in line[3:].replace(",", "").split()}
+    assert set(FAMILIES.names()) <= headings
+    keys = {key for name in FAMILIES.names() for key in FAMILIES.load(name).keys} | set(COMMON_KEYS) | set(REMOVE_KEYS)
+    assert {key for key in keys if f"`{key}`" not in docs} == set()
 
 
 def test_the_examples_of_the_docs_are_specs(project: Path, tmp_path: Path) -> None:
