@@ -9,6 +9,7 @@ import click
 
 from fabctl.cli.common import input_entry, load_source, output_options, source_options, write_report
 from fabctl.cli.completion import complete_names
+from fabctl.cli.routes import DEFAULT_ENGINE, OPENSM, engine_tables, refuse_unknown_engine
 from fabctl.errors import UsageError
 from fabctl.routing import ENGINES
 from fabctl.traffic.collectives import COLLECTIVES
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from fabctl.traffic.collective import Collective
     from fabctl.traffic.job import JobSpec
 
-DEFAULT_ENGINE = "minhop"
 _DEFAULT_REMARK = (
     f"(computed by fabctl: OpenSM's {DEFAULT_ENGINE} chooses otherwise among equal paths; --tables takes what the switches hold)"
 )
@@ -40,7 +40,7 @@ BEGIN, END, FACTOR = "8", "16G", 2
     "engine_names",
     metavar="A,B",
     shell_complete=complete_names(ENGINES),
-    help=f"Engines to compute routes with, side by side: {', '.join(ENGINES.names())}.  [default: {DEFAULT_ENGINE}]",
+    help=f"Engines to compute routes with: {', '.join(ENGINES.names())}, {OPENSM}NAME.  [default: {DEFAULT_ENGINE}]",
 )
 @click.option(
     "--tables", "tables_paths", multiple=True, metavar="FILE", help="Real tables (dump_fts, dump_lfts), beside any --engine."
@@ -78,7 +78,7 @@ def bench(
     from fabctl.bench.cost import data_rates, parse_speed
     from fabctl.bench.sweep import predict
     from fabctl.report.bench import bench_report
-    from fabctl.routing.compute import compute_tables
+    from fabctl.routing.options import DEFAULTS
     from fabctl.sources.reading import load_tables
     from fabctl.traffic.placement import place
 
@@ -94,7 +94,7 @@ def bench(
     loaded = load_source(source, source_format, strict=strict)
     job = place(spec, loaded.fabric)
     routes = [load_tables(path, loaded.fabric) for path in dict.fromkeys(tables_paths)]
-    routes += [compute_tables(loaded.fabric, engine) for engine in engines]
+    routes += [engine_tables(loaded.fabric, engine, DEFAULTS) for engine in engines]
     table = predict(job, routes, collectives, sizes, data_rates(loaded.fabric, assumed))
     remarks = [f"{tables.origin}: {note}" for tables in routes for note in tables.notes]
     if engine_names is None and not tables_paths:
@@ -138,7 +138,7 @@ def _engines(names: str | None, tables_paths: tuple[str, ...]) -> tuple[str, ...
         return () if tables_paths else (DEFAULT_ENGINE,)
     engines = _split(names, "--engine")
     for engine in engines:
-        ENGINES.load(engine)
+        refuse_unknown_engine(engine)
     return engines
 
 

@@ -33,8 +33,10 @@ def complete_names(registry: Registry) -> Completer:
     return complete
 
 
-def complete_source(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_source(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete SOURCE: names of topologies with the files beside them, or files alone where no topology's name fits.
+
+    Subcommands come first, where the command has some and nothing stands before.
 
     Notes
     -----
@@ -44,9 +46,12 @@ def complete_source(_context: click.Context, _parameter: click.Parameter, incomp
     from click.shell_completion import CompletionItem
 
     from fabctl.cli.common import topology_folders
+    from fabctl.cli.subcommands import CommandWithSubcommands
 
+    command = context.command
+    items = command.complete_subcommand(context, incomplete) if isinstance(command, CommandWithSubcommands) else []
     names = {path.stem for folder in topology_folders() for path in folder.glob("*.yaml") if path.stem.startswith(incomplete)}
     if not names:
-        return [CompletionItem(incomplete, type="file")]
+        return items or [CompletionItem(incomplete, type="file")]
     files = {path.name for path in Path().glob(f"{escape(incomplete)}*") if not path.name.startswith(".")}
-    return [CompletionItem(name) for name in sorted(names | files)]
+    return items + [CompletionItem(name) for name in sorted(names | files)]

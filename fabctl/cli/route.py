@@ -8,27 +8,40 @@ import click
 
 from fabctl.cli.common import exit_code, input_entry, load_source, output_options, source_options, write_report
 from fabctl.cli.completion import complete_names
+from fabctl.cli.engine_options import engine_options, read_options, refuse_options
+from fabctl.cli.routes import DEFAULT_ENGINE, OPENSM, engine_rows, engine_tables, refuse_unknown_engine
+from fabctl.cli.subcommands import CommandWithSubcommands
 from fabctl.errors import ExitCode, UsageError
+from fabctl.registry import Entry, Registry
 from fabctl.routing import ENGINES
+from fabctl.routing.exports import EXPORTS
 from fabctl.traffic import PATTERNS
 
 if TYPE_CHECKING:
     from fabctl.model.tables import RoutingTables
+    from fabctl.routing.options import Options
     from fabctl.sources.reading import LoadedFabric
     from fabctl.traffic.job import JobSpec
 
-DEFAULT_ENGINE = "minhop"
+SUBCOMMANDS = Registry(
+    "subcommand",
+    {
+        "compare": Entry("fabctl.cli.route_compare:compare", "Score engines side by side, and bound all routings."),
+    },
+)
 
 
-@click.command()
+@click.command(cls=CommandWithSubcommands, subcommands=SUBCOMMANDS)
 @source_options
 @click.option("--live", is_flag=True, help="Read fabric and tables from the live subnet (ibnetdiscover, dump_fts).")
 @click.option(
     "--engine",
     metavar="NAME",
     shell_complete=complete_names(ENGINES),
-    help=f"Compute routes: {', '.join(ENGINES.names())}.  [default: {DEFAULT_ENGINE}]",
+    help=f"Compute routes: {', '.join(ENGINES.names())}; {OPENSM}NAME asks the real OpenSM.  [default: {DEFAULT_ENGINE}]",
 )
+@click.option("--list-engines", is_flag=True, help="List the engines, what they promise and which options they honour.")
+@engine_options
 @click.option(
     "--tables", "tables_path", metavar="FILE", help="Judge real tables: dump_fts, dump_lfts, opensm-lfts.dump, opensm.fdbs."
 )
@@ -38,7 +51,7 @@ DEFAULT_ENGINE = "minhop"
 @click.option("--bisections", type=click.IntRange(min=2), default=1000, show_default=True, help="Random bisections for eBB.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the random patterns.")
 @click.option("--top", type=click.IntRange(min=0), default=5, show_default=True, help="Hottest cables to name.")
-@click.option("--export", nargs=2, metavar="opensm DIR", help="Write DIR with tables for opensm -R file -U.")
+@click.option("--export", nargs=2, metavar="FORMAT DIR", help=f"Write DIR with the routes: {', '.join(EXPORTS.names())}.")
 @output_options()
 def route(
     source: str | None,
@@ -46,6 +59,8 @@ def route(
     strict: bool,
     live: bool,
     engine: str | None,
+    list_engines: bool,
+    asked: dict[str, Any],
     tables_path: str | None,
     job_path: str | None,
     hosts: str | None,
@@ -65,6 +80,7 @@ def route(
       fabctl route fabric.txt --engine ftree
       fabctl route fabric.txt --tables lfts.txt --job job.yaml
       fabctl route fabric.txt --engine updn --export opensm routes/
+      fabctl route compare fabric.txt --engine all
 
     Exit code 1 means: HCAs are lost, traffic loops, or a credit loop is possible. Such routes are not exported (exit code 6).
     """
@@ -72,44 +88,60 @@ def route(
     from fabctl.routing.compute import assess
     from fabctl.traffic.scope import scope
 
+    if list_engines:
+        return _list_engines(source, output)
     if tables_path and (engine or live):
         raise UsageError("--tables excludes --engine and --live")
+    if tables_path or (live and engine is None):
+        refuse_options(asked, "these tables are read, not computed")
     if job_path and (hosts or pattern):
         raise UsageError("--job excludes --hosts and --pattern: they are keys of the job file")
-    if export and export[0] != "opensm":
-        raise UsageError(f"unknown export '{export[0]}'", hint="known: opensm")
+    write = EXPORTS.load(export[0]) if export else None
+    if engine:
+        refuse_unknown_engine(engine)
     spec = _spec(job_path, hosts, pattern, seed)
-    loaded, tables = _tables(source, source_format, strict, live, engine, tables_path)
+    loaded = _fabric(source, source_format, strict, live)
+    options = read_options(loaded.fabric, asked)
+    tables = _tables(loaded, live, engine, options, tables_path)
     judged = scope(spec, tables.fabric)
     assessment = assess(tables, judged.ports, judged.flows, bisections=bisections, seed=seed, top=top)
     computed = not tables_path and not (live and engine is None)
     report = route_report(assessment, inputs=[input_entry(loaded)], traffic=judged.title, computed=computed)
     write_report(report, output)
-    if export:
-        from fabctl.routing.opensm_files import export_opensm
-
-        export_opensm(assessment, export[1])
+    if export and write:
+        write(assessment, export[1], options)
     return exit_code(report)
 
 
-def _tables(
-    source: str | None, source_format: str | None, strict: bool, live: bool, engine: str | None, tables_path: str | None
-) -> tuple[LoadedFabric, RoutingTables]:
-    from fabctl.routing.compute import compute_tables
+def _list_engines(source: str | None, output: dict[str, Any]) -> ExitCode:
+    from fabctl.report.engines import engines_report
 
-    if live:
-        if source is not None:
-            raise UsageError("--live takes no SOURCE")
-        from fabctl.sources.live import discover_live, read_live_tables
+    if source is not None:
+        raise UsageError("--list-engines takes no SOURCE")
+    write_report(engines_report(engine_rows()), output)
+    return ExitCode.DONE
 
-        loaded = discover_live()
-        return loaded, compute_tables(loaded.fabric, engine) if engine else read_live_tables(loaded.fabric)
-    loaded = load_source(source, source_format, strict=strict)
+
+def _fabric(source: str | None, source_format: str | None, strict: bool, live: bool) -> LoadedFabric:
+    if not live:
+        return load_source(source, source_format, strict=strict)
+    if source is not None:
+        raise UsageError("--live takes no SOURCE")
+    from fabctl.sources.live import discover_live
+
+    return discover_live()
+
+
+def _tables(loaded: LoadedFabric, live: bool, engine: str | None, options: Options, tables_path: str | None) -> RoutingTables:
     if tables_path:
         from fabctl.sources.reading import load_tables
 
-        return loaded, load_tables(tables_path, loaded.fabric)
-    return loaded, compute_tables(loaded.fabric, engine or DEFAULT_ENGINE)
+        return load_tables(tables_path, loaded.fabric)
+    if live and engine is None:
+        from fabctl.sources.live import read_live_tables
+
+        return read_live_tables(loaded.fabric)
+    return engine_tables(loaded.fabric, engine or DEFAULT_ENGINE, options)
 
 
 def _spec(job_path: str | None, hosts: str | None, pattern: str | None, seed: int) -> JobSpec | None:

@@ -74,14 +74,20 @@ def _safety_lines(found: Verification) -> list[str]:
     return [
         f"  reachability   {found.pairs:,} (leaf, LID) pairs: {reached}",
         f"  loops          {'none' if not found.loop else f'FOUND, over {len(found.loop)} cables'}",
-        f"  credit loops   {_credit_text(found)} ({found.dependencies:,} channel dependencies, 1 virtual lane)",
+        f"  credit loops   {_credit_text(found)} ({found.dependencies:,} channel dependencies, {_lanes(found.n_vls)})",
     ]
+
+
+def _lanes(count: int) -> str:
+    return f"{count} virtual lane{'' if count == 1 else 's'}"
 
 
 def _credit_text(found: Verification) -> str:
     if found.credit_loop:
-        return f"FOUND, over {len(found.credit_loop)} cables"
-    return "none between HCAs" if found.management_loop else "none"
+        lane = f" on lane {found.loop_vl}" if found.n_vls > 1 else ""
+        return f"FOUND, over {len(found.credit_loop)} cables{lane}"
+    none = "none" if found.n_vls == 1 else "none on any lane"
+    return f"{none} between HCAs" if found.management_loop else none
 
 
 def _quality_lines(quality: Quality) -> list[str]:
@@ -135,6 +141,8 @@ def _verification_data(fabric: Fabric, found: Verification) -> dict[str, Any]:
         "dependencies": found.dependencies,
         "credit_loop": [fabric.cable_label(channel) for channel in found.credit_loop],
         "management_loop": [fabric.cable_label(channel) for channel in found.management_loop],
+        "vls": found.n_vls,
+        "credit_loop_vl": found.loop_vl if found.credit_loop or found.management_loop else None,
     }
 
 
@@ -174,7 +182,8 @@ def _findings(fabric: Fabric, found: Verification) -> list[Finding]:
     for code, severity, what, channels in _loops(found):
         if channels:
             cables = "; ".join(fabric.cable_label(channel) for channel in channels)
-            findings.append(Finding(code, severity, fabric.cable_label(channels[0]), f"{what}: {cables}"))
+            lane = f" on virtual lane {found.loop_vl}" if found.n_vls > 1 and code != "RTE202" else ""
+            findings.append(Finding(code, severity, fabric.cable_label(channels[0]), f"{what}{lane}: {cables}"))
     return findings
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from fabctl.model.components import components
 from fabctl.model.fabric import Fabric
 from fabctl.routing.options import Options
 from fabctl.routing.paths import switch_channels
@@ -104,15 +105,7 @@ def _components(fabric: Fabric, members: NDArray[np.bool_]) -> Int64:
     channels = switch_channels(fabric)
     src, dst = fabric.channel_src[channels], fabric.channel_dst[channels]
     inside = members[src] & members[dst]
-    src, dst = src[inside], dst[inside]
-    label = np.arange(fabric.n_switches)
-    while True:
-        lower = label.copy()
-        np.minimum.at(lower, src, label[dst])
-        lower = lower[lower]
-        if np.array_equal(lower, label):
-            return label
-        label = lower
+    return components(fabric.n_switches, src[inside], dst[inside])
 
 
 def _positions(keys: list[Int64]) -> Int64:

@@ -1,0 +1,112 @@
+"""``fabctl route compare``: engines side by side on one fabric."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fabctl.cli.common import input_entry, load_source, output_options, source_options, topology_path, write_report
+from fabctl.cli.completion import complete_names
+from fabctl.cli.engine_options import engine_options, read_options
+from fabctl.cli.routes import OPENSM, opensm_run, refuse_unknown_engine
+from fabctl.errors import UsageError
+from fabctl.routing import ENGINES
+
+if TYPE_CHECKING:
+    from fabctl.model.fabric import Fabric
+    from fabctl.routing.compare import Routed
+    from fabctl.routing.options import Options
+
+ALL = "all"
+CHOOSER = "auto"
+"""Picks among the others, so it is not one of all."""
+WARM_UP = ("xgft-16", "torus-44")
+
+
+@click.command()
+@source_options
+@click.option(
+    "--engine",
+    "engine_names",
+    metavar="A,B",
+    default=ALL,
+    show_default=True,
+    shell_complete=complete_names(ENGINES),
+    help=f"Engines to compare: {ALL}, {', '.join(ENGINES.names())}, {OPENSM}NAME.",
+)
+@engine_options
+@click.option("--tables", "tables_paths", multiple=True, metavar="FILE", help="Real tables (dump_fts, dump_lfts) beside them.")
+@click.option("--hosts", metavar="NODESET", help="Score for these hosts only, like node[001-016].")
+@click.option("--bisections", type=click.IntRange(min=2), default=1000, show_default=True, help="Random bisections for eBB.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the random patterns.")
+@click.option("--time/--no-time", "times", default=None, help="CPU times; they differ from run to run.  [default: in tables]")
+@output_options()
+def compare(
+    source: str | None,
+    source_format: str | None,
+    strict: bool,
+    engine_names: str,
+    asked: dict[str, Any],
+    tables_paths: tuple[str, ...],
+    hosts: str | None,
+    bisections: int,
+    seed: int,
+    times: bool | None,
+    output: dict[str, Any],
+) -> None:
+    """Score engines side by side, and bound all routings.
+
+    One row for each engine; one that refuses the fabric says why. The last row is the all-to-all fraction that no routing of this
+    cabling can pass, whatever its paths.
+
+    \b
+    Examples:
+      fabctl route compare fabric.txt
+      fabctl route compare fabric.txt --engine all,opensm:minhop,opensm:sssp
+      fabctl route compare fabric.txt --engine ftree,updn --tables lfts.txt -o json
+    """
+    from fabctl.model.lids import with_lids
+    from fabctl.report.route_compare import compare_report
+    from fabctl.routing import compare as library
+    from fabctl.sources.reading import load_fabric, load_tables
+    from fabctl.traffic.job import JobSpec, Placed
+    from fabctl.traffic.scope import scope
+
+    engines = _engines(engine_names)
+    loaded = load_source(source, source_format, strict=strict)
+    fabric, _ = with_lids(loaded.fabric)
+    options = read_options(fabric, asked)
+    spec = None if hosts is None else JobSpec(hosts=(Placed(hosts, "--hosts"),), collectives=(), pattern="alltoall", seed=seed)
+    ports = scope(spec, fabric).ports
+    small = [load_fabric(topology_path(name)).fabric for name in WARM_UP]
+
+    def route(name: str) -> Routed:
+        if name in tables_paths:
+            return library.Routed(load_tables(name, loaded.fabric))
+        if name.startswith(OPENSM):
+            return _ask_opensm(fabric, name, options)
+        return library.timed(fabric, name, options, small)
+
+    found = library.compare(fabric, ports, [*dict.fromkeys(tables_paths), *engines], route, bisections=bisections, seed=seed)
+    shown = output["output_format"] in ("table", "wide") if times is None else times
+    write_report(compare_report(found, inputs=[input_entry(loaded)], times=shown), output)
+
+
+def _ask_opensm(fabric: Fabric, name: str, options: Options) -> Routed:
+    from fabctl.routing.compare import Routed
+
+    run = opensm_run(fabric, name, options)
+    return Routed(run.tables, run.routing_s, run.vls_needed)
+
+
+def _engines(names: str) -> list[str]:
+    every = [name for name in ENGINES.names() if name != CHOOSER]
+    chosen: list[str] = []
+    for name in (name.strip() for name in names.split(",")):
+        if name != ALL and name:
+            refuse_unknown_engine(name)
+        chosen += every if name == ALL else [name] if name else []
+    if not chosen:
+        raise UsageError("--engine names nothing")
+    return list(dict.fromkeys(chosen))
