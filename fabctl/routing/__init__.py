@@ -45,8 +45,15 @@ ENGINES = Registry(
         "lash": _entry(
             "lash", "minhop on virtual lanes", "free, or refused for want of lanes", "ignore-port", "hop-weights", "vls"
         ),
+        "nue": _entry(
+            "nue",
+            "shortest paths within an acyclic dependency graph, any number of VLs",
+            "always free",
+            "vls",
+            "root",
+            "ignore-port",
+        ),
     },
     group="fabctl.engines",
-    families={"opensm": Entry("fabctl.twin.engine:opensm", "the real OpenSM's engine of that name, run on the digital twin")},
 )
-"""Routing engines under OpenSM's names, one file each; ``opensm:NAME`` asks OpenSM itself."""
+"""Routing engines under OpenSM's names, one file each."""

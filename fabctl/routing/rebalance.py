@@ -23,7 +23,7 @@ from fabctl.routing.paths import Paths, switch_channels
 SLACK = 1.02
 """A channel this much hotter than it must be is left alone."""
 ROUNDS = 6
-EFFORT = 60
+EFFORT = 240
 """Hops that the search may look at, per entry of the tables: Selene takes 10. It is spent on the hottest channels first, and
 keeps the time in proportion on fabrics whose shape, not whose damage, makes them uneven (tori, random graphs)."""
 

@@ -15,7 +15,7 @@ from fabctl.routing.paths import shortest_paths
 from fabctl.routing.rebalance import rebalance
 
 
-def minhop(fabric: Fabric, options: Options) -> RoutingTables:
+def minhop(fabric: Fabric, options: Options, name: str = "minhop") -> RoutingTables:
     """Route on shortest paths.
 
     Raises
@@ -24,4 +24,4 @@ def minhop(fabric: Fabric, options: Options) -> RoutingTables:
         If the fabric is in several parts.
     """
     paths = shortest_paths(fabric, options.hop_weight)
-    return rebalance(assign(fabric, paths, "minhop", options), paths, options)
+    return rebalance(assign(fabric, paths, name, options), paths, options)

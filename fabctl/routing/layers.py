@@ -1,0 +1,131 @@
+"""Virtual lanes that make any routes free of credit loops: each lane takes paths while its channel dependencies have no cycle.
+
+Skeie, Lysne, Theiss: Layered shortest path (LASH) routing in irregular system area networks, IPDPS workshops 2002: paths are taken
+in turn, and each goes into the first layer where it closes no cycle. Domke, Hoefler, Nagel: Deadlock-free oblivious routing for
+arbitrary topologies, IPDPS 2011, section 3: a path is that of a sending switch to a destination LID, and has one layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fabctl.errors import RefusedError
+from fabctl.jit import announce_compiling
+from fabctl.model.fabric import Fabric
+from fabctl.model.tables import RoutingTables
+from fabctl.routing.order import destination_ranks, is_whole_tree
+from fabctl.routing.paths import switch_channels
+
+Int32 = NDArray[np.int32]
+
+MOST_VLS = 15
+"""Data virtual lanes that the architecture has (InfiniBand Architecture Specification volume 1, section 7.6.3)."""
+NO_LAYER = 255
+
+
+def assign_layers(tables: RoutingTables, max_vls: int) -> RoutingTables:
+    """Return tables with service levels such that no virtual lane has a cycle of channel dependencies.
+
+    Paths to HCAs are laid first. Those to switches and aggregation nodes (management) follow, in lanes that are left where they
+    need more; `fabctl.routing.verify` warns of any that find no place.
+
+    Parameters
+    ----------
+    tables : RoutingTables
+        Free of forwarding loops; their own service levels are not looked at.
+    max_vls : int
+        Lanes that may be used, 1 to 15.
+
+    Raises
+    ------
+    RefusedError
+        If the paths to HCAs need more; it says how many.
+
+    Complexity
+    ----------
+    O(leaves x destinations x hops) per lane, and for each distinct dependency one search of a part of the lane's graph.
+    """
+    fabric = tables.fabric
+    if is_whole_tree(fabric, fabric.endpoints):
+        return replace(tables, service_level=None)
+    from fabctl.routing.layers_kernel import fill_layer
+
+    announce_compiling(fill_layer)
+    hops = _Hops(fabric)
+    ports, lids = _destinations(tables)
+    n_data = int(np.count_nonzero(fabric.is_hca[fabric.port_node[ports]]))
+    home = _home(fabric, ports)
+    leaves = np.unique(_home(fabric, fabric.endpoints))
+    leaves = leaves[leaves < fabric.n_switches].astype(np.int32)
+    next_hop = hops.place[np.ascontiguousarray(tables.next_channel[:, lids].T)]
+    layer = np.full((len(lids), len(leaves)), NO_LAYER, dtype=np.uint8)
+    used, left = 0, np.array([1, 1])
+    while used < MOST_VLS and (left[0] or (left[1] and used < max_vls)):
+        lane = hops.empty_lane()
+        turn = np.argsort(-np.count_nonzero(layer == NO_LAYER, axis=1), kind="stable")
+        for kind, members in enumerate((turn[turn < n_data], turn[turn >= n_data])):
+            left[kind] = fill_layer(next_hop, home, members, leaves, layer, used, *lane)
+        used += 1
+    if left[0] or used > max_vls:
+        needed = f"more than {MOST_VLS}" if left[0] else str(used)
+        raise RefusedError(
+            f"the paths of {tables.origin} need {needed} virtual lanes to be free of credit loops; {max_vls} may be used",
+            hint="--engine nue routes any fabric with any number of lanes, --engine updn with one",
+        )
+    if used == 1:
+        return replace(tables, service_level=None)
+    level = np.zeros(tables.lft.shape, dtype=np.uint8)
+    level[np.ix_(leaves, lids)] = np.where(layer == NO_LAYER, 0, layer).T
+    return replace(tables, service_level=level)
+
+
+class _Hops:
+    """Channels between switches, numbered on their own as a CSR by sending switch.
+
+    Attributes
+    ----------
+    place : int32 array of shape (n_channels + 1,)
+        Number of a fabric's channel; -1 for others, and for channel -1.
+    """
+
+    def __init__(self, fabric: Fabric) -> None:
+        channels = switch_channels(fabric)
+        src = fabric.channel_src[channels]
+        self.place = np.full(len(fabric.channel_port) + 1, -1, dtype=np.int32)
+        self.place[channels] = np.arange(len(channels))
+        self._ptr = np.searchsorted(src, np.arange(fabric.n_switches + 1)).astype(np.int32)
+        self._dst = fabric.channel_dst[channels]
+        self._reverse = self.place[fabric.channel_reverse[channels]]
+        self._slot = np.arange(len(channels), dtype=np.int32) - self._ptr[src]
+
+    def empty_lane(self) -> tuple[NDArray[np.uint8], Int32, Int32, Int32, Int32, Int32]:
+        """Return the last six arguments of the kernel for a lane that carries nothing."""
+        n = len(self._dst)
+        state = np.zeros((n, int(self._slot.max(initial=0)) + 1), dtype=np.uint8)
+        return state, np.arange(n, dtype=np.int32), self._ptr, self._dst, self._reverse, self._slot
+
+
+def _home(fabric: Fabric, ports: Int32) -> Int32:
+    """Return the switch that each port hangs from; a switch's own port hangs from itself."""
+    own = fabric.port_node[ports] < fabric.n_switches
+    return np.where(own, fabric.port_node[ports], fabric.port_node[fabric.port_peer[ports]]).astype(np.int32)
+
+
+def _destinations(tables: RoutingTables) -> tuple[Int32, NDArray[np.int64]]:
+    """Return the port of every LID at a switch, and the LID: HCAs along the tree, then all others."""
+    fabric = tables.fabric
+    lids = np.flatnonzero(fabric.port_of_lid >= 0)
+    lids = lids[lids < tables.lft.shape[1]]
+    ports = fabric.port_of_lid[lids]
+    attached = (fabric.port_node[ports] < fabric.n_switches) | (fabric.port_peer[ports] >= 0)
+    lids, ports = lids[attached], ports[attached]
+    at_switch = _home(fabric, ports) < fabric.n_switches
+    lids, ports = lids[at_switch], ports[at_switch]
+    is_hca = fabric.is_hca[fabric.port_node[ports]]
+    rank = np.arange(len(lids))
+    rank[is_hca] = destination_ranks(fabric, ports[is_hca])
+    order = np.lexsort((rank, ~is_hca))
+    return ports[order].astype(np.int32), lids[order]
