@@ -60,7 +60,13 @@ def _group_links(groups: int, ports: int) -> Int64:
 
 
 def _even_distances(groups: int, count: int) -> Int64:
-    """Return `count` distances out of 1 to groups - 1, ascending and spread out, with d also groups - d among them."""
+    """Return `count` distances out of 1 to groups - 1, ascending and spread out, with d also groups - d among them.
+
+    Examples
+    --------
+    >>> _even_distances(17, 4).tolist(), _even_distances(10, 3).tolist()
+    ([3, 7, 10, 14], [3, 5, 7])
+    """
     pairs, middle = count // 2, count % 2 and groups % 2 == 0
     near = (2 * np.arange(pairs) + 1) * ((groups - 1) // 2) // max(2 * pairs, 1) + 1
     half = np.array([groups // 2] if middle else [], dtype=np.int64)

@@ -202,6 +202,22 @@ def test_the_full_dragonfly_has_the_papers_counts_and_diameter(p: int, a: int, h
     assert nx.diameter(nx.from_numpy_array(joined)) == 3
 
 
+@pytest.mark.parametrize(("p", "a", "h", "groups"), [(2, 4, 2, 9), (1, 3, 2, 7), (2, 4, 2, 5)])
+def test_a_groups_global_port_goes_to_the_group_as_far_away_as_its_number(p: int, a: int, h: int, groups: int) -> None:
+    fabric = fabric_of("dragonfly", hosts_per_switch=p, switches_per_group=a, global_links=h, groups=groups)
+    first, ports, met = p + a, a * h, set()
+    for channel in np.flatnonzero(fabric.channel_src < fabric.n_switches).tolist():
+        port = fabric.channel_port[channel]
+        ends = [(int(fabric.port_node[end]), int(fabric.port_number[end])) for end in (port, fabric.port_peer[port])]
+        if all(switch < fabric.n_switches and number >= first for switch, number in ends):
+            (group, k), (other, back) = ((switch // a, switch % a * h + number - first) for switch, number in ends)
+            assert other == (group + k % (groups - 1) + 1) % groups
+            assert k % (groups - 1) + back % (groups - 1) == groups - 2
+            assert k // (groups - 1) == back // (groups - 1)
+            met.add((group, k))
+    assert len(met) == groups * ports
+
+
 @settings(deadline=None, max_examples=60)
 @given(leaves=st.integers(1, 4), spines=st.integers(1, 5), outward=st.integers(1, 4), data=st.data())
 def test_any_dragonfly_plus_is_trees_joined_by_their_spines(leaves: int, spines: int, outward: int, data: st.DataObject) -> None:
