@@ -56,6 +56,12 @@ MISTAKES = {
         "larger radix",
     ),
     "ports-exceeded": (GOOD.replace("3", "255"), "1:9", "a spine switch needs 255 ports (255 down, 0 up), it has 254", ""),
+    "ports-exceeded-by-aggregation": (
+        GOOD.replace("leaves: 3", "leaves: 254") + "aggregation_nodes: true\n",
+        "1:9",
+        "a spine switch needs 254 ports (254 down, 0 up), it has 253",
+        "",
+    ),
     "radix-above-switch": (GOOD + "switch: SB7800\nradix: 40\n", "7:8", "'radix' must be at most 36, not 40", ""),
     "radix-of-255": (GOOD + "radix: 255\n", "6:8", "'radix' must be at most 254, not 255", ""),
     "no-port-for-aggregation": (
@@ -194,6 +200,12 @@ MISTAKES = {
         "2:8",
         "a leaf switch needs 45 ports (18 down, 27 up), it has 36",
         "chassis",
+    ),
+    "director-lids": (
+        LEAVES.replace("36", "254").replace("18", "127").replace("leaves: 72", "leaves: 508").replace("chassis: 2", "chassis: 1"),
+        "1:9",
+        "this fabric needs 65,405 LIDs",
+        "",
     ),
     "yaml-syntax": ("family: xgft\nm: [16, 32\nw: [1, 16]\n", "3:2", "this is no YAML", ""),
     "yaml-tab": ("family: xgft\n\tm: [1]\n", "2:1", "this is no YAML", "tabs"),
