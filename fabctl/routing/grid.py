@@ -44,14 +44,14 @@ class Grid:
         How each dimension's places are joined: to the next, to the next in a circle, or all to all; two places are "full".
     place : int64 array of shape (n_switches, n_dimensions)
         Coordinates; neighbours along lines and rings have consecutive ones.
-    channel_dimension : int8 array of shape (n_channels,)
+    channel_dimension : int16 array of shape (n_channels,)
         Dimension of each channel between switches, -1 for others.
     """
 
     sizes: tuple[int, ...]
     kinds: tuple[Kind, ...]
     place: Int64
-    channel_dimension: NDArray[np.int8]
+    channel_dimension: NDArray[np.int16]
 
     @property
     def text(self) -> str:
@@ -147,7 +147,7 @@ def _axis(fabric: Fabric, links: Links, parallel: Int64, dimension: Int64, axis:
     joined[place[links.src[own]], place[links.dst[own]]] = True
     if joined.diagonal().any():
         bad = own[place[links.src[own]] == place[links.dst[own]]][0]
-        raise no_grid(f"{links.text(fabric, int(bad))} closes an odd circle")
+        raise no_grid(f"{links.text(fabric, int(bad))} joins switches that other cables put in one place")
     kind, order = _shape(joined)
     if kind is None:
         degree = joined.sum(axis=1)
@@ -239,8 +239,6 @@ def _ordered(fabric: Fabric, links: Links, dimension: Int64, kinds: list[Kind], 
     port = fabric.port_number[fabric.channel_port[links.channel]]
     key = [(float(np.median(port[of_channel == axis])), axis) for axis in range(len(kinds))]
     order = [axis for _, axis in sorted(key)]
-    channel_dimension = np.full(len(fabric.channel_port), -1, dtype=np.int8)
+    channel_dimension = np.full(len(fabric.channel_port), -1, dtype=np.int16)
     channel_dimension[links.channel] = np.argsort(order)[of_channel]
-    return Grid(
-        tuple(sizes[axis] for axis in order), tuple(kinds[axis] for axis in order), place[:, order], channel_dimension
-    )
+    return Grid(tuple(sizes[axis] for axis in order), tuple(kinds[axis] for axis in order), place[:, order], channel_dimension)

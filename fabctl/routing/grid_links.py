@@ -53,9 +53,7 @@ def switch_links(fabric: Fabric) -> Links:
         fabric.channel_src[channels].astype(np.int64) * n + fabric.channel_dst[channels], return_inverse=True
     )
     src, dst = np.divmod(key, max(n, 1))
-    return Links(
-        src, dst, np.searchsorted(key, dst * n + src), np.searchsorted(src, np.arange(n + 1)), channels, of_channel
-    )
+    return Links(src, dst, np.searchsorted(key, dst * n + src), np.searchsorted(src, np.arange(n + 1)), channels, of_channel)
 
 
 def common_labels(n: int, one: Int64, other: Int64) -> Int64:

@@ -33,9 +33,9 @@ class Paths:
         Whether a channel goes down, by the engine's ranking.
     length : int16 array of shape (n_channels,), optional
         Hops that a channel counts for; None: all count for one.
-    dimension : int8 array of shape (n_switches, n_switches), optional
+    dimension : int16 array of shape (n_switches, n_switches), optional
         Dimension-order engines: the dimension of the channels on which `s` forwards towards `t`. None: all dimensions.
-    channel_dimension : int8 array of shape (n_channels,), optional
+    channel_dimension : int16 array of shape (n_channels,), optional
         Dimension of each channel.
     """
 
@@ -43,8 +43,8 @@ class Paths:
     goes_down: NDArray[np.bool_] | None = None
     channel_down: NDArray[np.bool_] | None = None
     length: Int16 | None = None
-    dimension: NDArray[np.int8] | None = None
-    channel_dimension: NDArray[np.int8] | None = None
+    dimension: Int16 | None = None
+    channel_dimension: Int16 | None = None
 
 
 def switch_channels(fabric: Fabric) -> NDArray[np.int64]:

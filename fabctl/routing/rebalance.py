@@ -47,8 +47,9 @@ def rebalance(tables: RoutingTables, paths: Paths, options: Options = DEFAULTS) 
     rates = fabric.data_gbps
     own = fabric.channel_of_port[ports]
     weight = np.median(rates[own]) / rates if np.all(rates > 0) else np.ones(len(rates))
-    goal = SLACK * max(float((loads[own] * weight[own]).max()), _leaf_bound(fabric, ports, weight))
     between = switch_channels(fabric)
+    even = loads[between].sum() / max((1 / weight[between]).sum(), 1)  # hops are as many on any allowed paths
+    goal = SLACK * max(float((loads[own] * weight[own]).max()), _leaf_bound(fabric, ports, weight), even)
     if not len(between) or (loads[between] * weight[between]).max() <= goal:
         return tables
     lids = fabric.port_lid[ports]
@@ -82,7 +83,7 @@ def _cool_down(
     goes_down, channel_down = np.zeros((0, 0), dtype=bool), np.zeros(0, dtype=bool)
     if paths.goes_down is not None and paths.channel_down is not None:
         goes_down, channel_down = np.ascontiguousarray(paths.goes_down.T), paths.channel_down
-    dimension, channel_dimension = np.zeros((0, 0), dtype=np.int8), np.zeros(0, dtype=np.int8)
+    dimension, channel_dimension = np.zeros((0, 0), dtype=np.int16), np.zeros(0, dtype=np.int16)
     if paths.dimension is not None and paths.channel_dimension is not None:
         dimension, channel_dimension = np.ascontiguousarray(paths.dimension.T), paths.channel_dimension
     work = Work(

@@ -11,20 +11,22 @@ from fabctl.routing.grid_links import Links
 
 Int64 = NDArray[np.int64]
 
-WALKS = 2_000_000
+WALKS = 1 << 18
 """Walks of two links that are looked at in one go."""
+MOST_BROKEN = 8
+"""A grid lacks fewer than one in so many links."""
 
 
 def find_squares(fabric: Fabric, links: Links) -> Int64:
-    """Return the squares as pairs of opposite sides, shape (n, 4): a link, its opposite; a link from the same corner, its opposite.
+    """Return the squares as pairs of opposite sides, shape (n, 4): a link, its opposite, another from its corner, its opposite.
 
-    Opposite sides point the same way. Sides are found from the pairs of switches that are not joined and have exactly two common
+    Opposite sides point the same way. They are found from the pairs of switches that are not joined and have exactly two common
     neighbours: in a grid, missing links apart, there are never more.
 
     Raises
     ------
     RefusedError
-        If more than half of such pairs in a part of the fabric have more than two common neighbours.
+        If so many pairs in a part of the fabric have more than two common neighbours that missing links cannot be why.
 
     Complexity
     ----------
@@ -53,7 +55,7 @@ def _squares_of(fabric: Fabric, links: Links, degree: Int64, begin: int, end: in
     count = np.bincount(key, minlength=(end - begin) * n)
     near = np.concatenate([(links.src[out] - begin) * n + links.dst[out], np.arange(end - begin) * n + np.arange(begin, end)])
     count[near] = 0
-    if 2 * np.count_nonzero(count > 2) > np.count_nonzero(count):
+    if MOST_BROKEN * np.count_nonzero(count > 2) > len(out):
         pair = int(np.argmax(count))
         one, other = (fabric.labels[switch] for switch in (begin + pair // n, pair % n))
         raise RefusedError(
