@@ -142,7 +142,7 @@ class Hops:
         Direction of the first cable; False where the engine knows none.
     length : int16 array of shape (n_pairs,)
         Hops that its cables count for; cables of different length to one neighbour are pairs of their own.
-    dimension : int8 array of shape (n_pairs,)
+    dimension : int16 array of shape (n_pairs,)
         Dimension of the first cable; 0 where the engine knows none.
     ptr : int array of shape (n_switches + 1,)
         Switch `s` has the pairs ``ptr[s]:ptr[s + 1]``.
@@ -166,7 +166,7 @@ class Hops:
         self.length = length[first]
         self.cables = np.diff(np.append(first, len(src))).astype(np.int32)
         self.down = np.zeros(len(first), dtype=bool) if paths.channel_down is None else paths.channel_down[channels[first]]
-        dimension = np.zeros(len(fabric.channel_port), dtype=np.int8)
+        dimension = np.zeros(len(fabric.channel_port), dtype=np.int16)
         self.dimension = (dimension if paths.channel_dimension is None else paths.channel_dimension)[channels[first]]
         self.ptr = np.searchsorted(src[first], np.arange(fabric.n_switches + 1))
         self.port = number.astype(np.uint8)
