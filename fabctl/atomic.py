@@ -10,7 +10,7 @@ from pathlib import Path
 from fabctl.errors import InputError
 
 
-def write_atomic(path: str | Path, data: str | bytes | Iterable[str]) -> None:
+def write_atomic(path: str | Path, data: str | bytes | Iterable[str] | Iterable[bytes]) -> None:
     """Write `data` to `path` through a temporary file in the same folder, flushed to disk, then renamed over it.
 
     Text may come in pieces, so that large files are never in memory whole.
@@ -21,7 +21,7 @@ def write_atomic(path: str | Path, data: str | bytes | Iterable[str]) -> None:
         If the folder does not exist or cannot be written.
     """
     path = Path(path)
-    pieces = [data] if isinstance(data, (str, bytes)) else data
+    pieces: Iterable[str | bytes] = [data] if isinstance(data, (str, bytes)) else data
     temporary = ""
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

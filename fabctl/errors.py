@@ -81,3 +81,21 @@ class RefusedError(FabctlError):
     """fabctl will not do it: a capability or precondition is missing."""
 
     exit_code = ExitCode.REFUSED
+
+
+class UnverifiedError(FabctlError):
+    """A change was made, did not turn out as wanted, and was undone."""
+
+    exit_code = ExitCode.UNVERIFIED
+
+
+class RollbackError(FabctlError):
+    """A change did not turn out as wanted, and could not be undone."""
+
+    exit_code = ExitCode.ROLLBACK_FAILED
+
+
+class LockedError(FabctlError):
+    """Somebody else is making the same change right now."""
+
+    exit_code = ExitCode.LOCKED

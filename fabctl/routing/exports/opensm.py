@@ -23,7 +23,7 @@ ROOTS = "root-guids.txt"
 HOME = "/etc/opensm"
 """Where OpenSM's settings live on Debian."""
 
-_OPERATIONAL = {1: 1, 2: 2, 4: 3, 8: 4, 15: 5}
+OPERATIONAL = {1: 1, 2: 2, 4: 3, 8: 4, 15: 5}
 """PortInfo's code of operational virtual lanes, by their number (InfiniBand Architecture Specification volume 1, 14.2.5.6)."""
 
 
@@ -47,7 +47,8 @@ def opensm(assessment: Assessment, folder: str, options: Options) -> None:
         arguments += f" -Q -Y {POLICY}"
     if roots:
         files[ROOTS] = "".join(f"{tables.fabric.guid_text(switch)}\n" for switch in roots)
-    files[SETTINGS] = "".join(f"{line}\n" for line in settings(tables.fabric, tables.n_vls, policy=POLICY in files))
+    lines = [f"# for opensm.conf; the files belong into {HOME}", *settings(tables.fabric, tables.n_vls, policy=POLICY in files)]
+    files[SETTINGS] = "".join(f"{line}\n" for line in lines)
     files["README"] = _README.format(
         origin=tables.origin,
         switches=tables.fabric.n_switches,
@@ -59,13 +60,9 @@ def opensm(assessment: Assessment, folder: str, options: Options) -> None:
     write_bundle(folder, "opensm", assessment, files)
 
 
-def settings(fabric: Fabric, n_vls: int, *, policy: bool) -> list[str]:
-    """Return the lines of ``opensm.conf`` that make OpenSM use the files in `HOME`."""
-    lines = [
-        f"# for opensm.conf; the files belong into {HOME}",
-        "routing_engine file,no_fallback",
-        f"lfts_file {HOME}/{LFTS}",
-    ]
+def settings(fabric: Fabric, n_vls: int, *, policy: bool, home: str = HOME) -> list[str]:
+    """Return the lines of ``opensm.conf`` that make OpenSM use the files in `home`."""
+    lines = ["routing_engine file,no_fallback", f"lfts_file {home}/{LFTS}"]
     lmc = int(fabric.port_lmc.max(initial=0))
     if lmc:
         on_switches = fabric.port_lmc[fabric.port_node < fabric.n_switches].any()
@@ -74,9 +71,9 @@ def settings(fabric: Fabric, n_vls: int, *, policy: bool) -> list[str]:
         lanes = range(n_vls)
         lines += [
             "qos TRUE",
-            f"qos_policy_file {HOME}/{POLICY}",
+            f"qos_policy_file {home}/{POLICY}",
             f"qos_max_vls {n_vls}",
-            f"max_op_vls {next(code for most, code in _OPERATIONAL.items() if most >= n_vls)}",
+            f"max_op_vls {next(code for most, code in OPERATIONAL.items() if most >= n_vls)}",
             "qos_high_limit 0",
             "qos_vlarb_high 0:0",
             f"qos_vlarb_low {','.join(f'{lane}:64' for lane in lanes)}",
