@@ -48,7 +48,7 @@ def test_blocks_of_lids_are_aligned_disjoint_and_dense(lmc: int, more: str) -> N
 
 def test_lids_may_reach_the_last_of_a_subnet_and_no_further() -> None:
     text = "family: leaf-spine\nhosts_per_leaf: 99\nleaves: 31\nspeed: EDR\nlmc: 4\nspines: "
-    assert (1 + 99 * 31) * 16 + 31 == MAX_UNICAST_LID
+    assert MAX_UNICAST_LID == (1 + 99 * 31) * 16 + 31
     assert parse(f"{text}1\n", "spec.yaml")[0].port_lid.max() == MAX_UNICAST_LID
     with pytest.raises(InputError, match="needs LIDs up to 49,152, a subnet has 49,151"):
         parse(f"{text}2\n", "spec.yaml")
