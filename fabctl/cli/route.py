@@ -27,7 +27,9 @@ SUBCOMMANDS = Registry(
     "subcommand",
     {
         "compare": Entry("fabctl.cli.route_compare:compare", "Score engines side by side, and bound all routings."),
-        "install": Entry("fabctl.cli.route_install:install", "Install exported routes in the running OpenSM; read every table back."),
+        "install": Entry(
+            "fabctl.cli.route_install:install", "Install exported routes in the running OpenSM; read every table back."
+        ),
     },
 )
 
