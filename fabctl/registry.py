@@ -34,14 +34,11 @@ class Registry:
         The built-in table.
     group : str
         Entry-point group in which other packages register more.
-    families : dict of str to Entry
-        Implementations that are made when asked for: ``family:rest`` is what the entry's function makes of ``rest``.
     """
 
     kind: str
     entries: dict[str, Entry] = field(default_factory=dict)
     group: str = ""
-    families: dict[str, Entry] = field(default_factory=dict)
 
     def names(self) -> list[str]:
         """Return the built-in names, sorted as the table lists them."""
@@ -57,21 +54,14 @@ class Registry:
         """
         entry = self.entries.get(name)
         if entry is not None:
-            return _imported(entry)
+            module, _, attribute = entry.target.partition(":")
+            return getattr(import_module(module), attribute)
         if self.group:
             from importlib.metadata import entry_points
 
             for point in entry_points(group=self.group, name=name):
                 return point.load()
-        family, colon, rest = name.partition(":")
-        if colon and family in self.families:
-            return _imported(self.families[family])(rest)
         near = get_close_matches(name, self.entries, n=1)
-        known = ", ".join([*self.entries, *(f"{family}:NAME" for family in self.families)])
+        known = ", ".join(self.entries)
         hint = f"did you mean '{near[0]}'? known: {known}" if near else f"known: {known}"
         raise UsageError(f"unknown {self.kind} '{name}'", hint=hint)
-
-
-def _imported(entry: Entry) -> Any:
-    module, _, attribute = entry.target.partition(":")
-    return getattr(import_module(module), attribute)

@@ -28,6 +28,7 @@ COMMANDS = Registry(
         "diff": Entry("fabctl.cli.diff:diff", "Show what changed between two fabrics."),
         "route": Entry("fabctl.cli.route:route", "Compute or read routes; prove them safe; score them."),
         "bench": Entry("fabctl.cli.bench:bench", "Predict what a job's collectives will reach on these routes."),
+        "twin": Entry("fabctl.cli.twin:twin", "Run real tools and whole runbooks on a digital twin of a fabric."),
         "help": Entry("fabctl.cli.help:help_topic", "Explain exit codes, formats, environment and job files."),
     },
 )

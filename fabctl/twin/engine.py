@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from fabctl.errors import RefusedError, SourceError, UsageError
+from fabctl.errors import RefusedError, UsageError
 from fabctl.model.fabric import Fabric
 from fabctl.model.tables import RoutingTables
 from fabctl.routing.options import DATA_VLS, DEFAULTS, Options
+from fabctl.twin.netfile import simulated_guids
 from fabctl.twin.opensm import LAYERED, OpenSM, Settings
-from fabctl.twin.readback import read_tables
+from fabctl.twin.readback import read_tables, refuse_moved_lids
+from fabctl.twin.scratch import Scratch
 from fabctl.twin.twin import lid_mask, simulated
 from fabctl.yamlspec import suggestion
 
@@ -82,9 +81,9 @@ def ask_opensm(fabric: Fabric, engine: str, options: Options = DEFAULTS) -> Open
         If a Debian package is missing (the hint names it), or ibsim or OpenSM fails.
     """
     _check_request(engine, options)
-    with tempfile.TemporaryDirectory(prefix="fabctl-opensm-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        addressed, sim = simulated(fabric, folder)
+    with Scratch() as scratch:
+        folder = scratch.folder
+        addressed, sim = simulated(fabric, scratch)
         with sim, OpenSM(sim, folder / "opensm", _settings(addressed, engine, options, folder), once=True) as manager:
             lanes = manager.log.lanes_needed()
             if lanes is not None and lanes > options.max_vls:
@@ -100,32 +99,14 @@ def ask_opensm(fabric: Fabric, engine: str, options: Options = DEFAULTS) -> Open
             return OpenSMRun(replace(tables, notes=(*tables.notes, *notes)), manager.routing_s, lanes or used, version)
 
 
-def opensm(name: str) -> Callable[[Fabric, Options], RoutingTables]:
-    """Return OpenSM's engine of that name as an engine of fabctl's."""
-    _check_request(name, DEFAULTS)
-    return partial(_route, name)
-
-
-def _route(name: str, fabric: Fabric, options: Options = DEFAULTS) -> RoutingTables:
-    return ask_opensm(fabric, name, options).tables
-
-
-def refuse_moved_lids(fabric: Fabric, guid2lid: Path) -> None:
-    """Raise `SourceError` if OpenSM's own list of LIDs gives a port another LID than the fabric does."""
-    words = [line.split() for line in guid2lid.read_text().splitlines() if line.strip()]
-    given = {int(guid, 16): int(lid, 16) for guid, lid, _ in words}
-    ports = np.flatnonzero(fabric.port_lid > 0)
-    node = fabric.port_node[ports]
-    guids = fabric.node_guid[node] + np.where(node < fabric.n_switches, 0, fabric.port_number[ports]).astype(np.uint64)
-    for port, guid in zip(ports.tolist(), guids.tolist(), strict=True):
-        if given.get(guid, int(fabric.port_lid[port])) != fabric.port_lid[port]:
-            raise SourceError(f"OpenSM gave {fabric.port_label(port)} LID {given[guid]}; it had {fabric.port_lid[port]}")
+def refuse_unknown_engine(engine: str) -> None:
+    """Raise `UsageError` if OpenSM has no routing engine of that name."""
+    if engine not in HONOURED:
+        raise UsageError(f"OpenSM has no engine '{engine}'", hint=suggestion(engine, HONOURED))
 
 
 def _check_request(engine: str, options: Options) -> None:
-    if engine not in HONOURED:
-        hint = suggestion(engine, HONOURED)
-        raise UsageError(f"OpenSM has no engine '{engine}'", hint=hint)
+    refuse_unknown_engine(engine)
     for name in options.given():
         if name not in HONOURED[engine]:
             who = ", ".join(PREFIX + other for other, honoured in HONOURED.items() if name in honoured)
@@ -137,10 +118,7 @@ def _check_request(engine: str, options: Options) -> None:
 def _settings(fabric: Fabric, engine: str, options: Options, folder: Path) -> Settings:
     """Write what the options say into files that OpenSM reads."""
     roots = [fabric.guid_text(switch) for switch in options.roots]
-    # ibsim gives an adapter's ports the node's GUID plus their number, whatever the fabric says
-    ignored = [
-        f"0x{int(fabric.node_guid[fabric.port_node[port]]) + int(fabric.port_number[port]):016x}" for port in options.ignored
-    ]
+    ignored = [f"0x{guid:016x}" for guid in simulated_guids(fabric)[list(options.ignored)].tolist()]
     return Settings(
         engine=engine,
         roots=_listed(folder / "roots.txt", roots),

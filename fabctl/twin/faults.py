@@ -18,11 +18,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 
 import numpy as np
 
-from fabctl.errors import InputError, RefusedError, UsageError
+from fabctl.errors import RefusedError, UsageError
 from fabctl.model.fabric import Fabric
 from fabctl.twin.ibsim import Ibsim
 from fabctl.twin.netfile import node_ids
@@ -102,8 +101,8 @@ class Fault:
     percent: int = 0
 
 
-def parse_fault(verb: str, text: str) -> Fault:
-    """Read one fault.
+def parse_faults(verb: str, words: Sequence[str]) -> list[Fault]:
+    """Read a verb and what follows it, as words of a command line.
 
     Raises
     ------
@@ -113,19 +112,17 @@ def parse_fault(verb: str, text: str) -> Fault:
     if verb not in VERBS:
         raise UsageError(f"unknown fault '{verb}'", hint=suggestion(verb, VERBS))
     if verb == "counter":
-        words = text.split(" ")
-        cut = next((index for index, word in enumerate(words) if "=" in word), len(words))
-        settings = [_SETTING.fullmatch(word) for word in words[cut:] if word]
+        settings = [_SETTING.fullmatch(word) for word in words[1:]]
         if not settings or None in settings:
-            raise UsageError(f"'{text}' names no counter", hint="write: counter leaf-1/P3 SymbolErrorCounter=77")
-        pairs = tuple((_qualified(found[1]), int(found[2])) for found in settings if found)
-        return Fault(verb, " ".join(words[:cut]).strip(), counters=pairs)
+            raise UsageError(f"'{' '.join(words)}' sets no counter", hint="write: counter leaf-1/P3 SymbolErrorCounter=77")
+        return [Fault(verb, words[0], counters=tuple((_qualified(found[1]), int(found[2])) for found in settings if found))]
     if verb == "drop":
-        target, _, share = text.rpartition(" ")
-        if not share.isdigit() or int(share) > 100:
-            raise UsageError(f"'{text}' names no share of packets", hint="write: drop n0004 30, in percent, 0 to 100")
-        return Fault(verb, target.strip(), percent=int(share))
-    return Fault(verb, text.strip())
+        if len(words) != 2 or not words[1].isdecimal() or int(words[1]) > 100:
+            raise UsageError(f"'{' '.join(words)}' names no share of packets", hint="write: drop n0004 30, in percent, 0 to 100")
+        return [Fault(verb, words[0], percent=int(words[1]))]
+    if not words:
+        raise UsageError(f"{verb} wants names", hint=f"to {VERBS[verb]}")
+    return [Fault(verb, word) for word in words]
 
 
 def read_faults(path: str, text: str) -> list[Fault]:
@@ -146,9 +143,20 @@ def _item(item: Node) -> Iterator[Fault]:
     for verb, value in entries.items():
         for word in value.items() if value.is_list else [value]:
             try:
-                yield parse_fault(verb, word.text())
+                yield from parse_faults(verb, _words(verb, word.text()))
             except UsageError as error:
                 raise word.error(error.message, hint=error.hint) from error
+
+
+def _words(verb: str, text: str) -> list[str]:
+    """Take what follows a target apart from it; the target itself may hold spaces."""
+    if verb == "drop":
+        return [word.strip() for word in text.rpartition(" ")[::2] if word.strip()]
+    if verb == "counter":
+        words = text.split()
+        first = next((index for index, word in enumerate(words) if "=" in word and index), len(words))
+        return [" ".join(words[:first]), *words[first:]]
+    return [text.strip()]
 
 
 def _qualified(name: str) -> str:
@@ -252,13 +260,3 @@ class Injector:
                 f"the subnet manager and the tools run on {fabric.labels[host]}: this fault would take them off the fabric",
                 hint="choose another node for them: fabctl twin run --host NODE",
             )
-
-
-def load_faults(path: Path) -> list[Fault]:
-    """Read a faults file from disk; errors as of `read_faults`, and if it cannot be read."""
-    try:
-        return read_faults(str(path), path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read: {error.strerror}", where=str(path)) from error
-    except UnicodeDecodeError as error:
-        raise InputError("this is no text", where=str(path)) from error

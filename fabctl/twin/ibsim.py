@@ -7,7 +7,6 @@ in `Ibsim.folder`, or clear away what they leave when they are killed.
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import secrets
@@ -34,7 +33,6 @@ _NODE = re.compile(r'^(Switch|Hca|Ca|Rt)\s*(\d+)\s*"([^"]+)"(.*)$', re.MULTILINE
 _LID = re.compile(r"\blid (\d+)")
 _LINEAR_CAP = 30_720
 _MOST_LIDS = 49_151
-_count = itertools.count()
 
 
 class Ibsim:
@@ -48,6 +46,8 @@ class Ibsim:
         Where it runs and logs.
     host : str, optional
         Id of the node that programs run on; by default the first channel adapter that is no aggregation node.
+    socket : str, optional
+        Name of its socket, of which no two on a machine may be the same; one of its own by default.
 
     Raises
     ------
@@ -55,12 +55,12 @@ class Ibsim:
         On entering: if ibsim or its preload library is not installed, does not take the file, or does not get ready in time.
     """
 
-    def __init__(self, net: Path, folder: Path, host: str = "") -> None:
+    def __init__(self, net: Path, folder: Path, host: str = "", socket: str = "") -> None:
         text = net.read_text(errors="replace")
         self.net = net.resolve()
         self.folder = folder.resolve()
         self.host = host or first_host(text)
-        self.socket = f"fabctl-{os.getpid()}-{next(_count)}-{secrets.token_hex(4)}"
+        self.socket = socket or f"fabctl-{os.getpid()}-{secrets.token_hex(8)}"
         self._limits = limits(text)
         self._child: Child | None = None
 
@@ -76,7 +76,7 @@ class Ibsim:
         """Environment in which a program sees the simulated fabric in place of the machine's own ports."""
         remote = ("IBSIM_SERVER_NAME", "IBSIM_SERVER_PORT")
         kept = {name: value for name, value in os.environ.items() if name not in remote}
-        preload = " ".join(filter(None, (find_preload(), kept.get("LD_PRELOAD", ""))))
+        preload = " ".join(dict.fromkeys([find_preload(), *kept.get("LD_PRELOAD", "").split()]))
         return {**kept, "IBSIM_SOCKNAME": self.socket, "SIM_HOST": self.host, "LD_PRELOAD": preload}
 
     def __enter__(self) -> Self:

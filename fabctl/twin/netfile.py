@@ -10,6 +10,7 @@ number.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fabctl.model.fabric import Fabric, NodeKind, speed_name
 from fabctl.units import Speed
@@ -68,6 +69,12 @@ def _cable(fabric: Fabric, ids: list[str], port: int, kind: NodeKind) -> str:
         f'[{fabric.port_number[port]}] "{ids[fabric.port_node[peer]]}"[{fabric.port_number[peer]}]{options}'
         f"\t# {address}{speed_name(speed, lanes)}"
     )
+
+
+def simulated_guids(fabric: Fabric) -> NDArray[np.uint64]:
+    """Return the GUID that ibsim gives each port, whatever the fabric's own: the node's, plus the number of an adapter's port."""
+    number = np.where(fabric.port_node < fabric.n_switches, 0, fabric.port_number)
+    return fabric.node_guid[fabric.port_node] + number.astype(np.uint64)
 
 
 def node_ids(fabric: Fabric) -> list[str]:

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from fabctl.errors import SourceError
-from fabctl.twin.child import GRACE_S, POLL_S, Child
+from fabctl.twin.child import POLL_S, Child
 from fabctl.twin.ibsim import Ibsim
 from fabctl.twin.sweeplog import RoutingClock, SweepLog
 from fabctl.twin.tools import find_tool
@@ -163,8 +163,6 @@ class OpenSM:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self.child.signal(signal.SIGTERM)
-        self.child.wait(GRACE_S)
         self.child.stop()
 
     def sweep(self) -> None:

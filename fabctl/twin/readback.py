@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from fabctl.model.loading import RawTables
 from fabctl.model.tables import NO_ROUTE, RoutingTables
 from fabctl.sources import lft_dump
 from fabctl.twin.ibsim import Ibsim
+from fabctl.twin.netfile import simulated_guids
 
 BLOCK = 64
 """Entries of a forwarding table that one packet carries (InfiniBand Architecture Specification volume 1, section 14.2.5.6)."""
@@ -57,6 +59,16 @@ def read_tables(sim: Ibsim, fabric: Fabric, origin: str) -> RoutingTables:
         note = f"{len(missing)} switches ({fabric.labels[missing[0]]}, ...) are cut off: their tables count as empty"
         tables = replace(tables, notes=(*tables.notes, note))
     return tables
+
+
+def refuse_moved_lids(fabric: Fabric, guid2lid: Path) -> None:
+    """Raise `SourceError` if OpenSM's own list of LIDs gives a port another LID than the fabric does."""
+    words = [line.split() for line in guid2lid.read_text().splitlines() if line.strip()]
+    given = {int(guid, 16): int(lid, 16) for guid, lid, _ in words}
+    ports = np.flatnonzero(fabric.port_lid > 0)
+    for port, guid in zip(ports.tolist(), simulated_guids(fabric)[ports].tolist(), strict=True):
+        if given.get(guid, int(fabric.port_lid[port])) != fabric.port_lid[port]:
+            raise SourceError(f"OpenSM gave {fabric.port_label(port)} LID {given[guid]}; it had {fabric.port_lid[port]}")
 
 
 def changed_blocks(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.int64]:

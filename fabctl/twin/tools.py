@@ -11,6 +11,42 @@ from fabctl.errors import SourceError
 PACKAGES = {"ibsim": "ibsim-utils", "opensm": "opensm", "libumad2sim.so": "libumad2sim0", "ibdmchk": "ibutils"}
 """Debian's package of each tool; what is not listed comes with ``infiniband-diags``."""
 
+DIAGS = frozenset(
+    {
+        "check_lft_balance",
+        "dump_fts",
+        "dump_lfts",
+        "dump_mfts",
+        "ibaddr",
+        "ibcacheedit",
+        "ibccconfig",
+        "ibccquery",
+        "ibfindnodesusing",
+        "ibhosts",
+        "ibidsverify",
+        "iblinkinfo",
+        "ibnetdiscover",
+        "ibnodes",
+        "ibping",
+        "ibportstate",
+        "ibqueryerrors",
+        "ibroute",
+        "ibrouters",
+        "ibstat",
+        "ibstatus",
+        "ibswitches",
+        "ibsysstat",
+        "ibtracert",
+        "perfquery",
+        "saquery",
+        "sminfo",
+        "smpdump",
+        "smpquery",
+        "vendstat",
+    }
+)
+"""Tools of ``infiniband-diags``."""
+
 _PRELOAD = "libumad2sim.so"
 
 
@@ -41,8 +77,9 @@ def find_preload() -> str:
     SourceError
         If it is not installed.
     """
-    for path in sorted(Path("/usr/lib").glob(f"**/umad2sim/{_PRELOAD}")):
-        return str(path)
+    for folder in ("*/umad2sim", "umad2sim"):
+        for path in sorted(Path("/usr/lib").glob(f"{folder}/{_PRELOAD}")):
+            return str(path)
     raise _missing(_PRELOAD)
 
 

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
+from dataclasses import replace
 from threading import Lock
 from types import TracebackType
 from typing import Self
 
+from fabctl.atomic import write_atomic
 from fabctl.errors import InputError, UsageError
 from fabctl.model.fabric import Fabric, NodeKind
 from fabctl.model.lids import with_lids
+from fabctl.model.tables import RoutingTables
+from fabctl.routing.exports.lfts import lft_dump
+from fabctl.sources import ibnetdiscover
+from fabctl.twin.control import VARIABLE, ControlServer
 from fabctl.twin.faults import REROUTED, Fault, Injector
 from fabctl.twin.ibsim import Ibsim
-from fabctl.twin.netfile import ibsim_net, node_ids
+from fabctl.twin.netfile import ibsim_net, node_ids, simulated_guids
 from fabctl.twin.opensm import OpenSM, Settings
+from fabctl.twin.readback import read_tables, refuse_moved_lids
+from fabctl.twin.scratch import Scratch
 from fabctl.yamlspec import suggestion
 
-VARIABLE = "FABCTL_TWIN"
-"""Environment variable that names the twin's folder to what runs inside."""
 
-
-def simulated(fabric: Fabric, folder: Path, host: str = "") -> tuple[Fabric, Ibsim]:
+def simulated(fabric: Fabric, scratch: Scratch, host: str = "") -> tuple[Fabric, Ibsim]:
     """Write a fabric's network file; return the fabric as simulated, and ibsim on it, not yet started.
 
     Parameters
     ----------
+    fabric : Fabric
+    scratch : Scratch
+        Entered.
     host : str, optional
         Label of the node that subnet manager and tools run on; the first compute HCA by default.
 
@@ -40,9 +46,9 @@ def simulated(fabric: Fabric, folder: Path, host: str = "") -> tuple[Fabric, Ibs
     """
     addressed, _ = with_lids(fabric)
     ids = node_ids(addressed)
-    net = folder / "fabric.net"
+    net = scratch.folder / "fabric.net"
     net.write_text(ibsim_net(addressed))
-    return addressed, Ibsim(net, folder, ids[_host(addressed, host)])
+    return addressed, Ibsim(net, scratch.folder, ids[_host(addressed, host)], scratch.socket)
 
 
 def lid_mask(fabric: Fabric) -> int:
@@ -61,6 +67,9 @@ def _host(fabric: Fabric, host: str) -> int:
     raise InputError("this fabric has no cables: there is nothing for a subnet manager to do")
 
 
+DEFAULTS = Settings()
+
+
 class Twin:
     """A fabric brought to life: ibsim with OpenSM as a daemon, as a context manager.
 
@@ -70,6 +79,8 @@ class Twin:
         Ports without a LID get one first.
     settings : Settings
         Of OpenSM.
+    tables : RoutingTables, optional
+        Of this fabric, for OpenSM's engine ``file`` to install in place of what `settings` say.
     host : str, optional
         Label of the node that subnet manager and tools run on.
 
@@ -83,36 +94,55 @@ class Twin:
     Ports keep the LIDs of the fabric: ibsim starts with them, and OpenSM leaves a port the LID that it has.
     """
 
-    def __init__(self, fabric: Fabric, settings: Settings, *, host: str = "") -> None:
+    def __init__(
+        self, fabric: Fabric, settings: Settings = DEFAULTS, *, tables: RoutingTables | None = None, host: str = ""
+    ) -> None:
         self._given = fabric
-        self._settings = settings
+        self._settings = settings if tables is None else replace(settings, engine="file")
+        self._tables = tables
         self._host = host
         self._stack = ExitStack()
         self._lock = Lock()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self.folder = Path(
-                stack.enter_context(tempfile.TemporaryDirectory(prefix="fabctl-twin-", ignore_cleanup_errors=True))
-            )
-            self.fabric, sim = simulated(self._given, self.folder, self._host)
+            scratch = stack.enter_context(Scratch())
+            self.folder = scratch.folder
+            self.fabric, sim = simulated(self._given, scratch, self._host)
             self.sim = stack.enter_context(sim)
-            self.manager = stack.enter_context(OpenSM(self.sim, self.folder / "opensm", self._settings))
+            self.manager = stack.enter_context(OpenSM(self.sim, self.folder / "opensm", self._installed(self._settings)))
+            refuse_moved_lids(self.fabric, self.manager.folder / "guid2lid")
             (self.folder / "opensm.pid").write_text(f"{self.manager.child.pid}\n")
             self._injector = Injector(self.sim, self.fabric)
+            stack.enter_context(ControlServer(self.folder, self.inject))
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._stack.close()
 
+    def _installed(self, settings: Settings) -> Settings:
+        settings = replace(settings, lmc=lid_mask(self.fabric))
+        if self._tables is None:
+            return settings
+        path = self.folder / "tables.lft"
+        fabric = self._tables.fabric  # OpenSM finds LIDs by the port GUIDs in the file
+        write_atomic(path, lft_dump(replace(self._tables, fabric=replace(fabric, port_guid=simulated_guids(fabric)))))
+        return replace(settings, tables=path)
+
     @property
     def environment(self) -> dict[str, str]:
         """Environment in which programs see this fabric, and ``fabctl twin faults`` finds this twin."""
         return {**self.sim.environment, VARIABLE: str(self.folder)}
 
-    def inject(self, faults: Sequence[Fault], *, wait: bool = True) -> None:
+    def inject(self, faults: Sequence[Fault], wait: bool = True) -> None:
         """Make faults, all or none where they are misnamed, and wait until OpenSM has routed around them.
+
+        Parameters
+        ----------
+        faults : sequence of Fault
+        wait : bool
+            Whether to wait; OpenSM learns of the faults in any case.
 
         Raises
         ------
@@ -123,6 +153,26 @@ class Twin:
             self._injector.inject(faults)
             if wait and any(fault.verb in REROUTED for fault in faults):
                 self.manager.await_sweep(self.manager.log.size)
+
+    def tables(self) -> RoutingTables:
+        """Return the tables that the switches hold now, bound to the fabric as it was before any fault.
+
+        Raises
+        ------
+        SourceError
+            As of `read_tables`.
+        """
+        return read_tables(self.sim, self.fabric, f"opensm:{self._settings.engine}")
+
+    def discover(self) -> Fabric:
+        """Return the fabric as ``ibnetdiscover`` sees it now: without what is cut, at the rates that ibsim knows.
+
+        Raises
+        ------
+        SourceError
+            If ``ibnetdiscover`` is not installed or fails.
+        """
+        return ibnetdiscover.parse(self.sim.run("ibnetdiscover"), "ibnetdiscover")[0]
 
     def check(self) -> None:
         """Raise `SourceError` if ibsim or OpenSM has ended."""
