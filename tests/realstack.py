@@ -141,7 +141,7 @@ class Ibsim:
         """Return the tables that the switches hold, read back one by one, without the destinations' names."""
         return self.run("dump_fts", "-n")
 
-    def opensm(self, engine: str, tables: Path | None = None, *, dump: bool = True) -> Dumps:
+    def opensm(self, engine: str, tables: Path | None = None, *, policy: Path | None = None, dump: bool = True) -> Dumps:
         """Sweep, route and program the fabric once, and prove that `engine` made the routes.
 
         Parameters
@@ -150,6 +150,8 @@ class Ibsim:
             Routing engine; OpenSM's name.
         tables : Path, optional
             The tables that engine ``file`` installs.
+        policy : Path, optional
+            The QoS policy that gives paths their SL.
         dump : bool
             Whether OpenSM dumps tables as well; they are long for large fabrics.
         """
@@ -159,6 +161,8 @@ class Ibsim:
         command = [tool("opensm"), "-o", "-R", engine, "-D", level, "-f", str(folder / "opensm.log"), "-t", "2000"]
         if tables is not None:
             command += ["-U", str(tables.resolve())]
+        if policy is not None:
+            command += ["-Q", "-Y", str(policy.resolve())]
         environment = {**self.environment, "OSM_TMP_DIR": str(folder), "OSM_CACHE_DIR": str(folder)}
         done = subprocess.run(
             command,
@@ -220,12 +224,18 @@ class Verdict:
     credit_loop: tuple[str, ...] | None
 
 
-def ibdmchk(subnet: Path, fdbs: Path, folder: Path) -> Verdict:
-    """Walk every path and look for credit loops with ibdmchk, assuming one service level."""
+def ibdmchk(subnet: Path, fdbs: Path, folder: Path, psl: Path | None = None) -> Verdict:
+    """Walk every path and look for credit loops with ibdmchk, assuming one service level unless `psl` gives them."""
     no_multicast = folder / "empty.mcfdbs"
     no_multicast.touch()
+    command = ["ibdmchk", "-s", str(subnet), "-f", str(fdbs), "-m", str(no_multicast)]
+    return run_ibdmchk([*command, *(["-c", str(psl)] if psl else [])], folder)
+
+
+def run_ibdmchk(command: list[str], folder: Path) -> Verdict:
+    """Run a command line of ibdmchk in a folder and read its verdict."""
     done = subprocess.run(
-        [tool("ibdmchk"), "-s", str(subnet), "-f", str(fdbs), "-m", str(no_multicast)],
+        [tool("ibdmchk"), *command[1:]],
         cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

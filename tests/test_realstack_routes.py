@@ -16,7 +16,7 @@ from fabctl.errors import ExitCode
 from fabctl.model.fabric import Fabric, NodeKind
 from fabctl.model.tables import NO_ROUTE, RoutingTables
 from fabctl.routing import ENGINES
-from fabctl.routing.opensm_files import lft_dump
+from fabctl.routing.exports.lfts import lft_dump
 from fabctl.routing.verify import verify
 from fabctl.sources.reading import load_fabric, load_tables
 
