@@ -16,13 +16,18 @@ Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 
 
-def assign(fabric: Fabric, paths: Paths, engine: str, options: Options = DEFAULTS) -> RoutingTables:
+def assign(fabric: Fabric, paths: Paths, engine: str, options: Options = DEFAULTS, *, spread: bool = True) -> RoutingTables:
     """Return tables that spread destinations over the allowed next hops by mixed-radix digits of their rank.
 
     A switch of tier `l` takes digit `l` of the rank in the radices of the tiers below it, so that what one tier has sorted
     apart the next does not bring together again (round-robin at every switch, as OpenSM's minhop does it, uses one digit
     for all tiers and leaves 7 of 8 up-links of a clean three-level tree idle). On a whole XGFT this is D-mod-k.
     Destinations that carry a job's traffic are ranked first, then other HCAs, then switches, each kind on its own count.
+
+    Parameters
+    ----------
+    spread : bool
+        False: all destinations take the first allowed next hop, which makes few turns.
 
     Raises
     ------
@@ -33,7 +38,7 @@ def assign(fabric: Fabric, paths: Paths, engine: str, options: Options = DEFAULT
     ----------
     O(n_switches x (n_switches x degree + n_lids)).
     """
-    destinations = _Destinations(fabric, counted_ports(fabric, options))
+    destinations = _Destinations(fabric, counted_ports(fabric, options), spread=spread)
     hops = Hops(fabric, paths)
     tiers = np.maximum(fabric.tiers, 0)
     radix = _tier_radices(hops, tiers)
@@ -59,7 +64,7 @@ class _Destinations:
         Switches that many destinations hang from.
     """
 
-    def __init__(self, fabric: Fabric, counted: Int32) -> None:
+    def __init__(self, fabric: Fabric, counted: Int32, *, spread: bool) -> None:
         lids = np.flatnonzero(fabric.port_of_lid >= 0)
         ports = fabric.port_of_lid[lids]
         nodes = fabric.port_node[ports]
@@ -72,7 +77,7 @@ class _Destinations:
         ports, is_switch, far = ports[at_switch], is_switch[at_switch], far[at_switch]
         self.home = fabric.port_node[far]
         self.home_port = np.where(is_switch, 0, fabric.port_number[far])
-        self.rank = self._ranks(fabric, ports, is_switch, counted)
+        self.rank = self._ranks(fabric, ports, is_switch, counted) if spread else np.zeros(len(ports), dtype=np.int64)
         population = np.bincount(self.home, minlength=fabric.n_switches)
         self.busy = 2 * population > population.max(initial=0)
         dense = len(self.lid) and self.lid[-1] - self.lid[0] + 1 == len(self.lid)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from fabctl.errors import RefusedError
 from fabctl.model.fabric import Fabric
-from fabctl.routing.grid import Grid
+from fabctl.routing.grid import Grid, find_grid
 from fabctl.routing.paths import Paths, switch_channels
 
 Bits = NDArray[np.uint8]
@@ -31,6 +32,21 @@ def shortest_in_order(fabric: Fabric, channel_dimension: NDArray[np.int16]) -> P
     O(diameter x channels x n_switches / 8) byte operations.
     """
     return _Search(fabric, channel_dimension).finish()
+
+
+def ordered_on_grids(fabric: Fabric, paths: Paths) -> Paths:
+    """Return the shortest paths in dimension order where the switches form a grid, else the paths given.
+
+    They load a grid as evenly as any, make few turns, and so ask for few virtual lanes. Hops that an operator has weighted have
+    no dimensions.
+    """
+    if paths.length is not None:
+        return paths
+    try:
+        grid = find_grid(fabric)
+    except RefusedError:
+        return paths
+    return shortest_in_order(fabric, grid.channel_dimension)
 
 
 def strict_order(fabric: Fabric, grid: Grid) -> Paths:

@@ -1,12 +1,13 @@
 """Virtual lanes that make any routes free of credit loops: each lane takes paths while its channel dependencies have no cycle.
 
-Skeie, Lysne, Theiss: Layered shortest path (LASH) routing in irregular system area networks, IPDPS workshops 2002: paths are taken
-in turn, and each goes into the first layer where it closes no cycle. Domke, Hoefler, Nagel: Deadlock-free oblivious routing for
-arbitrary topologies, IPDPS 2011, section 3: a path is that of a sending switch to a destination LID, and has one layer.
+Skeie, Lysne, Theiss: Layered shortest path (LASH) routing in irregular system area networks, IPDPS workshops 2002: paths are
+taken in turn, and each goes into the first layer where it closes no cycle. Domke, Hoefler, Nagel: Deadlock-free oblivious
+routing for arbitrary topologies, IPDPS 2011, section 3: a path is that of a sending switch to a destination LID, and has one layer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -20,17 +21,23 @@ from fabctl.routing.order import destination_ranks, is_whole_tree
 from fabctl.routing.paths import switch_channels
 
 Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
+Layers = NDArray[np.uint8]
 
 MOST_VLS = 15
 """Data virtual lanes that the architecture has (InfiniBand Architecture Specification volume 1, section 7.6.3)."""
 NO_LAYER = 255
+FEW = 0.1
+"""Share of paths below which several orders are tried: they take little time then."""
 
 
-def assign_layers(tables: RoutingTables, max_vls: int) -> RoutingTables:
+def assign_layers(tables: RoutingTables, max_vls: int, *, keep_entries: bool = False) -> RoutingTables:
     """Return tables with service levels such that no virtual lane has a cycle of channel dependencies.
 
     Paths to HCAs are laid first. Those to switches and aggregation nodes (management) follow, in lanes that are left where they
     need more; `fabctl.routing.verify` warns of any that find no place.
+
+    Entries for a switch that has HCAs become those of its first HCA, so that they ask for no lane of their own.
 
     Parameters
     ----------
@@ -38,6 +45,8 @@ def assign_layers(tables: RoutingTables, max_vls: int) -> RoutingTables:
         Free of forwarding loops; their own service levels are not looked at.
     max_vls : int
         Lanes that may be used, 1 to 15.
+    keep_entries : bool
+        Whether entries for switches stay as they are.
 
     Raises
     ------
@@ -51,23 +60,18 @@ def assign_layers(tables: RoutingTables, max_vls: int) -> RoutingTables:
     fabric = tables.fabric
     if is_whole_tree(fabric, fabric.endpoints):
         return replace(tables, service_level=None)
-    from fabctl.routing.layers_kernel import fill_layer
-
-    announce_compiling(fill_layer)
-    hops = _Hops(fabric)
+    tables = tables if keep_entries else _as_hosts(tables)
     ports, lids = _destinations(tables)
     n_data = int(np.count_nonzero(fabric.is_hca[fabric.port_node[ports]]))
     home = _home(fabric, ports)
     leaves = np.unique(_home(fabric, fabric.endpoints))
     leaves = leaves[leaves < fabric.n_switches].astype(np.int32)
-    next_hop = hops.place[np.ascontiguousarray(tables.next_channel[:, lids].T)]
     layer = np.full((len(lids), len(leaves)), NO_LAYER, dtype=np.uint8)
+    layer[home[:, None] == leaves] = 0
+    fill = _filler(tables, lids, home, leaves)
     used, left = 0, np.array([1, 1])
     while used < MOST_VLS and (left[0] or (left[1] and used < max_vls)):
-        lane = hops.empty_lane()
-        turn = np.argsort(-np.count_nonzero(layer == NO_LAYER, axis=1), kind="stable")
-        for kind, members in enumerate((turn[turn < n_data], turn[turn >= n_data])):
-            left[kind] = fill_layer(next_hop, home, members, leaves, layer, used, *lane)
+        layer, left = fill(layer, used, n_data)
         used += 1
     if left[0] or used > max_vls:
         needed = f"more than {MOST_VLS}" if left[0] else str(used)
@@ -80,6 +84,47 @@ def assign_layers(tables: RoutingTables, max_vls: int) -> RoutingTables:
     level = np.zeros(tables.lft.shape, dtype=np.uint8)
     level[np.ix_(leaves, lids)] = np.where(layer == NO_LAYER, 0, layer).T
     return replace(tables, service_level=level)
+
+
+def _filler(tables: RoutingTables, lids: Int64, home: Int32, leaves: Int32) -> Callable[[Layers, int, int], tuple[Layers, Int64]]:
+    """Return what fills a lane: from layers, the lane's number and the number of HCA destinations to layers and what is left.
+
+    Destinations with the most paths left come first. Where few are left, other orders are tried as well, since one of them may
+    leave none.
+    """
+    from fabctl.routing.layers_kernel import fill_layer
+
+    announce_compiling(fill_layer)
+    hops = _Hops(tables.fabric)
+    next_hop = hops.place[np.ascontiguousarray(tables.next_channel[:, lids].T)]
+
+    def fill(layer: Layers, number: int, n_data: int) -> tuple[Layers, Int64]:
+        waiting = np.count_nonzero(layer == NO_LAYER, axis=1)
+        most = np.argsort(-waiting, kind="stable")
+        few = waiting.sum() < FEW * layer.size
+        best, fewest = layer, np.array([layer.size, layer.size])
+        for turn in (most, most[::-1], np.arange(len(most))) if few else (most,):
+            tried, lane = layer.copy(), hops.empty_lane()
+            kinds = (turn[turn < n_data], turn[turn >= n_data])
+            left = np.array([fill_layer(next_hop, home, kind, leaves, tried, number, *lane) for kind in kinds])
+            if tuple(left) < tuple(fewest):
+                best, fewest = tried, left
+        return best, fewest
+
+    return fill
+
+
+def _as_hosts(tables: RoutingTables) -> RoutingTables:
+    """Return tables that send what is for a switch itself on the paths to the first HCA that hangs from it, where one does."""
+    fabric = tables.fabric
+    home = _home(fabric, fabric.endpoints)
+    switches, first = np.unique(home[home < fabric.n_switches], return_index=True)
+    own = np.flatnonzero((fabric.port_number == 0) & (fabric.port_lid > 0) & np.isin(fabric.port_node, switches))
+    followed = fabric.endpoints[home < fabric.n_switches][first][np.searchsorted(switches, fabric.port_node[own])]
+    lft = tables.lft.copy()
+    lft[:, fabric.port_lid[own]] = lft[:, fabric.port_lid[followed]]
+    lft[fabric.port_node[own], fabric.port_lid[own]] = 0
+    return replace(tables, lft=lft)
 
 
 class _Hops:
@@ -114,7 +159,7 @@ def _home(fabric: Fabric, ports: Int32) -> Int32:
     return np.where(own, fabric.port_node[ports], fabric.port_node[fabric.port_peer[ports]]).astype(np.int32)
 
 
-def _destinations(tables: RoutingTables) -> tuple[Int32, NDArray[np.int64]]:
+def _destinations(tables: RoutingTables) -> tuple[Int32, Int64]:
     """Return the port of every LID at a switch, and the LID: HCAs along the tree, then all others."""
     fabric = tables.fabric
     lids = np.flatnonzero(fabric.port_of_lid >= 0)

@@ -47,7 +47,7 @@ def fill_layer(next_channel, home, turn, leaves, layer, number, state, order, pt
     for position in range(len(turn)):
         destination = turn[position]
         for index in range(len(leaves)):
-            if layer[destination, index] != 255 or leaves[index] == home[destination]:
+            if layer[destination, index] != 255:
                 continue
             before = next_channel[destination, leaves[index]]
             tried, fits, refused, beyond = 0, before >= 0, before, before

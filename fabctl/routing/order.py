@@ -52,6 +52,13 @@ def counted_ports(fabric: Fabric, options: Options) -> NDArray[np.int32]:
     return ports[~np.isin(ports, options.ignored)] if options.ignored else ports
 
 
+def is_tree(fabric: Fabric) -> bool:
+    """Return whether links join switches of different tiers only."""
+    channels = switch_channels(fabric)
+    tiers = fabric.tiers
+    return bool((tiers >= 0).all() and (tiers[fabric.channel_src[channels]] != tiers[fabric.channel_dst[channels]]).all())
+
+
 def is_whole_tree(fabric: Fabric, ports: NDArray[np.int32]) -> bool:
     """Return whether the fabric is a whole PGFT that destination-modulo routing of `ports` loads evenly.
 

@@ -38,27 +38,48 @@ def rebalance(tables: RoutingTables, paths: Paths, options: Options = DEFAULTS) 
     ----------
     O(n_switches x destinations): the search looks at `EFFORT` hops per table entry at most.
     """
+    if paths.length is not None:
+        return tables
+    fabric = tables.fabric
+    ports, loads, scale = _heat(tables, options)
+    if not (loads * scale > 1).any():
+        return tables
+    lids = fabric.port_lid[ports]
+    next_channel = np.ascontiguousarray(tables.next_channel[:, lids].T)
+    _cool_down(fabric, paths, ports, next_channel, loads, scale)
+    lft = tables.lft.copy()
+    port = fabric.port_number[fabric.channel_port].astype(np.uint8)
+    lft[:, lids] = np.where(next_channel >= 0, port[next_channel], tables.lft[:, lids].T).T
+    return replace(tables, lft=lft)
+
+
+def is_even(tables: RoutingTables, options: Options = DEFAULTS) -> bool:
+    """Return whether an all-to-all of the compute HCAs loads no channel more than one must be, on paths of this length."""
+    _, loads, scale = _heat(tables, options)
+    return not (loads * scale > 1).any()
+
+
+def _heat(tables: RoutingTables, options: Options) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the ports that count, the all-to-all loads, and the factors that make them 1 at the goal; 0 for HCAs' own channels.
+
+    Whole trees are even by theory: their loads are not looked at, and come out as 0.
+    """
     fabric = tables.fabric
     ports = counted_ports(fabric, options)
     ports = ports[fabric.channel_dst[fabric.channel_of_port[ports]] < fabric.n_switches]
-    if len(ports) < 2 or paths.length is not None or is_whole_tree(fabric, ports):
-        return tables
+    scale = np.zeros(len(fabric.channel_port))
+    if len(ports) < 2 or is_whole_tree(fabric, ports):
+        return ports, np.zeros_like(scale), scale
     loads = alltoall_loads(tables, ports).astype(np.float64)
     rates = fabric.data_gbps
     own = fabric.channel_of_port[ports]
     weight = np.median(rates[own]) / rates if np.all(rates > 0) else np.ones(len(rates))
     between = switch_channels(fabric)
-    even = loads[between].sum() / max((1 / weight[between]).sum(), 1)  # hops are as many on any allowed paths
-    goal = SLACK * max(float((loads[own] * weight[own]).max()), _leaf_bound(fabric, ports, weight), even)
-    if not len(between) or (loads[between] * weight[between]).max() <= goal:
-        return tables
-    lids = fabric.port_lid[ports]
-    next_channel = np.ascontiguousarray(tables.next_channel[:, lids].T)
-    _cool_down(fabric, paths, ports, next_channel, loads, weight / goal)
-    lft = tables.lft.copy()
-    port = fabric.port_number[fabric.channel_port].astype(np.uint8)
-    lft[:, lids] = np.where(next_channel >= 0, port[next_channel], tables.lft[:, lids].T).T
-    return replace(tables, lft=lft)
+    mean = loads[between].sum() / max((1 / weight[between]).sum(), 1)  # hops are as many on any allowed paths
+    scale[between] = weight[between] / (
+        SLACK * max(float((loads[own] * weight[own]).max()), _leaf_bound(fabric, ports, weight), mean)
+    )
+    return ports, loads, scale
 
 
 def _cool_down(

@@ -15,7 +15,7 @@ def route_in_turn(lft, lids, homes, label, ptr, far, length, port, place, toll, 
     lft : uint8 array of shape (n_switches, max LID + 1)
         Changed in place. The port that an entry has is kept where no other is better.
     lids, homes : int32 arrays of shape (n_destinations,)
-        LIDs in the order in which they are routed, and the switches that they hang from; LIDs of one switch are quickest in a row.
+        LIDs in the order in which they are routed, and the switches that they hang from; best with those of one switch in a row.
     label : int16 array of shape (n_switches, n_switches)
         As in `fabctl.routing.paths.Paths`, but by target first.
     ptr, far, length, port : int arrays

@@ -1,24 +1,32 @@
-"""``lash``: the shortest paths of ``minhop``, each in the first virtual lane where it closes no credit loop.
+"""``lash``: shortest paths, each in the first virtual lane where it closes no credit loop.
 
 Skeie, Lysne, Theiss: Layered Shortest Path (LASH) Routing in Irregular System Area Networks, IPDPS workshops 2002. The paper, and
-OpenSM, lay one path per pair of switches, so all HCAs behind a switch share it; here each destination LID has its own.
+OpenSM, lay one path per pair of switches. So it begins here, outside trees and grids: few turns ask for few lanes. Then the search that
+evens out hot channels gives destinations paths of their own where that helps.
 """
 
 from __future__ import annotations
 
 from fabctl.model.fabric import Fabric
 from fabctl.model.tables import RoutingTables
-from fabctl.routing.engines.minhop import minhop
+from fabctl.routing.assign import assign
+from fabctl.routing.dimension_order import ordered_on_grids
 from fabctl.routing.layers import assign_layers
 from fabctl.routing.options import Options
+from fabctl.routing.order import is_tree
+from fabctl.routing.paths import shortest_paths
+from fabctl.routing.rebalance import rebalance
 
 
 def lash(fabric: Fabric, options: Options) -> RoutingTables:
-    """Route as `minhop`, without credit loops.
+    """Route on shortest paths without credit loops.
 
     Raises
     ------
     RefusedError
         If the fabric is in several parts, or more virtual lanes are needed than may be used.
     """
-    return assign_layers(minhop(fabric, options, name="lash"), options.max_vls)
+    paths = shortest_paths(fabric, options.hop_weight)
+    ordered = ordered_on_grids(fabric, paths)
+    tables = assign(fabric, ordered, "lash", options, spread=ordered is not paths or is_tree(fabric))
+    return assign_layers(rebalance(tables, paths, options), options.max_vls)
