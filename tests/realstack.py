@@ -1,4 +1,4 @@
-"""The real InfiniBand stack on a simulated fabric: ibsim underneath, OpenSM and infiniband-diags on top, ibdmchk as the judge.
+"""The real InfiniBand stack for tests: `fabctl.twin`'s ibsim and OpenSM, skipped where they are not installed, and ibdmchk as judge.
 
 None of these tools tells success by its exit status: OpenSM falls back to minhop and exits 0, ibdmchk segfaults after
 printing its verdict. So everything here reads what they wrote.
@@ -7,27 +7,17 @@ printing its verdict. So everything here reads what they wrote.
 from __future__ import annotations
 
 import itertools
-import os
 import re
-import shutil
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import pytest
 
-PACKAGES = {
-    "ibsim": "ibsim-utils",
-    "opensm": "opensm",
-    "ibnetdiscover": "infiniband-diags",
-    "dump_fts": "infiniband-diags",
-    "ibdmchk": "ibutils",
-}
-LIMITS = ("-N", "20000", "-S", "3000", "-P", "400000")
-"""Nodes, switches and ports that ibsim makes room for."""
+from fabctl.errors import SourceError
+from fabctl.twin import ibsim, tools
+from fabctl.twin.opensm import OpenSM, Settings
 
 TIMEOUT_S = 300
 _count = itertools.count()
@@ -35,17 +25,18 @@ _count = itertools.count()
 
 def tool(name: str) -> str:
     """Return a tool's path; skip the test, naming the Debian package, where it is not installed."""
-    path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
-    if path is None:
-        pytest.skip(f"{name} is not installed: apt-get install {PACKAGES[name]}")
-    return path
+    try:
+        return tools.find_tool(name)
+    except SourceError as error:
+        pytest.skip(f"{error.message}: {error.hint}")
 
 
 def preload() -> str:
     """Return the library that connects the tools to ibsim in place of the kernel."""
-    for path in sorted(Path("/usr/lib").glob("**/umad2sim/libumad2sim.so")):
-        return str(path)
-    pytest.skip("libumad2sim.so is not installed: apt-get install libumad2sim0")
+    try:
+        return tools.find_preload()
+    except SourceError as error:
+        pytest.skip(f"{error.message}: {error.hint}")
 
 
 @dataclass(frozen=True)
@@ -75,63 +66,21 @@ class Dumps:
         return (self.folder / "opensm.log").read_text(errors="replace")
 
 
-class Ibsim:
-    """A running ibsim with its own socket, and the tools that talk to it.
+class Ibsim(ibsim.Ibsim):
+    """A running ibsim with its own socket, and the tools that talk to it; skips the test where they are not installed.
 
     A program of your own joins with ``environment``; run it in ``folder``, because the preload writes into the current one.
-
-    Parameters
-    ----------
-    net : Path
-        A network file of ibsim, or ``ibnetdiscover`` output.
-    folder : Path
-        Where logs and dumps go.
-    host : str, optional
-        Id of the channel adapter that the tools run on; by default the first that is no aggregation node.
     """
 
-    def __init__(self, net: Path, folder: Path, host: str = "") -> None:
-        self.net = net.resolve()
-        self.folder = folder.resolve()
-        self.host = host or first_host(net.read_text(errors="replace"))
-        self.socket = f"fabctl-{os.getpid()}-{next(_count)}"
-        self.process: subprocess.Popen[bytes] | None = None
-
     def __enter__(self) -> Self:
-        command = [tool("ibsim"), "-s", "-n", *LIMITS, str(self.net)]
-        self.environment = {**os.environ, "IBSIM_SOCKNAME": self.socket, "SIM_HOST": self.host, "LD_PRELOAD": preload()}
-        self.folder.mkdir(parents=True, exist_ok=True)
-        log = self.folder / "ibsim.log"
-        with log.open("wb") as stream:
-            environment = {**os.environ, "IBSIM_SOCKNAME": self.socket}
-            self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, env=environment
-            )
-        try:
-            self._wait_until_ready(log)
-        except BaseException:
-            self._stop()
-            raise
-        return self
+        tool("ibsim")
+        preload()
+        return super().__enter__()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self._stop()
-
-    def run(self, name: str, *arguments: str) -> str:
+    def run(self, name: str, *arguments: str, timeout_s: float = TIMEOUT_S) -> str:
         """Run a tool on the simulated fabric and return its stdout."""
-        done = subprocess.run(
-            [tool(name), *arguments],
-            env=self.environment,
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-        assert done.returncode == 0, f"{name} exited {done.returncode}: {done.stderr[-2000:]}"
-        return done.stdout
+        tool(name)
+        return super().run(name, *arguments, timeout_s=timeout_s)
 
     def ibnetdiscover(self, *arguments: str) -> str:
         """Return what ``ibnetdiscover`` prints."""
@@ -155,51 +104,10 @@ class Ibsim:
         dump : bool
             Whether OpenSM dumps tables as well; they are long for large fabrics.
         """
+        tool("opensm")
         folder = self.folder / f"opensm-{next(_count)}-{engine}"
-        folder.mkdir()
-        level = "0x43" if dump else "0x03"  # errors and milestones; 0x40 writes the routing dumps
-        command = [tool("opensm"), "-o", "-R", engine, "-D", level, "-f", str(folder / "opensm.log"), "-t", "2000"]
-        if tables is not None:
-            command += ["-U", str(tables.resolve())]
-        if policy is not None:
-            command += ["-Q", "-Y", str(policy.resolve())]
-        environment = {**self.environment, "OSM_TMP_DIR": str(folder), "OSM_CACHE_DIR": str(folder)}
-        done = subprocess.run(
-            command,
-            env=environment,
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-        dumps = Dumps(folder)
-        routed = re.findall(r"(\S+) tables configured on all switches", dumps.log)
-        assert done.returncode == 0, f"opensm exited {done.returncode}: {dumps.log[-2000:]}"
-        assert routed == [engine], f"opensm -R {engine} routed with {routed}: {dumps.log[-2000:]}"
-        assert "SUBNET UP" in dumps.log
-        return dumps
-
-    def _wait_until_ready(self, log: Path) -> None:
-        deadline = time.monotonic() + TIMEOUT_S
-        while b"simulator ready" not in log.read_bytes():
-            assert self.process is not None
-            assert self.process.poll() is None, f"ibsim stopped: {log.read_text(errors='replace')[-2000:]}"
-            assert time.monotonic() < deadline, "ibsim does not get ready"
-            time.sleep(0.02)
-
-    def _stop(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-
-
-def first_host(net: str) -> str:
-    """Return the id of the first channel adapter of a network file that is no aggregation node."""
-    for name, description in re.findall(r'^(?:Hca|Ca)\s+\d+\s+"([^"]+)"(.*)$', net, re.MULTILINE):
-        if "aggregation" not in description.lower():
-            return str(name)
-    raise ValueError("no channel adapter to run the tools on")
+        with OpenSM(self, folder, Settings(engine, tables, policy), once=True, dump=dump):
+            return Dumps(folder)
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from fabctl.nodeset import expand
 from fabctl.report.exports import EXPORTS
 from fabctl.report.exports.dot import HOSTS_DRAWN, dot
 from fabctl.report.exports.graphml import graphml
-from fabctl.report.exports.ibsim_net import ibsim_net
 from fabctl.report.exports.slurm import topology_conf, topology_yaml
 from fabctl.report.exports.slurm_tree import fold_names, slurm_tree
 from fabctl.sources.reading import load_fabric
+from fabctl.twin.netfile import ibsim_net
 from fabctl.units import Speed
 
 Run = Callable[..., Any]

@@ -23,7 +23,7 @@ def twin() -> None:
     \b
     Examples:
       fabctl twin run topologies/xgft-64.yaml -- ibtracert 1 14
-      fabctl twin run fabric.txt --engine ftree -- bash runbook.sh
+      fabctl twin run fabric.txt -- bash runbook.sh
       fabctl twin faults cut leaf-1/P20
     """
 

@@ -26,7 +26,8 @@ if os.getppid() != int(sys.argv[1]):
 try:
     os.execv(sys.argv[3], sys.argv[3:])
 except OSError as error:
-    sys.exit(f"{sys.argv[3]}: {error.strerror}")
+    os.write(2, os.fsencode(f"{sys.argv[3]}: {error.strerror}\\n"))
+    os._exit(127)
 """
 """Asks the kernel for a signal when the parent dies, even by SIGKILL, then becomes the program."""
 

@@ -20,7 +20,7 @@ from fabctl.twin.tools import DIAGS, search_path
 from fabctl.twin.twin import Twin
 
 FORWARD_S = 1.0
-"""The terminal sends Ctrl-C to the program as well; one that still runs after this time is sent it again."""
+"""A terminal sends Ctrl-C to the program as well; one that still runs after this time is sent it again."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -59,7 +59,8 @@ def run_inside(twin: Twin, command: Sequence[str]) -> int:
     SourceError
         If ibsim or OpenSM ends first.
     KeyboardInterrupt
-        On SIGTERM and SIGHUP; the program is asked to end first.
+        On SIGTERM, SIGHUP, and a SIGINT that did not come from the terminal; the program is asked to end first. What Ctrl-C at
+        the terminal means is for the program to say: a shell lives on.
     """
     with _noted_signals() as noted:
         program = subprocess.Popen(list(command), env=_with_path(twin.environment))
@@ -75,12 +76,25 @@ def run_inside(twin: Twin, command: Sequence[str]) -> int:
 
 
 def _pass_on(program: subprocess.Popen[bytes], noted: dict[signal.Signals, float]) -> None:
-    if signal.SIGTERM in noted or signal.SIGHUP in noted:
+    if noted and (noted.keys() != {signal.SIGINT} or not _on_terminal()):
         raise KeyboardInterrupt
-    came = noted.get(signal.SIGINT)
-    if came is not None and time.monotonic() > came + FORWARD_S:
-        del noted[signal.SIGINT]
+    if noted and time.monotonic() > noted[signal.SIGINT] + FORWARD_S:
+        noted.clear()
         program.send_signal(signal.SIGINT)
+
+
+def _on_terminal() -> bool:
+    """Return whether this process is what the user sees at the terminal."""
+    try:
+        handle = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(handle) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
 
 
 def _end(program: subprocess.Popen[bytes]) -> None:

@@ -112,7 +112,8 @@ class Twin:
             self.sim = stack.enter_context(sim)
             self.manager = stack.enter_context(OpenSM(self.sim, self.folder / "opensm", self._installed(self._settings)))
             refuse_moved_lids(self.fabric, self.manager.folder / "guid2lid")
-            (self.folder / "opensm.pid").write_text(f"{self.manager.child.pid}\n")
+            for child in (self.sim.child, self.manager.child):
+                (self.folder / f"{child.name}.pid").write_text(f"{child.pid}\n")
             self._injector = Injector(self.sim, self.fabric)
             stack.enter_context(ControlServer(self.folder, self.inject))
             self._stack = stack.pop_all()
