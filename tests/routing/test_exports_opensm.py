@@ -320,8 +320,7 @@ def test_a_full_disk_leaves_the_folder_as_it_was(run: Run, form: str, earlier: b
 
 
 def test_unsafe_lanes_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
-    torus = FABRICS[1]
-    tables = compute_tables(torus, "minhop")
+    tables = compute_tables(families.build("random-regular", "small"), "minhop")
     assert assessed(tables).verification.credit_loop
     on_two = replace(tables, service_level=np.full(tables.lft.shape, 1, dtype=np.uint8))
     with pytest.raises(RefusedError, match="may deadlock"):
