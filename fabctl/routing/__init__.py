@@ -14,7 +14,7 @@ class EngineEntry(Entry):
 
 
 def _entry(name: str, summary: str, deadlock: str, *options: str) -> EngineEntry:
-    module = name.replace("-", "_")
+    module = name.lower().replace("-", "_")
     return EngineEntry(f"fabctl.routing.engines.{module}:{module}", summary, deadlock, options)
 
 
@@ -29,8 +29,29 @@ ENGINES = Registry(
             "hop-weights",
         ),
         "updn": _entry("updn", "up*/down*: deadlock-free on any fabric", "always free", "root", "ignore-port"),
+        "dnup": _entry(
+            "dnup",
+            "away from the hosts, then back: for hosts on switches of several levels",
+            "free, or refused for want of lanes",
+            "root",
+            "ignore-port",
+            "vls",
+        ),
         "ftree": _entry(
-            "ftree", "D-mod-k for fat trees: contention-free shifts where the tree is whole", "always free", "ignore-port"
+            "ftree", "D-mod-k for fat trees: contention-free shifts where the tree is whole", "always free", "root", "ignore-port"
+        ),
+        "dor": _entry(
+            "dor",
+            "dimension order on meshes, tori, hypercubes and HyperX; elsewhere shortest paths",
+            "free on grids without rings; proved or named per fabric",
+            "ignore-port",
+        ),
+        "torus-2QoS": _entry(
+            "torus-2QoS",
+            "dimension order on tori and meshes, on virtual lanes",
+            "free, or refused for want of lanes",
+            "ignore-port",
+            "vls",
         ),
         "sssp": _entry(
             "sssp",
@@ -52,6 +73,12 @@ ENGINES = Registry(
             "vls",
             "root",
             "ignore-port",
+        ),
+        "dfp": _entry(
+            "dfp", "minimal paths of Dragonfly+: up, over, down", "free, or refused for want of lanes", "ignore-port", "vls"
+        ),
+        "auto": _entry(
+            "auto", "the engine that fits the structure, and why", "always free", "root", "ignore-port", "hop-weights", "vls"
         ),
     },
     group="fabctl.engines",

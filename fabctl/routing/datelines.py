@@ -1,8 +1,8 @@
 """Datelines: service levels that cut every ring of a torus open.
 
 Dally and Seitz, Deadlock-free message routing in multiprocessor interconnection networks, IEEE Trans. Computers C-36(5), 1987,
-section 4: a ring has no circle of dependencies if what crosses one link of it, the dateline, has a lane of its own. Shortest paths
-never go so far round that those which cross could close a circle among themselves.
+on k-ary n-cubes: a ring has no circle of dependencies if what crosses one link of it, the dateline, has a lane of its own. Those
+paths, shortest ones, do not go so far round that they could close a circle among themselves.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ UInt8 = NDArray[np.uint8]
 def with_datelines(tables: RoutingTables, grid: Grid) -> RoutingTables:
     """Return tables whose service levels tell the sets of rings apart whose datelines a path crosses.
 
-    Bit `i` stands for the `i`-th dimension that is a ring, as long as all levels are in use; else they are counted. The lane is the
-    path's from end to end: OpenSM's torus-2QoS changes it at every turn instead, with SL2VL tables per port, which nobody can
-    install from outside.
+    Bit `i` stands for the `i`-th dimension that is a ring, as long as all levels are in use; else they are counted. A path keeps
+    its lane from end to end.
 
     Complexity
     ----------

@@ -1,7 +1,7 @@
 """Paths in dimension order: one dimension is done with before the next begins.
 
 Dally and Seitz, Deadlock-free message routing in multiprocessor interconnection networks, IEEE Trans. Computers C-36(5), 1987,
-section 4: channels are taken in the order of their dimensions, so only circles inside a dimension can close a credit loop.
+on k-ary n-cubes: channels are taken in the order of their dimensions, so only circles inside a dimension can close a credit loop.
 """
 
 from __future__ import annotations

@@ -84,6 +84,7 @@ def find_grid(fabric: Fabric) -> Grid:
         raise no_grid(f"{fabric.labels[int(np.flatnonzero(part)[0])]} cannot reach {fabric.labels[0]}: the fabric is in parts")
     squares = find_squares(fabric, links)
     sides = np.concatenate([squares[:, :2], squares[:, 2:]])
+    sides = np.concatenate([sides, links.reverse[sides]])
     parallel = np.unique(common_labels(len(links.src), sides[:, 0], sides[:, 1]), return_inverse=True)[1]
     either = np.minimum(parallel, parallel[links.reverse])
     dimension = _dimensions(links, either, squares)
@@ -206,7 +207,9 @@ def _place_strays(fabric: Fabric, links: Links, place: Int64, joins: list[Bools]
 
 def _beside(cell: list[int], joins: list[Bools]) -> set[tuple[int, ...]]:
     return {
-        (*cell[:axis], other, *cell[axis + 1 :]) for axis, join in enumerate(joins) for other in np.flatnonzero(join[cell[axis]])
+        (*cell[:axis], other, *cell[axis + 1 :])
+        for axis, join in enumerate(joins)
+        for other in np.flatnonzero(join[cell[axis]]).tolist()
     }
 
 

@@ -57,14 +57,14 @@ def _squares_of(fabric: Fabric, links: Links, degree: Int64, begin: int, end: in
     count[near] = 0
     if MOST_BROKEN * np.count_nonzero(count > 2) > len(out):
         pair = int(np.argmax(count))
-        one, other = (fabric.labels[switch] for switch in (begin + pair // n, pair % n))
+        here, there = fabric.labels[begin + pair // n], fabric.labels[pair % n]
         raise RefusedError(
-            f"this fabric is no grid: {one} and {other} have {int(count[pair])} common neighbours",
+            f"this fabric is no grid: {here} and {there} have {int(count[pair])} common neighbours",
             hint="--engine updn routes any fabric without credit loops",
         )
     kept = np.flatnonzero((count[key] == 2) & (links.src[first] < links.dst[second]))
-    kept = kept[np.argsort(key[kept], kind="stable")].reshape(-1, 2)
-    one, other = first[kept[:, 0]], first[kept[:, 1]]
+    pairs = kept[np.argsort(key[kept], kind="stable")].reshape(-1, 2)
+    one, other = first[pairs[:, 0]], first[pairs[:, 1]]
     chordless = links.find(links.dst[one], links.dst[other]) < 0
-    one_on, other_on = second[kept[chordless, 0]], second[kept[chordless, 1]]
+    one_on, other_on = second[pairs[chordless, 0]], second[pairs[chordless, 1]]
     return np.stack([one[chordless], other_on, other[chordless], one_on], axis=1)

@@ -1,6 +1,6 @@
 """``dor``: dimension-order routing of meshes, tori, hypercubes and HyperX.
 
-Dally and Seitz, IEEE Trans. Computers C-36(5), 1987, section 4; Ahn et al., HyperX, SC 2009, section 3. OpenSM's engine takes
+Dally and Seitz, IEEE Trans. Computers C-36(5), 1987, on k-ary n-cubes; Ahn et al., HyperX, SC 2009. OpenSM's engine takes
 shortest paths, and among these the lowest port, so that dimensions must be cabled to the same ports everywhere; here they are
 found from the cabling (see `fabctl.routing.grid`). As OpenSM's does, it routes any fabric, grid or not.
 """
@@ -21,6 +21,7 @@ from fabctl.routing.grid import find_grid
 from fabctl.routing.grid_links import switch_links
 from fabctl.routing.options import Options
 from fabctl.routing.order import is_whole_tree
+from fabctl.routing.parts import refuse_parts
 from fabctl.routing.paths import shortest_paths
 from fabctl.routing.rebalance import rebalance
 from fabctl.routing.verify import verify
@@ -37,6 +38,7 @@ def dor(fabric: Fabric, options: Options) -> RoutingTables:
     RefusedError
         If the fabric is in several parts.
     """
+    refuse_parts(fabric)
     try:
         grid = find_grid(fabric)
     except RefusedError as error:

@@ -1,10 +1,10 @@
 """``torus-2QoS``: dimension order on tori and meshes, kept free of credit loops by virtual lanes.
 
-Dally and Seitz, IEEE Trans. Computers C-36(5), 1987, section 4; OpenSM's manual page torus-2QoS(8) for what becomes of missing
-cables and switches. Like OpenSM's, a path takes the other way round a broken ring, and turns early where a switch is missing at
-its corner. Unlike OpenSM's it needs no configuration (see `fabctl.routing.grid`) and keeps one virtual lane from end to end: OpenSM
-changes lanes at turns with SL2VL tables per port, which nobody can install through its file engine. So a torus of d rings takes
-up to 2^d lanes and one QoS level, where OpenSM's takes 2 lanes per level.
+Dally and Seitz, IEEE Trans. Computers C-36(5), 1987, on k-ary n-cubes; OpenSM's manual page torus-2QoS(8) for what becomes of
+missing cables and switches. Like OpenSM's, a path takes the other way round a broken ring, and turns early where a switch is
+missing at its corner. Unlike OpenSM's it needs no configuration (see `fabctl.routing.grid`) and keeps its virtual lane from end
+to end: OpenSM's changes lanes at turns by SL2VL tables per port, which nobody can install through its file engine. So d rings
+take up to 2^d lanes for one QoS level here, where OpenSM's take 2 lanes per level.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from fabctl.routing.dimension_order import strict_order
 from fabctl.routing.grid import Grid, find_grid
 from fabctl.routing.layers import assign_layers
 from fabctl.routing.options import Options
+from fabctl.routing.parts import refuse_parts
 from fabctl.routing.rebalance import rebalance
 from fabctl.routing.verify import verify
 
@@ -33,6 +34,7 @@ def torus_2qos(fabric: Fabric, options: Options) -> RoutingTables:
     RefusedError
         If the fabric is none, or has more virtual lanes to ask for than are allowed.
     """
+    refuse_parts(fabric)
     grid = find_grid(fabric)
     wide = [size for kind, size in zip(grid.kinds, grid.sizes, strict=True) if kind == "full" and size > 3]
     if wide:
