@@ -2,7 +2,7 @@
 
 Skeie, Lysne, Theiss: Layered shortest path (LASH) routing in irregular system area networks, IPDPS workshops 2002: paths are
 taken in turn, and each goes into the first layer where it closes no cycle. Domke, Hoefler, Nagel: Deadlock-free oblivious
-routing for arbitrary topologies, IPDPS 2011, section 3: a path is that of a sending switch to a destination LID, and has one layer.
+routing for arbitrary topologies, IPDPS 2011, section 3: a path, from a sending switch to a destination LID, has one layer.
 """
 
 from __future__ import annotations

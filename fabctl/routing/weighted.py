@@ -19,7 +19,9 @@ from fabctl.routing.options import Options
 from fabctl.routing.order import counted_ports, destination_ranks, is_whole_tree, plane_order
 from fabctl.routing.paths import Paths, switch_channels
 
-SLACK = 0.0
+SLACK = 0.5
+"""An entry stays unless another path is lighter by more than this share of all sources' traffic for one destination. Without it
+neighbouring destinations share channels that the tables had kept apart: worse shifts and bisections, and no better all-to-all."""
 
 Int32 = NDArray[np.int32]
 
@@ -28,7 +30,7 @@ def weigh(tables: RoutingTables, paths: Paths, options: Options) -> RoutingTable
     """Return tables whose HCA destinations take the allowed paths of least accumulated weight.
 
     Destinations that carry a job's traffic are routed first, for its sources; other HCAs follow, for all sources; entries for
-    switches stay as they are. Where paths weigh the same, an entry stays as it is. So tables of whole trees, where every
+    switches stay as they are. Where no path is lighter by much, an entry stays as it is. So tables of whole trees, where every
     destination finds its D-mod-k path among the lightest, come back as they are, and at once.
 
     Parameters

@@ -13,7 +13,7 @@ def route_in_turn(lft, lids, homes, label, ptr, far, length, port, place, toll, 
     Parameters
     ----------
     lft : uint8 array of shape (n_switches, max LID + 1)
-        Changed in place. The port that an entry has is kept where no other is better.
+        Changed in place. The port that an entry has is kept where no other is better by more than `slack`.
     lids, homes : int32 arrays of shape (n_destinations,)
         LIDs in the order in which they are routed, and the switches that they hang from; best with those of one switch in a row.
     label : int16 array of shape (n_switches, n_switches)

@@ -1,7 +1,7 @@
 """``dfsssp``: the paths of ``sssp``, spread over virtual lanes until none has a credit loop.
 
-Domke, Hoefler, Nagel: Deadlock-Free Oblivious Routing for Arbitrary Topologies, IPDPS 2011. Where the paper breaks cycles by moving
-paths from full lanes, lanes are filled one after the other here (`fabctl.routing.layers`), which needs fewer.
+Domke, Hoefler, Nagel: Deadlock-Free Oblivious Routing for Arbitrary Topologies, IPDPS 2011. Where the paper breaks cycles by
+moving paths from full lanes, lanes are filled one after the other here (`fabctl.routing.layers`), which needs fewer.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """``lash``: shortest paths, each in the first virtual lane where it closes no credit loop.
 
 Skeie, Lysne, Theiss: Layered Shortest Path (LASH) Routing in Irregular System Area Networks, IPDPS workshops 2002. The paper, and
-OpenSM, lay one path per pair of switches. So it begins here, outside trees and grids: few turns ask for few lanes. Then the search that
-evens out hot channels gives destinations paths of their own where that helps.
+OpenSM, lay one path per pair of switches. So it begins here, outside trees and grids: few turns ask for few lanes. Then the
+search that evens out hot channels gives destinations paths of their own where that helps.
 """
 
 from __future__ import annotations
