@@ -89,7 +89,8 @@ def install(
             change = difference(held, wanted)
             aim = _Aim(wanted, sample_paths(wanted))
             if change.entries or any(changed.values()) or _wrong_level(aim):
-                _exchange(home, bundle, targets, manager, _Aim(held, []), aim, timeout_s, say)
+                before = _Aim(held, _levels_now(aim))
+                _exchange(home, bundle, targets, manager, before, aim, timeout_s, say)
     files = tuple(
         ExchangedFile(name, str(path), changed[name], f"{path}{OLD}" if changed[name] and existed[name] else "")
         for name, path in targets.items()
@@ -108,6 +109,14 @@ def install(
         len(aim.paths),
         notes,
     )
+
+
+def _levels_now(aim: _Aim) -> list[tuple[int, int, int]]:
+    """Return the aim's paths with the SLs that they have; nothing if the subnet manager does not answer."""
+    try:
+        return [(source, destination, read_path_level(source, destination)) for source, destination, _ in aim.paths]
+    except SourceError:
+        return []
 
 
 def _recover(home: Path, manager: Manager, say: Say) -> tuple[str, ...]:

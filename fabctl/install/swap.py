@@ -110,5 +110,6 @@ def _link(source: Path, target: Path) -> None:
         temporary.unlink(missing_ok=True)
         os.link(source, temporary)
         temporary.replace(target)
+        temporary.unlink(missing_ok=True)  # rename does nothing where both are the same file already
     except OSError as error:
         raise InputError(f"cannot write: {error.strerror}", where=str(target)) from error
