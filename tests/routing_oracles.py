@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 from fabctl.model.builder import FabricBuilder
 from fabctl.model.fabric import Fabric, NodeKind
 from fabctl.model.tables import NO_ROUTE, RoutingTables
+from fabctl.routing import ENGINES
 from fabctl.units import Speed
+
+TREE_ENGINES = [name for name in ENGINES.names() if name not in ("torus-2QoS", "dfp")]
+"""Engines that route fat trees; the others refuse them."""
 
 
 def plain_path(tables: RoutingTables, source: int, target: int) -> list[int] | None:

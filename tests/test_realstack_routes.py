@@ -5,41 +5,79 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import families
 import numpy as np
 import pytest
+from judge_routes import judge
 from realstack import Dumps, Ibsim, Verdict, ibdmchk
 
 from fabctl.errors import ExitCode
-from fabctl.model.fabric import Fabric, NodeKind
+from fabctl.model.fabric import Fabric
 from fabctl.model.tables import NO_ROUTE, RoutingTables
 from fabctl.routing import ENGINES
 from fabctl.routing.exports.lfts import lft_dump
 from fabctl.routing.verify import verify
 from fabctl.sources.reading import load_fabric, load_tables
+from fabctl.twin.netfile import ibsim_net
 
 PROJECT = Path(__file__).resolve().parent.parent
-TOPOLOGIES = ("dgx1-16", "xgft-64", "oversubscribed-2to1", "leaf-spine-648", "superpod-4su", "fat-tree-1024")
+LARGER = {
+    "dgx1-16": "minhop",
+    "oversubscribed-2to1": "updn",
+    "leaf-spine-648": "nue",
+    "superpod-4su": "ftree",
+    "fat-tree-1024": "ftree",
+}
+"""Topologies that are installed with one engine; `SMALL` meets all of them."""
+
+SMALL = ("xgft-faults", "torus", "torus-faults", "hyperx", "dragonfly", "dragonfly-plus", "random-regular")
+TREE_ONLY = {"ftree"}
 
 
-def install(sim: Ibsim, lfts: Path, folder: Path) -> tuple[Dumps, Path]:
-    """Give tables to OpenSM's file engine; return its dumps and what the switches hold afterwards."""
-    dumps = sim.opensm("file", lfts)
-    read_back = folder / "read-back.txt"
-    read_back.write_text(sim.dump_fts())
-    return dumps, read_back
+@pytest.fixture(scope="module")
+def simulated(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Fabric, Ibsim]]:
+    """A family's small fabric on a running ibsim."""
+    folder = tmp_path_factory.mktemp(request.param)
+    fabric = families.build(request.param, "small")
+    (folder / "fabric.net").write_text(ibsim_net(fabric))
+    with Ibsim(folder / "fabric.net", folder) as sim:
+        yield request.param, fabric, sim
 
 
-def lids_shown(tables: RoutingTables) -> int:
-    """Return how many columns dump_fts prints: it reads one block too few if the highest LID is a multiple of 64."""
-    top = tables.lft.shape[1] - 1
-    return top if top % 64 == 0 else top + 1
+@pytest.mark.parametrize("engine", ENGINES.names())
+@pytest.mark.parametrize("simulated", SMALL, indirect=True)
+def test_every_engine_s_routes_are_installed_read_back_and_safe(
+    engine: str, simulated: tuple[str, Fabric, Ibsim], tmp_path: Path
+) -> None:
+    """With their SLs, if they use several lanes. What an engine refuses it names, and one that is always free refuses nothing."""
+    family, fabric, sim = simulated
+    judged = judge(sim, fabric, engine, tmp_path)
+    if judged.refusal:
+        assert ENGINES.entries[engine].deadlock != "always free" or (
+            engine in TREE_ONLY and family not in ("xgft", "xgft-faults")
+        )
+    else:
+        assert judged.good, judged
 
 
-@pytest.mark.parametrize("topology", TOPOLOGIES)
-def test_routes_are_installed_read_back_and_safe(run: Any, topology: str, project: Path, tmp_path: Path) -> None:
+def test_several_lanes_come_before_the_judges(tmp_path: Path) -> None:
+    """The test above means little unless some engine needs lanes that would loop without their SLs."""
+    fabric = families.build("random-regular", "small")
+    (tmp_path / "fabric.net").write_text(ibsim_net(fabric))
+    with Ibsim(tmp_path / "fabric.net", tmp_path / "sim") as sim:
+        judged = judge(sim, fabric, "dfsssp", tmp_path, samples=8)
+    assert judged.good
+    assert judged.lanes >= 2
+    run = tmp_path / "run"
+    assert ibdmchk(run / "opensm-subnet.lst", run / "opensm.fdbs", tmp_path).credit_loop
+
+
+@pytest.mark.parametrize("topology", LARGER)
+def test_planned_fabrics_are_discovered_routed_and_safe(run: Any, topology: str, project: Path, tmp_path: Path) -> None:
     net = tmp_path / "fabric.net"
     assert run("discover", topology, "-o", "ibsim", "--out", net).code == ExitCode.DONE
     planned = load_fabric(str(project / f"topologies/{topology}.yaml")).fabric
@@ -50,21 +88,11 @@ def test_routes_are_installed_read_back_and_safe(run: Any, topology: str, projec
         assert (fabric.n_switches, fabric.n_cables) == (planned.n_switches, planned.n_cables)
         np.testing.assert_array_equal(fabric.node_guid, planned.node_guid)
         np.testing.assert_array_equal(fabric.port_peer, planned.port_peer)
-        for engine in ENGINES.names():
-            folder = tmp_path / engine
-            assert run("route", topology, "--engine", engine, "--export", "opensm", folder).code == ExitCode.DONE
-            dumps, read_back = install(sim, folder / "opensm-lfts.dump", folder)
-            ours = load_tables(str(folder / "opensm-lfts.dump"), planned)
-            theirs = load_tables(str(read_back), planned)
-            np.testing.assert_array_equal(load_tables(str(dumps.lfts), planned).lft, ours.lft, err_msg=engine)
-            shown = lids_shown(ours)
-            np.testing.assert_array_equal(theirs.lft[:, :shown], ours.lft[:, :shown], err_msg=engine)
-            verdict = ibdmchk(dumps.subnet, dumps.fdbs, folder)
-            n = int(np.count_nonzero((planned.node_kind == NodeKind.CA)[planned.port_node] & (planned.port_peer >= 0)))
-            assert (verdict.paths, verdict.lost, verdict.credit_loop) == (n * (n - 1), 0, ()), engine
+        judged = judge(sim, planned, LARGER[topology], tmp_path)
+    assert judged.good, judged
 
 
-@pytest.mark.parametrize("engine", ENGINES.names())
+@pytest.mark.parametrize("engine", ["minhop", "updn", "ftree", "dfsssp", "nue"])
 def test_routes_on_a_discovered_fabric(run: Any, engine: str, fixtures: Path, tmp_path: Path) -> None:
     net = fixtures / "tool-output/ibnetdiscover.txt"
     assert run("route", net, "--engine", engine, "--export", "opensm", tmp_path).code == ExitCode.DONE
@@ -76,6 +104,14 @@ def test_routes_on_a_discovered_fabric(run: Any, engine: str, fixtures: Path, tm
     assert live["data"] == saved["data"]
     verdict = ibdmchk(dumps.subnet, dumps.fdbs, tmp_path)
     assert (verdict.paths, verdict.lost, verdict.credit_loop) == (56, 0, ())
+
+
+def install(sim: Ibsim, lfts: Path, folder: Path) -> tuple[Dumps, Path]:
+    """Give tables to OpenSM's file engine; return its dumps and what the switches hold afterwards."""
+    dumps = sim.opensm("file", lfts)
+    read_back = folder / "read-back.txt"
+    read_back.write_text(sim.dump_fts())
+    return dumps, read_back
 
 
 def fabctl_live(sim: Ibsim, *arguments: str) -> Any:
@@ -119,7 +155,7 @@ def test_fabctl_and_ibdmchk_lose_the_same_paths(seed: int, fixtures: Path, tmp_p
     for _ in range(seed):
         lft[rng.integers(fabric.n_switches), rng.choice(fabric.port_lid[fabric.endpoints])] = rng.integers(1, 5)
     tables = RoutingTables(fabric, lft, "damaged")
-    judged = judge(tables, net, tmp_path)
+    judged = judge_tables(tables, net, tmp_path)
     walked = {(int(a), int(b)) for a in fabric.endpoints for b in fabric.endpoints if a != b and not arrives(tables, a, b)}
     assert judged.lost == len(walked)
     leaf = fabric.port_node[fabric.port_peer]
@@ -131,12 +167,12 @@ def test_fabctl_and_ibdmchk_agree_on_credit_loops(seed: int, fixtures: Path, tmp
     net = fixtures / "tool-output/ibnetdiscover.txt"
     fabric = load_fabric(str(net)).fabric
     tables = random_trees(fabric, np.random.default_rng(seed))
-    found, judged = verify(tables), judge(tables, net, tmp_path)
+    found, judged = verify(tables), judge_tables(tables, net, tmp_path)
     assert (found.lost_hca, judged.lost) == (0, 0)
     assert bool(found.credit_loop) == bool(judged.credit_loop)
 
 
-def judge(tables: RoutingTables, net: Path, folder: Path) -> Verdict:
+def judge_tables(tables: RoutingTables, net: Path, folder: Path) -> Verdict:
     """Install tables on a simulated fabric and have ibdmchk judge them."""
     lfts = folder / "given.lfts"
     lfts.write_text("".join(lft_dump(tables)))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from routing_oracles import TREE_ENGINES
 
 import fabctl
 from fabctl.errors import InputError, RefusedError, UsageError
@@ -206,17 +207,27 @@ def hops(tables: RoutingTables, source: int, destination: int) -> int:
     raise AssertionError("the packet loops")
 
 
+REFUSALS = {
+    ("ftree", True): "links do not join neighbouring tiers",
+    ("dfp", True): "no Dragonfly.*6 cables join leaves",
+    ("dfp", False): "no Dragonfly.*all leaves share their spines",
+    ("torus-2QoS", False): "no grid",
+}
+"""Engines that refuse the ring (True) or the trees, and what they say."""
+
+
 @pytest.mark.parametrize("fabric_name", ["dgx1-16", "leaf-spine-648", "ring"])
 @pytest.mark.parametrize("name", ENGINES.names())
 def test_engines_route_or_refuse(name: str, fabric_name: str, fabrics: dict[str, Fabric]) -> None:
     fabric, engine = fabrics[fabric_name], ENGINES.load(name)
     before = fabric.digest
-    if fabric_name == "ring" and name == "ftree":
-        with pytest.raises(RefusedError, match="links do not join neighbouring tiers"):
+    if (name, fabric_name == "ring") in REFUSALS:
+        with pytest.raises(RefusedError, match=REFUSALS[name, fabric_name == "ring"]):
             engine(fabric, DEFAULTS)
         return
     tables = engine(fabric, DEFAULTS)
-    assert tables.origin == name
+    picked = {"ring": "torus-2QoS"}.get(fabric_name, "ftree")
+    assert tables.origin == (picked if name == "auto" else name)
     assert tables.lft.dtype == np.uint8
     assert tables.lft.shape == (fabric.n_switches, len(fabric.port_of_lid))
     np.testing.assert_array_equal(engine(fabric, DEFAULTS).lft, tables.lft)
@@ -231,7 +242,7 @@ def test_engines_route_or_refuse(name: str, fabric_name: str, fabrics: dict[str,
         assert 1 <= hops(tables, int(source), int(destination)) <= fabric.n_switches
 
 
-@pytest.mark.parametrize("name", ENGINES.names())
+@pytest.mark.parametrize("name", TREE_ENGINES)
 def test_engines_write_nothing_for_lids_that_nobody_has(name: str, fabrics: dict[str, Fabric]) -> None:
     fabric = fabrics["dgx1-16"]
     lft = ENGINES.load(name)(fabric, DEFAULTS).lft

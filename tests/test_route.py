@@ -10,12 +10,12 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
+from routing_oracles import TREE_ENGINES
 
 from fabctl.model.builder import FabricBuilder
 from fabctl.model.fabric import NodeKind
 from fabctl.model.snapshot import dump_snapshot
 from fabctl.model.tables import NO_ROUTE
-from fabctl.routing import ENGINES
 from fabctl.routing.compute import compute_tables
 from fabctl.routing.exports.lfts import lft_dump
 from fabctl.sources.reading import load_fabric, load_tables
@@ -57,7 +57,7 @@ def test_json_is_the_contract(run: Run, tree: Path, project: Path) -> None:
     assert payload["data"]["hottest_cables"][0]["load"] == 1
 
 
-@pytest.mark.parametrize("engine", ENGINES.names())
+@pytest.mark.parametrize("engine", TREE_ENGINES)
 def test_tables_come_back_equal_through_opensm_s_format(engine: str, tree: Path, tmp_path: Path) -> None:
     fabric = load_fabric(str(tree)).fabric
     tables = compute_tables(fabric, engine)

@@ -27,4 +27,4 @@ def refuse_parts(fabric: Fabric) -> None:
     else:
         other = fabric.labels[int(homes[first[smallest - 1]])]
         why = f"no path joins {name} and {other}"
-    raise RefusedError(f"the fabric is in {len(parts)} parts: {why}", hint="fabctl discover names the parts")
+    raise RefusedError(f"the fabric is in parts: {why}", hint="fabctl discover names the parts")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from routing_oracles import build, dependency_graph, plain_path, ragged_tree, random_fabrics, switch_graph
+from routing_oracles import TREE_ENGINES, build, dependency_graph, plain_path, ragged_tree, random_fabrics, switch_graph
 
 from fabctl.congestion.load import alltoall_loads
 from fabctl.congestion.quality import shift_congestion
@@ -30,7 +30,7 @@ def shipped(project: Path, name: str) -> Fabric:
     return load_fabric(str(project / f"topologies/{name}.yaml")).fabric
 
 
-@pytest.mark.parametrize("engine", ENGINES.names())
+@pytest.mark.parametrize("engine", TREE_ENGINES)
 @pytest.mark.parametrize(
     "topology", ["xgft-16", "dgx1-16", "leaf-spine-648", "oversubscribed-2to1", "superpod-4su", "fat-tree-1024"]
 )
@@ -122,7 +122,7 @@ def test_minhop_on_a_ring_has_a_credit_loop_and_names_it(fixtures: Path) -> None
 
 
 @pytest.mark.parametrize("topology", ["fat-tree-1024", "xgft-4096", "superpod-4su", "selene-plan"])
-@pytest.mark.parametrize("engine", ENGINES.names())
+@pytest.mark.parametrize("engine", TREE_ENGINES)
 def test_whole_trees_are_contention_free(engine: str, topology: str, project: Path) -> None:
     """All-to-all at n - 1 and shifts at 1 (Zahavi 2012); OpenSM's minhop and updn reach 7,680 and 8 on the first."""
     fabric = shipped(project, topology)
@@ -174,7 +174,7 @@ def test_cut_cables_are_evened_out(missing: int, project: Path) -> None:
     ports = broken.compute_endpoints
     up = np.bincount(broken.channel_src[(broken.channel_dst < broken.n_switches) & (broken.channel_src < broken.n_switches)])
     poorest = int(up[broken.tiers == 0].min())
-    for engine in ENGINES.names():
+    for engine in TREE_ENGINES:
         tables = compute_tables(broken, engine)
         assert verify(tables).safe
         assert alltoall_loads(tables, ports).max() <= 1.1 * 18 * (648 - 18) / poorest
@@ -185,7 +185,7 @@ def test_selene_is_routed_close_to_its_bound(fixtures: Path) -> None:
     fabric = load_fabric(str(fixtures / "ibnetdiscover/selene-compute-2021.txt")).fabric
     ports = fabric.compute_endpoints
     assert len(ports) == 3664
-    for engine in ENGINES.names():
+    for engine in TREE_ENGINES:
         tables = compute_tables(fabric, engine)
         assert (len(ports) - 1) / alltoall_loads(tables, ports).max() > 0.9
         assert engine == "minhop" or verify(tables).safe
