@@ -174,7 +174,7 @@ class DestinationBlock:
     Parameters
     ----------
     fabric : Fabric
-    ports : int32 array of shape (n_destinations,)
+    ports, lids : int32 arrays of shape (n_destinations,)
     lft : uint8 array of shape (n_switches, n_destinations)
     sources : int64 array of shape (n_switches,)
         Sources attached to each switch.
@@ -184,6 +184,7 @@ class DestinationBlock:
 
     fabric: Fabric
     ports: Int32
+    lids: Int32
     lft: NDArray[np.uint8]
     sources: Int64
     sends: NDArray[np.bool_]
@@ -241,7 +242,7 @@ class DestinationBlock:
         switch, column = divmod(cell, len(self.ports))
         port = int(self.ports[column])
         raise InputError(
-            f"{self.fabric.labels[switch]} has no route to LID {self.fabric.port_lid[port]} ({self.fabric.port_label(port)})",
+            f"{self.fabric.labels[switch]} has no route to LID {self.lids[column]} ({self.fabric.port_label(port)})",
             hint="fabctl route checks all pairs and names every lost one",
         )
 
@@ -251,7 +252,9 @@ class DestinationBlock:
         raise InputError(f"traffic for {label} loops at {self.fabric.labels[switch]}", hint="fabctl route names the loop")
 
 
-def destination_blocks(tables: RoutingTables, ports: Int32, sources: Int32 | None = None) -> Iterator[DestinationBlock]:
+def destination_blocks(
+    tables: RoutingTables, ports: Int32, sources: Int32 | None = None, lids: Int32 | None = None
+) -> Iterator[DestinationBlock]:
     """Yield the tables' columns of `ports` in blocks of bounded size.
 
     Parameters
@@ -260,12 +263,15 @@ def destination_blocks(tables: RoutingTables, ports: Int32, sources: Int32 | Non
         Destination ports.
     sources : int32 array, optional
         Source ports; `ports` by default.
+    lids : int32 array of shape (n,), optional
+        The LID of each destination port that is meant; its base LID by default.
     """
     fabric = tables.fabric
     senders = ports if sources is None else sources
+    meant = fabric.port_lid[ports] if lids is None else lids
     count = np.bincount(fabric.channel_dst[fabric.channel_of_port[senders]], minlength=fabric.n_nodes)[: fabric.n_switches]
     sends = np.isin(ports, senders)
     width = max(1, BLOCK_ENTRIES // max(1, fabric.n_switches))
     for start in range(0, len(ports), width):
-        block = ports[start : start + width]
-        yield DestinationBlock(fabric, block, tables.lft[:, fabric.port_lid[block]], count, sends[start : start + width])
+        part = slice(start, start + width)
+        yield DestinationBlock(fabric, ports[part], meant[part], tables.lft[:, meant[part]], count, sends[part])

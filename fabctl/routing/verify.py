@@ -32,13 +32,13 @@ def verify(tables: RoutingTables) -> Verification:
     graph per virtual lane.
     """
     fabric = tables.fabric
-    ports, unlisted = _destinations(tables)
+    ports, lids, unlisted = _destinations(tables)
     sources = fabric.endpoints
-    lanes = [_Lane(fabric) for _ in range(tables.n_vls)]
+    lanes = [Lane(fabric) for _ in range(tables.n_vls)]
     pairs, lost_hca, lost_other = 0, 0, 0
     examples: list[Lost] = []
     loop: tuple[int, ...] = ()
-    for block in destination_blocks(tables, ports, sources):
+    for block in destination_blocks(tables, ports, sources, lids):
         fate = _fates(block, tables)
         rows = np.flatnonzero(block.sources)
         pairs += len(rows) * len(block.ports)
@@ -54,7 +54,7 @@ def verify(tables: RoutingTables) -> Verification:
             loop = _forwarding_loop(block, int(rows[row]), int(column))
         following = block.next_channel(np.arange(fabric.n_switches)).ravel()
         for vl, lane in enumerate(lanes):
-            sent = (block.sources > 0)[:, None] & (fate == _ARRIVES) & _on_lane(tables, block.ports, vl)
+            sent = (block.sources > 0)[:, None] & (fate == _ARRIVES) & _on_lane(tables, block.lids, vl)
             lane.add(block, sent & is_hca, following, lane.data)
             lane.add(block, sent & ~is_hca, following, lane.management)
     loops = [_credit_loop(fabric, lane.data) for lane in lanes]
@@ -75,27 +75,36 @@ def verify(tables: RoutingTables) -> Verification:
     )
 
 
-def _on_lane(tables: RoutingTables, ports: Int32, vl: int) -> NDArray[np.bool_]:
+def _on_lane(tables: RoutingTables, lids: Int32, vl: int) -> NDArray[np.bool_]:
     if tables.service_level is None:
         return np.ones((1, 1), dtype=bool)
-    return tables.service_level[:, tables.fabric.port_lid[ports]] == vl
+    return tables.service_level[:, lids] == vl
 
 
 _ARRIVES, _LOST, _LOOPS = 0, 1, 2
 
 
-def _destinations(tables: RoutingTables) -> tuple[Int32, Int32]:
-    """Return the ports that some table has an entry for, one per base LID, and those that should have one and have none.
+def _destinations(tables: RoutingTables) -> tuple[Int32, Int32, Int32]:
+    """Return the LIDs that some table has an entry for, by port, and the ports that should have one and have none.
 
-    Switches' port 0 and connected CA ports should have one, if they have a LID.
+    Switches' port 0 and connected CA ports should have an entry for each of their LIDs, if they have any.
+
+    Returns
+    -------
+    ports, lids : int32 arrays of shape (n,)
+    unlisted : int32 array
     """
     fabric = tables.fabric
     attached = np.where(fabric.port_node < fabric.n_switches, fabric.port_number == 0, fabric.port_peer >= 0)
     ports = np.flatnonzero(attached & (fabric.port_lid > 0)).astype(np.int32)
     listed = (tables.lft != NO_ROUTE).any(axis=0)
-    known = fabric.port_lid[ports] < len(listed)
-    known[known] = listed[fabric.port_lid[ports[known]]]
-    return ports[known], ports[~known]
+    count = 1 << fabric.port_lmc[ports].astype(np.int64)
+    offset = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    ports = np.repeat(ports, count)
+    lids = (fabric.port_lid[ports] + offset).astype(np.int32)
+    known = lids < len(listed)
+    known[known] = listed[lids[known]]
+    return ports[known], lids[known], np.unique(ports[~known])
 
 
 def _fates(block: DestinationBlock, tables: RoutingTables) -> NDArray[np.uint8]:
@@ -112,7 +121,7 @@ def _fates(block: DestinationBlock, tables: RoutingTables) -> NDArray[np.uint8]:
     successor[channel < 0] = lost
     home = fabric.port_node[block.ports]
     own = np.flatnonzero(home < fabric.n_switches)
-    at_zero = own[tables.lft[home[own], fabric.port_lid[block.ports[own]]] == 0]
+    at_zero = own[tables.lft[home[own], block.lids[own]] == 0]
     successor[home[at_zero], at_zero] = arrives
     flat = np.append(successor.ravel(), [arrives, lost])
     rows = np.flatnonzero(block.sources)
@@ -134,7 +143,7 @@ def _forwarding_loop(block: DestinationBlock, switch: int, column: int) -> tuple
     return tuple(path[seen[switch] :])
 
 
-class _Lane:
+class Lane:
     """The channel dependency graph of a virtual lane: ``[channel * 256 + output port]`` is true if traffic takes both in turn.
 
     Attributes
