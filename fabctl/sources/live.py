@@ -29,7 +29,7 @@ TIMEOUT_S = 900
 
 _SYSTEM_FOLDERS = "/usr/sbin:/sbin"
 _PROCESS_ID = re.compile(r"\[\d+\] ")
-_LEVEL = re.compile(r"\bsl\.+(0x[0-9a-fA-F]+|\d+)")
+LEVEL = re.compile(r"\bsl\.+(0x[0-9a-fA-F]+|\d+)")
 _SM_LID = re.compile(r"sm lid (\d+) .*SMINFO_MASTER")
 
 
@@ -78,7 +78,7 @@ def read_path_level(source_lid: int, destination_lid: int) -> int:
     SourceError
         If ``saquery`` is not installed, fails, or no path is known.
     """
-    answer = _LEVEL.search(decode(_run("saquery", "-p", "--slid", str(source_lid), "--dlid", str(destination_lid))[0], PATH))
+    answer = LEVEL.search(decode(_run("saquery", "-p", "--slid", str(source_lid), "--dlid", str(destination_lid))[0], PATH))
     if answer is None:
         raise SourceError(f"the subnet manager knows no path from LID {source_lid} to LID {destination_lid}")
     return int(answer[1], 0)
