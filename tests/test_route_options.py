@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -204,14 +205,13 @@ def test_names_are_found_and_neighbours_offered(tree: Path) -> None:
         assert find_hca_port(fabric, f"0x{int(fabric.port_guid[port]):x}") == port
 
 
-def test_ambiguous_names_want_a_guid(fixtures: Path) -> None:
-    fabric = load_fabric(str(fixtures / "ibnetdiscover/ufm-lab-small.txt")).fabric
-    names = list(fabric.node_name[: fabric.n_switches])
-    shared = next((name for name in names if names.count(name) > 1), None)
-    if shared is None:
-        pytest.skip("no two switches of this dump share a description")
-    with pytest.raises(InputError, match="nodes are called"):
-        find_switch(fabric, shared)
+def test_ambiguous_names_want_a_guid(tree: Path) -> None:
+    fabric = load_fabric(str(tree)).fabric
+    twins = replace(fabric, node_name=("switch", "switch", *fabric.node_name[2:]))
+    with pytest.raises(InputError, match="2 nodes are called 'switch'") as caught:
+        find_switch(twins, "switch")
+    assert fabric.guid_text(1) in str(caught.value)
+    assert find_switch(twins, twins.labels[1]) == 1
 
 
 def test_the_lanes_of_a_route_are_said(run: Run, tree: Path) -> None:

@@ -18,6 +18,7 @@ from fabctl.routing.exports import EXPORTS
 from fabctl.traffic import PATTERNS
 
 if TYPE_CHECKING:
+    from fabctl.model.changes import Change
     from fabctl.model.tables import RoutingTables
     from fabctl.routing.options import Options
     from fabctl.sources.reading import LoadedFabric
@@ -48,12 +49,13 @@ SUBCOMMANDS = Registry(
 @click.option(
     "--tables", "tables_path", metavar="FILE", help="Judge real tables: dump_fts, dump_lfts, opensm-lfts.dump, opensm.fdbs."
 )
+@click.option("--previous", "previous_path", metavar="FILE", help="Tables of before a fault: change only what must change.")
 @click.option("--job", "job_path", metavar="FILE", help="Score for a job's hosts, and show its hottest cables (fabctl help job).")
 @click.option("--hosts", metavar="NODESET", help="Score for these hosts only, like node[001-016].")
 @click.option("--pattern", metavar="NAME", help=f"Show the hottest cables of {', '.join(PATTERNS.names())} (shift:K).")
 @click.option("--bisections", type=click.IntRange(min=2), default=1000, show_default=True, help="Random bisections for eBB.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the random patterns.")
-@click.option("--top", type=click.IntRange(min=0), default=5, show_default=True, help="Hottest cables to name.")
+@click.option("--top", type=click.IntRange(min=0), default=5, show_default=True, help="Hottest cables, and moved LIDs, to name.")
 @click.option("--export", nargs=2, metavar="FORMAT DIR", help=f"Write DIR with the routes: {', '.join(EXPORTS.names())}.")
 @output_options()
 def route(
@@ -65,6 +67,7 @@ def route(
     list_engines: bool,
     asked: dict[str, Any],
     tables_path: str | None,
+    previous_path: str | None,
     job_path: str | None,
     hosts: str | None,
     pattern: str | None,
@@ -83,6 +86,7 @@ def route(
       fabctl route fabric.txt --engine ftree
       fabctl route fabric.txt --tables lfts.txt --job job.yaml
       fabctl route fabric.txt --engine updn --export opensm routes/
+      fabctl route now.txt --engine updn --previous before-lfts.txt
       fabctl route compare fabric.txt --engine all
 
     Exit code 1 means: HCAs are lost, traffic loops, or a credit loop is possible. Such routes are not exported (exit code 6).
@@ -95,8 +99,13 @@ def route(
         return _list_engines(source, output)
     if tables_path and (engine or live):
         raise UsageError("--tables excludes --engine and --live")
-    if tables_path or (live and engine is None):
+    computed = not tables_path and not (live and engine is None)
+    if not computed:
         refuse_options(asked, "these tables are read, not computed")
+    if previous_path and not computed:
+        raise UsageError("--previous is for an engine's routes", hint="fabctl route now.txt --engine ftree --previous before.txt")
+    if previous_path == source == "-":
+        raise UsageError("SOURCE and --previous cannot both be stdin")
     if job_path and (hosts or pattern):
         raise UsageError("--job excludes --hosts and --pattern: they are keys of the job file")
     write = EXPORTS.load(export[0]) if export else None
@@ -106,10 +115,12 @@ def route(
     loaded = _fabric(source, source_format, strict, live)
     options = read_options(loaded.fabric, asked)
     tables = _tables(loaded, live, engine, options, tables_path)
+    changed = _changed(tables, previous_path, options) if previous_path else None
+    tables = changed.tables if changed else tables
     judged = scope(spec, tables.fabric)
     assessment = assess(tables, judged.ports, judged.flows, bisections=bisections, seed=seed, top=top)
-    computed = not tables_path and not (live and engine is None)
-    report = route_report(assessment, inputs=[input_entry(loaded)], traffic=judged.title, computed=computed)
+    inputs = [input_entry(loaded)]
+    report = route_report(assessment, inputs=inputs, traffic=judged.title, computed=computed, change=changed, top=top)
     write_report(report, output)
     if export and write:
         write(assessment, export[1], options)
@@ -145,6 +156,13 @@ def _tables(loaded: LoadedFabric, live: bool, engine: str | None, options: Optio
 
         return read_live_tables(loaded.fabric)
     return engine_tables(loaded.fabric, engine or DEFAULT_ENGINE, options)
+
+
+def _changed(engine: RoutingTables, path: str, options: Options) -> Change:
+    from fabctl.routing.incremental import change
+    from fabctl.sources.reading import load_tables
+
+    return change(load_tables(path, engine.fabric, lenient=True), engine, options)
 
 
 def _spec(job_path: str | None, hosts: str | None, pattern: str | None, seed: int) -> JobSpec | None:

@@ -13,7 +13,7 @@ from fabctl.model.tables import NO_ROUTE, RoutingTables
 _SAME_MOMENT = "take fabric and tables from the same moment"
 
 
-def bind_tables(fabric: Fabric, raw: RawTables, origin: str) -> RoutingTables:
+def bind_tables(fabric: Fabric, raw: RawTables, origin: str, *, lenient: bool = False) -> RoutingTables:
     """Bind dumped tables to a fabric, refusing tables of another fabric or of another moment.
 
     Parameters
@@ -22,6 +22,9 @@ def bind_tables(fabric: Fabric, raw: RawTables, origin: str) -> RoutingTables:
     raw : RawTables
     origin : str
         File name, for messages.
+    lenient : bool
+        Whether the tables are of an earlier moment: switches may have been lost or added since. A switch without a table gets one
+        without routes; tables of switches that are gone are dropped. LIDs that have moved are refused all the same.
 
     Raises
     ------
@@ -29,18 +32,19 @@ def bind_tables(fabric: Fabric, raw: RawTables, origin: str) -> RoutingTables:
         If the fabric has no LIDs, a switch of the fabric has no table, a table's switch is not in the fabric, a LID belongs
         to another port than the dump says, or a switch forwards to a port that it does not have.
     """
-    _check_switches(fabric, raw, origin)
+    _check_switches(fabric, raw, origin, lenient=lenient)
     _check_owners(fabric, raw, origin)
     row_of = {guid: row for row, guid in enumerate(raw.switch_guid.tolist())}
-    rows = [row_of[guid] for guid in fabric.node_guid[: fabric.n_switches].tolist()]
+    guids = fabric.node_guid[: fabric.n_switches].tolist()
+    here = [switch for switch, guid in enumerate(guids) if guid in row_of]
     lft = np.full((fabric.n_switches, max(len(fabric.port_of_lid), raw.lft.shape[1])), NO_ROUTE, dtype=np.uint8)
-    lft[:, : raw.lft.shape[1]] = raw.lft[rows]
+    lft[here, : raw.lft.shape[1]] = raw.lft[[row_of[guids[switch]] for switch in here]]
     _check_ports(fabric, lft, origin)
     _check_own_lids(fabric, lft, origin)
     return RoutingTables(fabric, lft, origin, notes=_notes(fabric, raw, origin))
 
 
-def _check_switches(fabric: Fabric, raw: RawTables, origin: str) -> None:
+def _check_switches(fabric: Fabric, raw: RawTables, origin: str, *, lenient: bool) -> None:
     here, there = set(fabric.node_guid[: fabric.n_switches].tolist()), set(raw.switch_guid.tolist())
     if not here & there:
         raise InputError(
@@ -53,14 +57,14 @@ def _check_switches(fabric: Fabric, raw: RawTables, origin: str) -> None:
         for guid, name in zip(raw.switch_guid.tolist(), raw.switch_name, strict=True)
         if guid not in here
     ]
-    if strangers:
+    if strangers and not lenient:
         raise InputError(
             f"the tables hold {len(strangers)} switches that the fabric does not have: {', '.join(strangers[:3])}",
             where=origin,
             hint=_SAME_MOMENT,
         )
     missing = [fabric.labels[switch] for switch in range(fabric.n_switches) if int(fabric.node_guid[switch]) not in there]
-    if missing:
+    if missing and not lenient:
         raise InputError(
             f"{len(missing)} of {len(here)} switches have no table: {', '.join(missing[:3])}",
             where=origin,
@@ -75,15 +79,15 @@ def _check_switches(fabric: Fabric, raw: RawTables, origin: str) -> None:
 
 
 def _check_owners(fabric: Fabric, raw: RawTables, origin: str) -> None:
-    """Compare who answers to each LID; ibsim's port GUIDs (node GUID plus port number) pass for the real ones."""
+    """Compare who answers to each LID; ibsim's port GUIDs (node GUID plus port number) pass for the real ones, and back."""
     lids = np.flatnonzero(raw.owner_guid)
     owner = raw.owner_guid[lids]
     port = _port_of(fabric, lids)
-    known, simulated = (
-        fabric.port_guid[port],
-        fabric.node_guid[fabric.port_node[port]] + fabric.port_number[port].astype(np.uint64),
-    )
-    other = np.where(port >= 0, (known != 0) & (owner != known) & (owner != simulated), np.isin(owner, fabric.port_guid))
+    node, known = fabric.port_node[port], fabric.port_guid[port]
+    simulated = fabric.node_guid[node] + fabric.port_number[port].astype(np.uint64)
+    lone = np.bincount(fabric.channel_src, minlength=fabric.n_nodes)[node] == 1
+    same = (owner == known) | (owner == simulated) | (lone & (known == simulated) & (owner == fabric.node_guid[node]))
+    other = np.where(port >= 0, (known != 0) & ~same, np.isin(owner, fabric.port_guid))
     if other.any():
         first = int(np.argmax(other))
         here, there = int(port[first]), f"port 0x{int(owner[first]):016x}"

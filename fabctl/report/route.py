@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fabctl.model.changes import Change
 from fabctl.model.fabric import Fabric
 from fabctl.model.results import Finding, Severity
 from fabctl.model.routes import Assessment, HotCable, Quality, Verification
 from fabctl.report.output import Column, Report, Table, findings_table
+from fabctl.report.route_change import change_data, change_lines, moved_table
 
 _CABLES = (
     Column("from", "FROM"),
@@ -23,7 +25,15 @@ _CABLES = (
 )
 
 
-def route_report(assessment: Assessment, *, inputs: Sequence[Mapping[str, Any]], traffic: str, computed: bool) -> Report:
+def route_report(
+    assessment: Assessment,
+    *,
+    inputs: Sequence[Mapping[str, Any]],
+    traffic: str,
+    computed: bool,
+    change: Change | None = None,
+    top: int = 0,
+) -> Report:
     """Return the report of an assessment.
 
     Parameters
@@ -32,6 +42,10 @@ def route_report(assessment: Assessment, *, inputs: Sequence[Mapping[str, Any]],
         What the hottest cables carry: ``all-to-all``, ``shift:8`` ...
     computed : bool
         Whether fabctl computed the tables (else they are the fabric's own).
+    change : Change, optional
+        How the tables differ from those of before.
+    top : int
+        Moved LIDs to name.
     """
     fabric = assessment.tables.fabric
     findings = _findings(fabric, assessment.verification)
@@ -45,6 +59,8 @@ def route_report(assessment: Assessment, *, inputs: Sequence[Mapping[str, Any]],
         text.append("Not scored: traffic that is lost has no bandwidth.")
     else:
         text += [*_quality_lines(assessment.quality), cables]
+    if change is not None:
+        text += change_lines(change, top)
     if findings:
         text.append(findings_table(findings))
     return Report(
@@ -57,9 +73,10 @@ def route_report(assessment: Assessment, *, inputs: Sequence[Mapping[str, Any]],
             "quality": None if assessment.quality is None else _quality_data(fabric, assessment.quality),
             "traffic": traffic,
             "hottest_cables": [_cable_row(fabric, hot) for hot in assessment.hot],
+            "change": None if change is None else change_data(change),
         },
         text=text,
-        main=cables,
+        main=cables if change is None else moved_table(change),
         inputs=inputs,
         findings=findings,
         warnings=assessment.notes,

@@ -108,8 +108,8 @@ def load_fabric(path: str, source: str | None = None) -> LoadedFabric:
     return LoadedFabric(fabric, report, hashlib.sha256(data).hexdigest())
 
 
-def load_tables(path: str, fabric: Fabric) -> RoutingTables:
-    """Read forwarding tables from a file and bind them to `fabric`.
+def load_tables(path: str, fabric: Fabric, *, lenient: bool = False) -> RoutingTables:
+    """Read forwarding tables from a file and bind them to `fabric`; `lenient` as in `fabctl.model.binding.bind_tables`.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def load_tables(path: str, fabric: Fabric) -> RoutingTables:
     text = decode(read_bytes(path), path)
     chosen: TableSource = _recognise(TABLE_SOURCES, text, path, SOURCES)
     raw: RawTables = chosen.parse(text, path)
-    return bind_tables(fabric, raw, path)
+    return bind_tables(fabric, raw, path, lenient=lenient)
 
 
 def _recognise(registry: Registry, text: str, path: str, other: Registry) -> Any:
