@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from fabctl.errors import FabctlError, InputError, RefusedError, SourceError, UsageError
-from fabctl.twin.faults import Fault
+from fabctl.twin.faults import VERBS, Fault
 
 VARIABLE = "FABCTL_TWIN"
 """Environment variable that names the twin's folder to what runs inside."""
@@ -26,6 +26,8 @@ REQUEST_S = 10.0
 _NAME = "control"
 _ERRORS = {kind.__name__: kind for kind in (UsageError, InputError, SourceError, RefusedError)}
 _RUN_ONE = "inside a twin only: fabctl twin run SOURCE -- bash runbook.sh"
+
+_NOT_UNDERSTOOD = UsageError("the twin did not understand this request", hint="do both fabctl have the same version?")
 
 Inject = Callable[[Sequence[Fault], bool], None]
 
@@ -80,11 +82,13 @@ class ControlServer:
                 )
                 for row in asked["faults"]
             ]
+            if any(fault.verb not in VERBS for fault in faults):
+                return _told(_NOT_UNDERSTOOD)
             self._inject(faults, bool(asked["wait"]))
         except FabctlError as error:
             return _told(error)
         except (ValueError, KeyError, TypeError):
-            return _told(UsageError("this request was not understood", hint="do both fabctl have the same version?"))
+            return _told(_NOT_UNDERSTOOD)
         return {}
 
 

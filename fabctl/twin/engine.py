@@ -11,7 +11,6 @@ from fabctl.errors import RefusedError, UsageError
 from fabctl.model.fabric import Fabric
 from fabctl.model.tables import RoutingTables
 from fabctl.routing.options import DATA_VLS, DEFAULTS, Options
-from fabctl.twin.netfile import simulated_guids
 from fabctl.twin.opensm import LAYERED, OpenSM, Settings
 from fabctl.twin.readback import read_tables, refuse_moved_lids
 from fabctl.twin.scratch import Scratch
@@ -21,18 +20,20 @@ from fabctl.yamlspec import suggestion
 PREFIX = "opensm:"
 
 HONOURED = {
-    "minhop": ("ignore-port", "hop-weights"),
-    "updn": ("root", "ignore-port", "hop-weights"),
-    "dnup": ("root", "ignore-port", "hop-weights"),
+    "minhop": ("hop-weights",),
+    "updn": ("root", "hop-weights"),
+    "dnup": ("root", "hop-weights"),
     "ftree": ("root",),
-    "dor": ("ignore-port", "hop-weights"),
+    "dor": ("hop-weights",),
     "lash": ("vls",),
     "sssp": (),
     "dfsssp": ("vls",),
     "nue": ("vls",),
     "torus-2QoS": (),
 }
-"""OpenSM's routing engines, and the options that are passed on to each."""
+"""OpenSM's routing engines, and the options that are passed on to each. Its ``-i`` made no difference to minhop when tried."""
+
+_RANDOM = "OpenSM's nue draws at random: another run gives other tables"
 
 _ONE_LANE = "OpenSM keeps the service level of each path to itself: all paths are judged as if on one virtual lane"
 
@@ -94,7 +95,7 @@ def ask_opensm(fabric: Fabric, engine: str, options: Options = DEFAULTS) -> Open
             refuse_moved_lids(addressed, manager.folder / "guid2lid")
             tables = read_tables(sim, addressed, PREFIX + engine)
             version = manager.log.version()
-            notes = (_ONE_LANE,) if engine in LAYERED else ()
+            notes = [note for note, says in ((_ONE_LANE, engine in LAYERED), (_RANDOM, engine == "nue")) if says]
             used = options.max_vls if engine == "nue" else 1
             return OpenSMRun(replace(tables, notes=(*tables.notes, *notes)), manager.routing_s, lanes or used, version)
 
@@ -118,11 +119,9 @@ def _check_request(engine: str, options: Options) -> None:
 def _settings(fabric: Fabric, engine: str, options: Options, folder: Path) -> Settings:
     """Write what the options say into files that OpenSM reads."""
     roots = [fabric.guid_text(switch) for switch in options.roots]
-    ignored = [f"0x{guid:016x}" for guid in simulated_guids(fabric)[list(options.ignored)].tolist()]
     return Settings(
         engine=engine,
         roots=_listed(folder / "roots.txt", roots),
-        ignored=_listed(folder / "ignored.txt", ignored),
         hop_weights=_listed(folder / "hop-weights.txt", _hop_weights(fabric, options)),
         lmc=lid_mask(fabric),
         config=(f"nue_max_num_vls {options.max_vls}",),

@@ -55,8 +55,6 @@ class Settings:
         Policy that gives paths their SL (``-Y``); switches QoS on.
     roots : Path, optional
         File of root GUIDs for updn, dnup and ftree (``-a``).
-    ignored : Path, optional
-        File of port GUIDs that balancing does not count (``-i``).
     hop_weights : Path, optional
         File of switch GUIDs, port numbers and lengths in hops (``-w``).
     lmc : int
@@ -69,7 +67,6 @@ class Settings:
     tables: Path | None = None
     qos_policy: Path | None = None
     roots: Path | None = None
-    ignored: Path | None = None
     hop_weights: Path | None = None
     lmc: int = 0
     config: tuple[str, ...] = ()
@@ -77,7 +74,7 @@ class Settings:
     def arguments(self) -> list[str]:
         """Return the command-line options."""
         qos = self.qos_policy is not None or self.engine in LAYERED
-        pairs = {"-U": self.tables, "-Y": self.qos_policy, "-a": self.roots, "-i": self.ignored, "-w": self.hop_weights}
+        pairs = {"-U": self.tables, "-Y": self.qos_policy, "-a": self.roots, "-w": self.hop_weights}
         files = [word for flag, path in pairs.items() if path is not None for word in (flag, str(path.resolve()))]
         lmc = ["-l", str(self.lmc)] if self.lmc else []
         return ["-R", self.engine, *lmc, *(["-Q"] if qos else []), *files]

@@ -24,10 +24,17 @@ def programs():
         except OSError:
             pass
 
+def runs(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as stream:
+            return bool(stream.read(1))
+    except OSError:
+        return False
+
 def litter():
     for name in os.listdir(here):
         path = os.path.join(here, name)
-        dead = re.fullmatch("sys-[0-9]+", name) and not os.path.exists(f"/proc/{name[4:]}")
+        dead = re.fullmatch("sys-[0-9]+", name) and not runs(name[4:])
         if dead and os.path.isdir(f"{path}/sys/class/infiniband_mad") and os.stat(path).st_mtime >= began:
             yield path
 

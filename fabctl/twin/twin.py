@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from difflib import get_close_matches
 from threading import Lock
 from types import TracebackType
 from typing import Self
@@ -23,7 +24,6 @@ from fabctl.twin.netfile import ibsim_net, node_ids, simulated_guids
 from fabctl.twin.opensm import OpenSM, Settings
 from fabctl.twin.readback import read_tables, refuse_moved_lids
 from fabctl.twin.scratch import Scratch
-from fabctl.yamlspec import suggestion
 
 
 def simulated(fabric: Fabric, scratch: Scratch, host: str = "") -> tuple[Fabric, Ibsim]:
@@ -59,7 +59,9 @@ def lid_mask(fabric: Fabric) -> int:
 def _host(fabric: Fabric, host: str) -> int:
     if host:
         if host not in fabric.labels:
-            raise UsageError(f"this fabric has no node '{host}'", hint=suggestion(host, fabric.labels))
+            near = get_close_matches(host, fabric.labels, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else "fabctl discover --hosts lists them"
+            raise UsageError(f"this fabric has no node '{host}'", hint=hint)
         return fabric.labels.index(host)
     for ports in (fabric.endpoints, fabric.channel_port):
         if len(ports):
