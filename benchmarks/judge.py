@@ -40,15 +40,15 @@ def main() -> int:
     faults = 0
     for name in arguments.fabric or FABRICS:
         fabric, _ = with_lids(load_fabric(str(PROJECT / f"topologies/{name}.yaml")).fabric)
-        with tempfile.TemporaryDirectory() as folder:
-            net = Path(folder) / "fabric.net"
-            net.write_text(ibsim_net(fabric))
-            with Ibsim(net, Path(folder) / "sim") as sim:
-                for engine in arguments.engine or ENGINES.names():
-                    began = time.monotonic()
-                    judged = judge(sim, fabric, engine, Path(folder) / engine, samples=20)
-                    print(row(name, judged, time.monotonic() - began), flush=True)
-                    faults += not (judged.refusal or judged.good)
+        for engine in arguments.engine or ENGINES.names():
+            began = time.monotonic()
+            with tempfile.TemporaryDirectory() as folder:
+                net = Path(folder) / "fabric.net"
+                net.write_text(ibsim_net(fabric))
+                with Ibsim(net, Path(folder) / "sim") as sim:
+                    judged = judge(sim, fabric, engine, Path(folder), samples=20)
+            print(row(name, judged, time.monotonic() - began), flush=True)
+            faults += not (judged.refusal or judged.good)
     return 1 if faults else 0
 
 

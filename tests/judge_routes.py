@@ -93,7 +93,8 @@ def judge(sim: Ibsim, fabric: Fabric, engine: str, folder: Path, *, options: Opt
         held = read_tables(sim, tables.fabric, "switches")
         wrong = wrong_levels(sim, tables, samples)
     differing = int(np.count_nonzero(held.lft != tables.lft))
-    verdict = ibdmchk(folder / "run/opensm-subnet.lst", folder / "run/opensm.fdbs", folder, psl if psl.exists() else None)
+    dumps = folder / "run/opensm-subnet.lst", folder / "run/opensm.fdbs"
+    verdict = ibdmchk(*dumps, folder, psl if psl.exists() else None)
     adapters = np.count_nonzero((fabric.node_kind[fabric.port_node] == NodeKind.CA) & (fabric.port_peer >= 0))
     return Judged(engine, "", tables.n_vls, int(adapters * (adapters - 1)), verdict, differing, wrong)
 
@@ -112,7 +113,8 @@ def wrong_levels(sim: Ibsim, tables: RoutingTables, samples: int) -> int:
             port = int(fabric.endpoints[row])
         if lid == fabric.port_lid[port] or fabric.port_of_lid[lid] < 0:
             continue
-        wrong += path_level(sim, int(fabric.port_lid[port]), lid) != level[fabric.port_node[fabric.port_peer[port]], lid]
+        wanted = int(level[fabric.port_node[fabric.port_peer[port]], lid])
+        wrong += path_level(sim, int(fabric.port_lid[port]), lid) != wanted
     return wrong
 
 

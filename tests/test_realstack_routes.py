@@ -15,6 +15,7 @@ from judge_routes import Judged, judge
 from realstack import Dumps, Ibsim, Verdict, ibdmchk
 
 from fabctl.errors import ExitCode
+from fabctl.generate.spec import parse
 from fabctl.model.fabric import Fabric
 from fabctl.model.tables import NO_ROUTE, RoutingTables
 from fabctl.routing import ENGINES
@@ -63,6 +64,18 @@ def test_several_lanes_come_before_the_judges(tmp_path: Path) -> None:
     assert judged.lanes >= 2
     run = tmp_path / "run"
     assert ibdmchk(run / "opensm-subnet.lst", run / "opensm.fdbs", tmp_path).credit_loop
+
+
+@pytest.mark.parametrize(("family", "engine"), [("xgft", "minhop"), ("random-regular", "updn"), ("random-regular", "nue")])
+def test_every_lid_of_a_port_is_installed(family: str, engine: str, tmp_path: Path) -> None:
+    """OpenSM gives out four LIDs a port, as the export's settings tell it to."""
+    fabric = parse(families.SPECS[family][0] + "lmc: 2\n", "lmc.yaml")[0]
+    assert np.count_nonzero(fabric.port_of_lid >= 0) == 4 * len(fabric.endpoints) + fabric.n_switches
+    (tmp_path / "fabric.net").write_text(ibsim_net(fabric))
+    with Ibsim(tmp_path / "fabric.net", tmp_path / "sim") as sim:
+        judged = judge(sim, fabric, engine, tmp_path)
+    assert judged.good, judged
+    assert "Only the first LID of each port is walked" in (tmp_path / "ibdm/README").read_text()
 
 
 @pytest.mark.parametrize("topology", LARGER)

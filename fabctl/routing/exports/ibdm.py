@@ -39,15 +39,18 @@ def ibdm(assessment: Assessment, folder: str, _options: Options) -> None:
     """
     refuse_unsafe(assessment, folder)
     tables = assessment.tables
-    lmc = int(tables.fabric.port_lmc.max(initial=0))
-    command = ["ibdmchk", "-s", SUBNET, "-f", FDBS, "-m", MCFDBS, *(["-l", str(lmc)] if lmc else [])]
+    command = ["ibdmchk", "-s", SUBNET, "-f", FDBS, "-m", MCFDBS]
     files: dict[str, Pieces] = {SUBNET: subnet_lst(tables.fabric), FDBS: fdbs(tables), MCFDBS: ""}
     if tables.service_level is not None:
         refuse_split_nodes(tables)
         files[PSL] = path_levels(tables)
         command += ["-c", PSL]
     readme = _README.format(
-        origin=tables.origin, switches=tables.fabric.n_switches, command=" ".join(command), lanes=tables.n_vls
+        origin=tables.origin,
+        switches=tables.fabric.n_switches,
+        command=" ".join(command),
+        lanes=tables.n_vls,
+        lmc=_LMC if tables.fabric.port_lmc.any() else "",
     )
     write_bundle(folder, "ibdm", assessment, {**files, "README": readme})
 
@@ -138,13 +141,18 @@ def _senders(fabric: Fabric) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return np.flatnonzero(at_switch)
 
 
+_LMC = """\
+Only the first LID of each port is walked: with -l, ibdmchk 1.5.7 finds ports unreachable, in OpenSM's own dumps as well.
+fabctl's own proof walks all of them.
+"""
+
 _README = """\
 Routes by engine {origin} for {switches} switches, computed by fabctl, for ibdmchk (Debian package ibutils).
 
     {command}
 
 Virtual lanes: {lanes}; SL n travels on VL n, as ibdmchk assumes without -d.
-
+{lmc}
 ibdmchk's exit status says nothing: it crashes after printing its verdict (139), with credit loops and without. Read its text:
 
     "Fail to find a path", "Found N missing paths", "loop in LFT?"    traffic is lost
