@@ -16,7 +16,7 @@ def refuse_parts(fabric: Fabric) -> None:
     src, dst = fabric.channel_src[channels].astype(np.int64), fabric.channel_dst[channels].astype(np.int64)
     part = common_labels(fabric.n_switches, src, dst)
     homes = fabric.channel_dst[fabric.channel_of_port[fabric.endpoints]]
-    homes = homes[homes < fabric.n_switches]
+    homes = np.sort(homes[homes < fabric.n_switches])
     parts, first, ports = np.unique(part[homes], return_index=True, return_counts=True)
     if len(parts) < 2:
         return
