@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,11 @@ from realstack import Ibsim, tool
 from fabctl.errors import ExitCode
 from fabctl.install.bundle import read_bundle
 from fabctl.model.fabric import Fabric
-from fabctl.routing.exports.opensm import settings
+from fabctl.model.routes import Assessment
+from fabctl.routing.compute import compute_tables
+from fabctl.routing.exports.opensm import opensm, settings
+from fabctl.routing.options import DEFAULTS
+from fabctl.routing.verify import verify
 from fabctl.sources.qos_policy import service_levels
 from fabctl.sources.reading import load_fabric, load_tables
 from fabctl.twin.netfile import ibsim_net
@@ -229,6 +234,21 @@ def test_settings_that_would_not_do_are_listed_and_nothing_changes(site: Site, r
     assert f"  qos TRUE\n  qos_policy_file {site.policy}\n" in done.stderr
     assert "restart OpenSM" in done.stderr
     assert snapshot(site.etc) == before
+
+
+def test_more_lanes_than_ports_have_are_refused(site: Site) -> None:
+    """ibsim's ports have eight; OpenSM would put the ninth SL on the first lane."""
+    tables = compute_tables(site.fabric, "updn")
+    level = np.zeros(tables.lft.shape, dtype=np.uint8)
+    level[:, site.fabric.port_lid[site.fabric.endpoints[0]]] = 8
+    on_nine = replace(tables, service_level=level)
+    folder = site.folder / "export-nine"
+    opensm(Assessment(on_nine, verify(on_nine), None, (), site.fabric.endpoints, ()), str(folder), DEFAULTS)
+    shutil.copy(folder / "qos-policy.conf", site.policy)
+    site.start(lanes=9)
+    done = site.install(folder)
+    assert done.returncode == ExitCode.REFUSED, done.stderr
+    assert re.search(r"these routes use 9 virtual lanes, and \S.*/P\d+ has 8\n  hint: route again with --vls 8", done.stderr)
 
 
 @pytest.mark.parametrize(

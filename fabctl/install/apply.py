@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fabctl.errors import FabctlError, InputError, RollbackError, SourceError, UnverifiedError
+from fabctl.errors import FabctlError, InputError, RefusedError, RollbackError, SourceError, UnverifiedError
 from fabctl.install.bundle import Bundle, read_bundle
 from fabctl.install.manager import Manager
 from fabctl.install.settings import refuse_other_settings
@@ -17,7 +17,7 @@ from fabctl.model.installation import ExchangedFile, Installation
 from fabctl.model.tables import RoutingTables
 from fabctl.routing.exports.bundle import sha256
 from fabctl.routing.exports.opensm import settings
-from fabctl.sources.live import discover_live, read_live_tables, read_path_level
+from fabctl.sources.live import discover_live, fewest_virtual_lanes, read_live_tables, read_path_level
 
 TIMEOUT_S = 120.0
 SETTLE_S = 4.0
@@ -83,6 +83,7 @@ def install(
             policy = wanted.service_level is not None
             lines = settings(fabric, wanted.n_vls, policy=policy, home=str(home))
             refuse_other_settings(manager.settings, lines, wanted.n_vls)
+            _refuse_missing_lanes(wanted.n_vls)
             targets = manager.settings.targets(policy=policy)
             changed = {name: _differs(bundle, name, path) for name, path in targets.items()}
             existed = {name: path.exists() for name, path in targets.items()}
@@ -109,6 +110,17 @@ def install(
         len(aim.paths),
         notes,
     )
+
+
+def _refuse_missing_lanes(n_vls: int) -> None:
+    """Refuse routes with more lanes than every port has: OpenSM would put several SLs on one."""
+    if n_vls == 1:
+        return
+    fewest, port = fewest_virtual_lanes()
+    if fewest < n_vls:
+        raise RefusedError(
+            f"these routes use {n_vls} virtual lanes, and {port} has {fewest}", hint=f"route again with --vls {fewest}"
+        )
 
 
 def _levels_now(aim: _Aim) -> list[tuple[int, int, int]]:

@@ -29,6 +29,9 @@ TIMEOUT_S = 900
 
 _SYSTEM_FOLDERS = "/usr/sbin:/sbin"
 _PROCESS_ID = re.compile(r"\[\d+\] ")
+_NODE = re.compile(r'^(?:Switch|Ca|Rt)\s+\d+\s+"[^"]*"\s+# "(.*?)"')
+_LANES = re.compile(r"^\[(\d+)\].*\sv=(\d+)\s*$")
+_VL_CAP = {"1": 1, "2": 2, "3": 4, "4": 8, "5": 15}
 LEVEL = re.compile(r"\bsl\.+(0x[0-9a-fA-F]+|\d+)")
 _SM_LID = re.compile(r"sm lid (\d+) .*SMINFO_MASTER")
 
@@ -82,6 +85,26 @@ def read_path_level(source_lid: int, destination_lid: int) -> int:
     if answer is None:
         raise SourceError(f"the subnet manager knows no path from LID {source_lid} to LID {destination_lid}")
     return int(answer[1], 0)
+
+
+def fewest_virtual_lanes() -> tuple[int, str]:
+    """Return the fewest data virtual lanes that a connected port has (``ibnetdiscover --full``), and the first such port.
+
+    Raises
+    ------
+    SourceError
+        If ``ibnetdiscover`` is not installed or fails, or shows no lanes.
+    """
+    name, fewest = "", (0, "")
+    for line in decode(_run("ibnetdiscover", "--full")[0], PATH).splitlines():
+        node, port = _NODE.match(line), _LANES.match(line)
+        if node:
+            name = node[1]
+        elif port and (not fewest[0] or _VL_CAP.get(port[2], 0) < fewest[0]):
+            fewest = _VL_CAP.get(port[2], 1), f"{name}/P{port[1]}"
+    if not fewest[0]:
+        raise SourceError("ibnetdiscover --full shows no virtual lanes")
+    return fewest
 
 
 def _run(tool: str, *arguments: str) -> tuple[bytes, list[str]]:
