@@ -108,13 +108,11 @@ def test_lids_that_moved_are_refused(run: Run, before: Path, tmp_path: Path) -> 
     ("arguments", "code", "words"),
     [
         (["--previous", "/nowhere"], 3, "no such file"),
-        (["--previous", "x", "--tables", "y"], 2, "--previous is for an engine's routes"),
-        (["--live", "--previous", "x"], 2, "--previous is for an engine's routes"),
+        (["--previous", "/nowhere", "--tables", "y"], 3, "no such file"),
     ],
 )
 def test_bad_input(run: Run, before: Path, arguments: list[str], code: int, words: str) -> None:
-    source = [] if "--live" in arguments else [before.parent / "whole.yaml"]
-    done = run("route", *source, *arguments)
+    done = run("route", before.parent / "whole.yaml", *arguments)
     assert (done.code, done.out) == (code, "")
     assert words in done.err
 

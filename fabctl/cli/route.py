@@ -49,7 +49,12 @@ SUBCOMMANDS = Registry(
 @click.option(
     "--tables", "tables_path", metavar="FILE", help="Judge real tables: dump_fts, dump_lfts, opensm-lfts.dump, opensm.fdbs."
 )
-@click.option("--previous", "previous_path", metavar="FILE", help="Tables of before a fault: change only what must change.")
+@click.option(
+    "--previous",
+    "previous_path",
+    metavar="FILE",
+    help="Tables of before a fault: change only what must change; with --tables, show what did.",
+)
 @click.option("--job", "job_path", metavar="FILE", help="Score for a job's hosts, and show its hottest cables (fabctl help job).")
 @click.option("--hosts", metavar="NODESET", help="Score for these hosts only, like node[001-016].")
 @click.option("--pattern", metavar="NAME", help=f"Show the hottest cables of {', '.join(PATTERNS.names())} (shift:K).")
@@ -102,8 +107,6 @@ def route(
     computed = not tables_path and not (live and engine is None)
     if not computed:
         refuse_options(asked, "these tables are read, not computed")
-    if previous_path and not computed:
-        raise UsageError("--previous is for an engine's routes", hint="fabctl route now.txt --engine ftree --previous before.txt")
     if previous_path == source == "-":
         raise UsageError("SOURCE and --previous cannot both be stdin")
     if job_path and (hosts or pattern):
@@ -115,7 +118,7 @@ def route(
     loaded = _fabric(source, source_format, strict, live)
     options = read_options(loaded.fabric, asked)
     tables = _tables(loaded, live, engine, options, tables_path)
-    changed = _changed(tables, previous_path, options) if previous_path else None
+    changed = _changed(tables, previous_path, options if computed else None) if previous_path else None
     tables = changed.tables if changed else tables
     judged = scope(spec, tables.fabric)
     assessment = assess(tables, judged.ports, judged.flows, bisections=bisections, seed=seed, top=top)
@@ -158,11 +161,13 @@ def _tables(loaded: LoadedFabric, live: bool, engine: str | None, options: Optio
     return engine_tables(loaded.fabric, engine or DEFAULT_ENGINE, options)
 
 
-def _changed(engine: RoutingTables, path: str, options: Options) -> Change:
-    from fabctl.routing.incremental import change
+def _changed(tables: RoutingTables, path: str, options: Options | None) -> Change:
+    """Return the change to an engine's routes, given its options, or to tables that were read."""
+    from fabctl.routing.incremental import change, difference
     from fabctl.sources.reading import load_tables
 
-    return change(load_tables(path, engine.fabric, lenient=True), engine, options)
+    previous = load_tables(path, tables.fabric, lenient=True)
+    return difference(previous, tables) if options is None else change(previous, tables, options)
 
 
 def _spec(job_path: str | None, hosts: str | None, pattern: str | None, seed: int) -> JobSpec | None:

@@ -55,7 +55,7 @@ class Change:
     previous : str
         Where the routes of before come from.
     rewritten, whole : Rewrite
-        What this change writes, and what the engine's own new routes would have written.
+        What this change writes, and what the engine's own new routes would have written; None where no engine was asked.
     moved : tuple of MovedLid
         By LID.
     engine_lids : tuple of int
@@ -69,7 +69,7 @@ class Change:
     tables: RoutingTables
     previous: str
     rewritten: Rewrite
-    whole: Rewrite
+    whole: Rewrite | None
     moved: tuple[MovedLid, ...]
     engine_lids: tuple[int, ...]
     fallback: str

@@ -23,8 +23,9 @@ def change_lines(change: Change, top: int) -> list[str | Table]:
         "",
         f"Changed from {change.previous}",
         f"  rewritten      {_rewrite(change.rewritten)}",
-        f"  {name + ' anew':<15}{_rewrite(change.whole)}",
     ]
+    if change.whole is not None:
+        text.append(f"  {name + ' anew':<15}{_rewrite(change.whole)}")
     if change.fallback:
         text.append(f"  ALL routes are {name}'s own new ones: {change.fallback}")
     if change.engine_lids:
@@ -63,7 +64,7 @@ def change_data(change: Change) -> dict[str, Any]:
         "previous": change.previous,
         "block_lids": BLOCK_LIDS,
         "rewritten": _counts(change.rewritten),
-        "engine_anew": _counts(change.whole),
+        "engine_anew": None if change.whole is None else _counts(change.whole),
         "fallback": change.fallback or None,
         "lids_on_engine_routes": list(change.engine_lids),
         "lids_gone": change.gone,

@@ -73,6 +73,23 @@ def change(previous: RoutingTables, engine: RoutingTables, options: Options) -> 
     )
 
 
+def difference(previous: RoutingTables, now: RoutingTables) -> Change:
+    """Return what a subnet manager has changed: tables of before against those of now, both bound to the fabric of now."""
+    old, new = _same_shape(now.fabric, previous.lft, now.lft)
+    lids = attached_lids(now.fabric)
+    kept = np.flatnonzero((old != NO_ROUTE).any(axis=0) & (new != NO_ROUTE).any(axis=0))
+    return Change(
+        tables=now,
+        previous=previous.origin,
+        rewritten=_rewrite(old, new, lids),
+        whole=None,
+        moved=_moved(now.fabric, old, new, lids),
+        engine_lids=(),
+        fallback="",
+        gone=int(np.count_nonzero(~np.isin(kept, lids))),
+    )
+
+
 def _same_shape(fabric: Fabric, *tables: Lft) -> list[Lft]:
     width = max(len(fabric.port_of_lid), *(lft.shape[1] for lft in tables))
     return [np.pad(lft, ((0, 0), (0, width - lft.shape[1])), constant_values=NO_ROUTE) for lft in tables]

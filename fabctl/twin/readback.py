@@ -10,15 +10,13 @@ from numpy.typing import NDArray
 
 from fabctl.errors import SourceError
 from fabctl.model.binding import bind_tables
+from fabctl.model.changes import BLOCK_LIDS
 from fabctl.model.fabric import Fabric
 from fabctl.model.loading import RawTables
 from fabctl.model.tables import NO_ROUTE, RoutingTables
 from fabctl.sources import lft_dump
 from fabctl.twin.ibsim import Ibsim
 from fabctl.twin.netfile import simulated_guids
-
-BLOCK = 64
-"""Entries of a forwarding table that one packet carries (InfiniBand Architecture Specification volume 1, section 14.2.5.6)."""
 
 _LFT_ATTRIBUTE = "0x19"
 
@@ -53,7 +51,7 @@ def read_tables(sim: Ibsim, fabric: Fabric, origin: str) -> RoutingTables:
     present = set(raw.switch_guid.tolist())
     missing = [switch for switch in range(fabric.n_switches) if int(fabric.node_guid[switch]) not in present]
     tables = bind_tables(fabric, _with_empty_rows(raw, fabric, missing), origin)
-    if top % BLOCK == 0:
+    if top % BLOCK_LIDS == 0:
         tables = replace(tables, lft=_with_last_block(sim, tables, set(missing), top))
     if missing:
         note = f"{len(missing)} switches ({fabric.labels[missing[0]]}, ...) are cut off: their tables count as empty"
@@ -69,13 +67,6 @@ def refuse_moved_lids(fabric: Fabric, guid2lid: Path) -> None:
     for port, guid in zip(ports.tolist(), simulated_guids(fabric)[ports].tolist(), strict=True):
         if given.get(guid, int(fabric.port_lid[port])) != fabric.port_lid[port]:
             raise SourceError(f"OpenSM gave {fabric.port_label(port)} LID {given[guid]}; it had {fabric.port_lid[port]}")
-
-
-def changed_blocks(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return how many blocks of each switch's table differ, shape (n_switches,)."""
-    width = -(-max(before.shape[1], after.shape[1]) // BLOCK) * BLOCK
-    padded = [np.pad(lft, ((0, 0), (0, width - lft.shape[1])), constant_values=NO_ROUTE) for lft in (before, after)]
-    return (padded[0] != padded[1]).reshape(len(before), -1, BLOCK).any(axis=2).sum(axis=1)
 
 
 def _with_empty_rows(raw: RawTables, fabric: Fabric, missing: list[int]) -> RawTables:
@@ -97,9 +88,9 @@ def _with_last_block(sim: Ibsim, tables: RoutingTables, missing: set[int], top: 
 
 
 def _entry(sim: Ibsim, switch_lid: int, lid: int) -> int:
-    text, _ = sim.output("smpdump", str(switch_lid), _LFT_ATTRIBUTE, str(lid // BLOCK))
-    words = text.split()[: BLOCK // 2]
+    text, _ = sim.output("smpdump", str(switch_lid), _LFT_ATTRIBUTE, str(lid // BLOCK_LIDS))
+    words = text.split()[: BLOCK_LIDS // 2]
     data = bytes.fromhex("".join(words))
-    if len(data) != BLOCK or not any(data):  # smpdump prints zeros where nothing answered
+    if len(data) != BLOCK_LIDS or not any(data):  # smpdump prints zeros where nothing answered
         raise SourceError(f"smpdump could not read the last block of the table of the switch with LID {switch_lid}")
-    return data[lid % BLOCK]
+    return data[lid % BLOCK_LIDS]

@@ -19,7 +19,7 @@ from fabctl.sources.reading import load_fabric, load_tables
 from fabctl.twin.engine import ask_opensm
 from fabctl.twin.netfile import ibsim_net
 from fabctl.twin.opensm import OpenSM, Settings
-from fabctl.twin.readback import changed_blocks, refuse_moved_lids
+from fabctl.twin.readback import refuse_moved_lids
 from fabctl.twin.scratch import Scratch
 from fabctl.twin.twin import Twin, simulated
 
@@ -153,14 +153,6 @@ def test_moved_lids_are_an_error(tmp_path: Path) -> None:
     path.write_text(f"{fabric.guid_text(0)} 0x0077 0x0077\n\n")
     with pytest.raises(SourceError, match=r"OpenSM gave leaf-\S+ LID 119; it had "):
         refuse_moved_lids(fabric, path)
-
-
-def test_blocks_that_differ_are_counted() -> None:
-    before = np.full((2, 130), 255, dtype=np.uint8)
-    after = np.full((2, 192), 255, dtype=np.uint8)
-    after[0, [0, 63, 64]] = 1
-    after[1, 129] = 1
-    assert changed_blocks(before, after).tolist() == [2, 1]
 
 
 @pytest.mark.parametrize("damage", ["", "# nothing\n", 'Switch 4 "a"\n[1] "b"[1]\n', "\0\1\2"])
