@@ -27,12 +27,20 @@ Pieces = str | Iterable[str]
 
 def refuse_unsafe(assessment: Assessment, folder: str) -> None:
     """Raise `RefusedError` if the tables are not safe: subnet managers install them as they are."""
-    if not assessment.verification.safe:
-        raise RefusedError(
-            "these routes are not exported: they lose traffic, loop or may deadlock (see the findings)",
-            where=folder,
-            hint="--engine updn is free of credit loops on any fabric",
-        )
+    found, fabric = assessment.verification, assessment.tables.fabric
+    if found.safe:
+        return
+    if found.lost_hca:
+        first = found.examples[0]
+        what = f"they lose traffic: {fabric.labels[first.switch]} does not reach {fabric.port_label(first.port)}"
+    elif found.loop:
+        what = f"traffic loops over {len(found.loop)} cables, as over {fabric.cable_label(found.loop[0])}"
+    else:
+        cable = fabric.cable_label(found.credit_loop[0])
+        what = f"they may deadlock: a credit loop over {len(found.credit_loop)} cables on VL {found.loop_vl}, as over {cable}"
+    raise RefusedError(
+        f"these routes are not exported: {what}", where=folder, hint="--engine updn is free of credit loops on any fabric"
+    )
 
 
 def write_bundle(folder: str, form: str, assessment: Assessment, files: Mapping[str, Pieces]) -> None:
