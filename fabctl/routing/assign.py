@@ -10,6 +10,7 @@ from fabctl.model.fabric import Fabric
 from fabctl.model.tables import NO_ROUTE, RoutingTables
 from fabctl.routing.options import DEFAULTS, Options
 from fabctl.routing.order import counted_ports, destination_ranks, plane_order
+from fabctl.routing.parts import refuse_parts
 from fabctl.routing.paths import Paths, switch_channels
 
 Int32 = NDArray[np.int32]
@@ -32,7 +33,7 @@ def assign(fabric: Fabric, paths: Paths, engine: str, options: Options = DEFAULT
     Raises
     ------
     RefusedError
-        If the fabric is in several parts.
+        If the fabric is in several parts, or some leaves have no allowed path between them, not even over another.
 
     Complexity
     ----------
@@ -124,7 +125,10 @@ def _detour(fabric: Fabric, paths: Paths, destinations: _Destinations, lft: NDAr
         return ()
     names = " and ".join(fabric.labels[homes[end]] for end in lost[0])
     if not (joined[homes, turn].all() and joined[turn, homes].all()):
-        raise RefusedError(f"no path joins {names}: the fabric is in parts", hint="fabctl discover names the parts")
+        refuse_parts(fabric)
+        raise RefusedError(
+            f"{engine} finds no way between {names}, nor a leaf to join them over", hint="--engine updn routes any fabric"
+        )
     return (f"{len(lost)} leaf pairs ({names}, ...) have no way up and down; {engine} joins them over {fabric.labels[turn]}",)
 
 

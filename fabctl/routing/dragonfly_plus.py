@@ -71,7 +71,7 @@ def find_groups(fabric: Fabric) -> Groups:
     joined[of_switch[src[level]], of_switch[dst[level]]] = True
     groups = Groups(of_switch, joined)
     apart = groups.apart(fabric)
-    if 4 * len(apart) > len(roots) * (len(roots) - 1):
+    if 4 * len(apart) >= len(roots) * (len(roots) - 1):
         raise _other(f"{len(apart)} pairs of {len(roots)} groups have no link: {apart[0]}")
     return groups
 

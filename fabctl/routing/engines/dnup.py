@@ -4,10 +4,13 @@ OpenSM's manual page, "Purpose of DNUP Algorithm": the operation is that of up*/
 switches are ranked by their distance from hosts alone. So no root has to be found, and links between switches that both carry
 hosts join equals. As in OpenSM, such links are taken on the way back at will: where all switches carry hosts, all shortest paths
 are allowed. Of these, the ones in dimension order are taken in grids. What credit loops are left are cut by virtual lanes, which
-OpenSM's does not do.
+OpenSM's does not do. Leaves without a way between them are joined over another; if none joins them, by shortest paths.
 """
 
 from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 
@@ -40,11 +43,20 @@ def dnup(fabric: Fabric, options: Options) -> RoutingTables:
     fall = height[fabric.channel_src[channels]] - height[fabric.channel_dst[channels]]
     back = np.zeros(len(fabric.channel_port), dtype=bool)
     back[channels] = fall >= 0
-    paths = _level_paths(fabric) if not fall.any() else up_down_paths(fabric, back)
-    tables = rebalance(assign(fabric, paths, "dnup", options), paths, options)
-    if (fall == 0).any() or tables.notes:
-        return assign_layers(tables, options.max_vls) if verify(tables).credit_loop else tables
-    return tables
+    tables = None
+    if fall.any():
+        with suppress(RefusedError):
+            tables = _routed(fabric, up_down_paths(fabric, back), options)
+    if tables is None:
+        note = ("some leaves have no way away from hosts and back: all shortest paths are allowed",) if fall.any() else ()
+        tables = replace(_routed(fabric, _level_paths(fabric), options), notes=note)
+    if not (fall == 0).any() and not tables.notes:
+        return tables
+    return assign_layers(tables, options.max_vls) if verify(tables).credit_loop else tables
+
+
+def _routed(fabric: Fabric, paths: Paths, options: Options) -> RoutingTables:
+    return rebalance(assign(fabric, paths, "dnup", options), paths, options)
 
 
 def _level_paths(fabric: Fabric) -> Paths:

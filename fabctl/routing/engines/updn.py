@@ -7,6 +7,7 @@ OpenSM finds roots by statistics over hop counts and gives up outside trees.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -26,23 +27,27 @@ def updn(fabric: Fabric, options: Options) -> RoutingTables:
     """Route up, then down.
 
     Ranked by tiers, or by the distance to given roots, leaves that hang from odd places may be joined outside those paths (see
-    `fabctl.routing.assign`). Where that makes a credit loop, the ranking by distance to the centre, which joins all, takes the
-    place of the tiers.
+    `fabctl.routing.assign`). Where they cannot, or a credit loop is made, the ranking by distance to the centre, which joins
+    all, takes the place of the tiers.
 
     Raises
     ------
     RefusedError
         If the fabric is in several parts, or given roots leave a credit loop.
     """
-    tables = _routed(fabric, root_heights(fabric, options.roots) if options.roots else tier_heights(fabric), options)
-    if not (tables.notes and verify(tables).credit_loop):
-        return tables
     if options.roots:
+        tables = _routed(fabric, root_heights(fabric, options.roots), options)
+        if not (tables.notes and verify(tables).credit_loop):
+            return tables
         raise RefusedError(
             f"updn cannot join all leaves over these roots without a possible credit loop: {'; '.join(tables.notes)}",
             hint="give one root, or none: fabctl then ranks by structure",
         )
-    note = "tiers would leave a credit loop between leaves without a way up and down; ranked by distance to the centre instead"
+    with suppress(RefusedError):
+        tables = _routed(fabric, tier_heights(fabric), options)
+        if not (tables.notes and verify(tables).credit_loop):
+            return tables
+    note = "tiers would leave no way without credit loops between some leaves; ranked by distance to the centre instead"
     return replace(_routed(fabric, centre_heights(fabric), options), notes=(note,))
 
 
