@@ -3,7 +3,7 @@
 from fabctl.registry import Entry, Registry
 
 EXPORTS = Registry(
-    "export",
+    "route export",
     {
         "opensm": Entry("fabctl.routing.exports.opensm:opensm", "what OpenSM installs: tables, QoS policy, opensm.conf lines"),
         "ibdm": Entry("fabctl.routing.exports.ibdm:ibdm", "what ibdmchk judges: fabric, tables, SL of each path"),
