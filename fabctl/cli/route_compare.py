@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fabctl.cli.common import input_entry, load_source, output_options, source_options, topology_path, write_report
+from fabctl.cli.common import input_entry, load_source, output_options, source_options, write_report
 from fabctl.cli.completion import complete_names
 from fabctl.cli.engine_options import engine_options, read_options
 from fabctl.cli.routes import OPENSM, opensm_run, refuse_unknown_engine
 from fabctl.errors import UsageError
 from fabctl.routing import ENGINES
+from fabctl.sources import SOURCES
 
 if TYPE_CHECKING:
     from fabctl.model.fabric import Fabric
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
 ALL = "all"
 CHOOSER = "auto"
 """Picks among the others, so it is not one of all."""
-WARM_UP = ("xgft-16", "torus-44")
+WARM_UP = (
+    "family: xgft\nm: [4, 4]\nw: [1, 4]\nspeed: EDR\nremove:\n  cables: 3\n",
+    "family: torus\ndims: [4, 5]\nhosts_per_switch: 2\nspeed: EDR\n",
+    "family: dragonfly-plus\nhosts_per_leaf: 2\nleaves: 2\nspines: 2\nglobal_links: 1\nspeed: EDR\n",
+)
+"""Small fabrics that make engines load all their kernels before they are timed: imbalance, rings and groups."""
 
 
 @click.command()
@@ -69,7 +75,7 @@ def compare(
     from fabctl.model.lids import with_lids
     from fabctl.report.route_compare import compare_report
     from fabctl.routing import compare as library
-    from fabctl.sources.reading import load_fabric, load_tables
+    from fabctl.sources.reading import load_tables
     from fabctl.traffic.job import JobSpec, Placed
     from fabctl.traffic.scope import scope
 
@@ -79,7 +85,7 @@ def compare(
     options = read_options(fabric, asked)
     spec = None if hosts is None else JobSpec(hosts=(Placed(hosts, "--hosts"),), collectives=(), pattern="alltoall", seed=seed)
     ports = scope(spec, fabric).ports
-    small = [load_fabric(topology_path(name)).fabric for name in WARM_UP]
+    small = [SOURCES.load("topology").parse(spec, "warm-up")[0] for spec in WARM_UP]
 
     def route(name: str) -> Routed:
         if name in tables_paths:
