@@ -46,6 +46,7 @@ ENVELOPE = {
 
 ENVIRONMENT = {
     "FABCTL_TOPOLOGY_PATH": "folders with topologies of your own, separated by colons; searched before the shipped ones",
+    "FABCTL_TWIN": "folder of the twin that a program runs in; set by fabctl twin run",
     "FABCTL_DEBUG": "set: an internal error shows its traceback",
     "NO_COLOR": "set: plain text on terminals too",
     "TERM": "dumb: the same",

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from resource import struct_rusage
+from threading import Lock
 
 from fabctl.errors import SourceError
 
@@ -55,7 +55,7 @@ class Child:
         self.name = Path(command[0]).name
         self.out = folder / f"{self.name}.out"
         self.err = folder / f"{self.name}.err"
-        self.usage: struct_rusage | None = None
+        self._waiting = Lock()
         with self.out.open("wb") as out, self.err.open("wb") as err:
             self._process = subprocess.Popen(
                 launched(command, signal.SIGKILL),
@@ -75,16 +75,12 @@ class Child:
     @property
     def exit_code(self) -> int | None:
         """Exit code; minus the signal's number if one ended it; None while it runs."""
-        if self._process.returncode is None:
-            try:
-                pid, status, usage = os.wait4(self.pid, os.WNOHANG)
-            except ChildProcessError:
-                self._process.returncode = -signal.SIGKILL
-                return self._process.returncode
-            if pid:
-                self.usage = usage
-                self._process.returncode = os.waitstatus_to_exitcode(status)
-        return self._process.returncode
+        with self._waiting:
+            if self._process.returncode is None:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                if pid:
+                    self._process.returncode = os.waitstatus_to_exitcode(status)
+            return self._process.returncode
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for the end; return whether it came in time."""

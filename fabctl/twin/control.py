@@ -109,7 +109,7 @@ def send_faults(faults: Sequence[Fault], *, wait: bool) -> None:
     FabctlError
         As of `Twin.inject`, which runs in the other process.
     """
-    folder = os.environ.get(VARIABLE, "")
+    folder = os.environ.get("FABCTL_TWIN", "")
     if not folder:
         raise UsageError(f"there is no twin here: {VARIABLE} is not set", hint=_RUN_ONE)
     request = json.dumps({"faults": [asdict(fault) for fault in faults], "wait": wait}).encode() + b"\n"

@@ -155,4 +155,4 @@ class RoutingClock:
 
 
 def _message(line: re.Match[str]) -> str:
-    return _ERROR_CODE.sub("", line[7]).strip()
+    return _ERROR_CODE.sub("", line[7]).strip().rstrip(":")

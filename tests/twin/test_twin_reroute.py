@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fabctl.errors import RefusedError
 from fabctl.model.fabric import Fabric
 from fabctl.model.tables import RoutingTables
 from fabctl.routing.exports.lfts import lft_dump
@@ -62,10 +63,22 @@ def check_difference(run: Any, folder: Path, before: RoutingTables, after: Routi
     return int(seen["rewritten"]["blocks"])
 
 
-@pytest.mark.parametrize("engine", ["minhop", "updn", "ftree"])
+@pytest.mark.parametrize("engine", ["minhop", "updn"])
 def test_a_cut_link_of_a_small_tree(run: Any, project: Path, tmp_path: Path, engine: str) -> None:
     before, after, channel = cut_on_the_twin(project / "topologies/xgft-64.yaml", engine, tmp_path)
     assert check_difference(run, tmp_path, before, after, channel)
+
+
+def test_a_cut_that_opensms_ftree_does_not_take(project: Path) -> None:
+    """It wants the same number of uplinks on all leaves; the link is down, and the tables are minhop's: that is said."""
+    with Twin(load_fabric(str(project / "topologies/xgft-64.yaml")).fabric, Settings("ftree")) as twin:
+        cut = Fault("cut", twin.fabric.cable_label(uplink(twin.fabric)))
+        with pytest.raises(
+            RefusedError, match="OpenSM fell back to minhop: Different number of upward port groups on switches\n"
+        ):
+            twin.inject([cut])
+        assert twin.discover().n_cables == twin.fabric.n_cables - 1
+        twin.inject([Fault("restore", cut.target)])
 
 
 def test_a_cut_link_of_selene(run: Any, fixtures: Path, tmp_path: Path) -> None:
