@@ -93,14 +93,21 @@ def port_classes(tables: RoutingTables) -> Classes:
     on_switch = leaf < fabric.n_switches
     leaves = np.unique(leaf[on_switch & (fabric.port_node[ports] >= fabric.n_switches)])
     matrix = level[leaves][:, fabric.port_lid[ports]]
-    rows, row_of = np.unique(matrix, axis=0, return_inverse=True)
-    columns, column_of = np.unique(rows.T, axis=0, return_inverse=True)
+    rows, row_of = _alike(matrix)
+    columns, column_of = _alike(rows.T)
     row_of_port = np.full(fabric.n_switches + 1, -1)
-    row_of_port[leaves] = row_of.ravel()
+    row_of_port[leaves] = row_of
     source_row = row_of_port[np.where(on_switch, leaf, fabric.n_switches)]
     sources = [ports[source_row == row] for row in range(len(rows))]
-    destinations = [ports[column_of.ravel() == column] for column in range(len(columns))]
+    destinations = [ports[column_of == column] for column in range(len(columns))]
     return Classes(sources, destinations, columns.T)
+
+
+def _alike(matrix: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the different rows in order of their first appearance, and which of them each row is."""
+    seen: dict[bytes, int] = {}
+    kind = np.array([seen.setdefault(row.tobytes(), len(seen)) for row in matrix], dtype=np.int64)
+    return matrix[np.unique(kind, return_index=True)[1]], kind
 
 
 def _refuse_unsayable(fabric: Fabric, level: NDArray[np.uint8], ports: Int32) -> None:
