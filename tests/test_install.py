@@ -462,6 +462,16 @@ def test_processes_that_are_no_opensm(site: Site) -> None:
         assert message in done.stderr
 
 
+def test_the_only_opensm_is_found(site: Site) -> None:
+    """Other tests' OpenSMs may run at the same time; then all are named."""
+    site.start()
+    done = site.run([*FABCTL, "route", "install", str(site.folder / "export-updn"), "--conf-dir", str(site.etc)])
+    assert done.returncode in (ExitCode.DONE, ExitCode.USAGE), done.stderr
+    if done.returncode == ExitCode.USAGE:
+        assert re.search(rf"OpenSMs run here: .*\b{site.pid}\b", done.stderr)
+        assert "--opensm-pid" in done.stderr
+
+
 def test_another_opensm_s_settings_are_refused(site: Site) -> None:
     site.start()
     other = site.folder / "other"
