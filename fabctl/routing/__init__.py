@@ -64,7 +64,7 @@ ENGINES = Registry(
             "dfsssp", "sssp on virtual lanes", "free, or refused for want of lanes", "ignore-port", "hop-weights", "vls"
         ),
         "lash": _entry(
-            "lash", "minhop on virtual lanes", "free, or refused for want of lanes", "ignore-port", "hop-weights", "vls"
+            "lash", "shortest paths on virtual lanes", "free, or refused for want of lanes", "ignore-port", "hop-weights", "vls"
         ),
         "nue": _entry(
             "nue",
