@@ -8,43 +8,57 @@ from numba import njit
 UNDECIDED, USED, BLOCKED, TENTATIVE = 0, 1, 2, 3
 """States of a dependency. Once a lane's traffic uses it, it stays used; what would then close a cycle stays blocked."""
 
+NOVELTY = 0.1
+"""What it costs to use a dependency that the lane does not use yet, as a share of all sources' traffic: what is used blocks."""
+
+KINSHIP = 2.0
+"""How much more the traffic to a destination's own switch weighs, where trees are grown again: ranks next to each other hang from
+the same switch, and shifts send to them at the same time.
+"""
+
+FIRST, STRICT, AGAIN = 0, 1, 2
+"""Modes of `route_lane`: as the paper has it; the same, but stop at the first path that is longer than the shortest; every tree
+anew, against the traffic of all others.
+"""
+
 
 HOP = np.dtype(
     [
-        ("source", np.int32),
-        ("far", np.int32),
-        ("back", np.int32),
-        ("row", np.int32),
-        ("port", np.int32),
-        ("place", np.int32),
-        ("at", np.int32),
-        ("stacked", np.int32),
-        ("reached", np.int32),
+        ("source", np.int64),
+        ("far", np.int64),
+        ("back", np.int64),
+        ("row", np.int64),
+        ("port", np.int64),
+        ("place", np.int64),
+        ("at", np.int64),
+        ("stacked", np.int64),
+        ("reached", np.int64),
         ("toll", np.float64),
-        ("weight", np.float64),
-    ]
+    ],
+    align=True,
 )
 """A channel between switches.
 
 ``source``, ``far``: the switches at its ends. ``back``: the same cable's hop in the other direction. ``port``: the output port.
 ``row``: hop `a` followed by hop `b` is dependency ``row[a] + b``. ``toll``: weight that one source's traffic adds.
-``weight``: what it has added up to. ``place``: its place in the lane's topological order. ``at[i]``: the hop at place `i`.
-``stacked``, ``reached``: scratch, the latter zero between searches.
+``place``: its place in the lane's topological order. ``at[i]``: the hop at place `i`. ``stacked``, ``reached``: scratch, the
+latter zero between searches.
 """
 
 SWITCH = np.dtype(
     [
-        ("first", np.int32),
-        ("up", np.int32),
-        ("below", np.int32),
-        ("label", np.int32),
-        ("chosen", np.int32),
-        ("queued", np.int32),
-        ("asked", np.int32),
-        ("escape", np.int32),
-        ("on_escape", np.int32),
+        ("first", np.int64),
+        ("up", np.int64),
+        ("below", np.int64),
+        ("label", np.int64),
+        ("chosen", np.int64),
+        ("queued", np.int64),
+        ("asked", np.int64),
+        ("escape", np.int64),
+        ("on_escape", np.int64),
         ("total", np.float64),
-    ]
+    ],
+    align=True,
 )
 """A switch; one more stands at the end.
 
@@ -56,43 +70,78 @@ destination, -1 where not reached; ``chosen``: its hop; ``total``: weight from t
 
 
 @njit(cache=True, error_model="numpy")
-def route_lane(lft, lids, homes, kinds, hops, switches, state, sources):  # type: ignore[no-untyped-def]
+def route_lane(lft, lids, homes, kinds, hops, switches, state, sources, distance, hop_at, weight, mode):  # type: ignore[no-untyped-def]
     """Route a lane's destinations one after the other, each on a tree whose dependencies keep the lane acyclic.
 
     Parameters
     ----------
     lft : uint8 array of shape (n_switches, max LID + 1)
         Changed in place.
-    lids, homes : int32 arrays of shape (n_destinations,)
+    lids, homes : int64 arrays of shape (n_destinations,)
         LIDs in the order in which they are routed, and the switches that they hang from.
     kinds : int8 array of shape (n_destinations,)
         Row of `sources` whose traffic for the destination adds to the weights.
     hops : HOP array of shape (n_hops,)
-        Changed in place, as are the next two.
+        The lane's; changed in place, as are the next two.
     switches : SWITCH array of shape (n_switches + 1,)
     state : uint8 array of shape (n_dependencies,)
         `USED` where the escape paths use a dependency.
-    sources : int32 array of shape (3, n_switches)
-        Sources at each switch; row 1 has all HCAs.
+    sources : int64 array of shape (3, n_switches)
+        Sources at each switch: those of the job's traffic, all HCAs, none.
+    distance : int16 array of shape (n_switches, n_switches)
+    hop_at : int64 array of shape (n_switches, 256)
+        Hop behind a switch's port.
+    weight : float64 array of shape (n_hops,)
+        Traffic that all lanes' trees have added up to; changed in place.
+    mode : int
+        `FIRST`, `STRICT` or `AGAIN`.
+
+    Returns
+    -------
+    int
+        Pairs of a switch with HCAs and an HCA's LID that have a path longer than the shortest.
     """
-    n = len(switches) - 1
-    decided = np.empty(len(state) + 1, dtype=np.int32)
-    reachable = 0
-    for switch in range(n):
+    decided = np.empty(len(state) + 1, dtype=np.int64)
+    cost = weight.copy()
+    kinship = KINSHIP if mode == AGAIN else 0.0
+    novelty, reachable, longer = 0.0, 0, 0
+    for switch in range(len(switches) - 1):
         reachable += switches[switch].up > -2
+        novelty += NOVELTY * sources[0, switch]
     for turn in range(len(lids)):
         home = homes[turn]
         decided[-1] = 0
-        if _grow(home, hops, switches, state, decided) < reachable:
+        if turn > 0 and kinship > 0.0 and homes[turn - 1] != home:
+            for hop in range(len(hops)):
+                cost[hop] = weight[hop]
+        if mode == AGAIN:
+            _withdraw(lft[:, lids[turn]], home, sources[kinds[turn]], hops, hop_at, weight, cost)
+        if _grow(home, hops, switches, state, cost, novelty, decided) < reachable:
             _take_escapes(home, sources[1], hops, switches, state, decided)
-        _commit(home, sources[kinds[turn]], sources[1], hops, switches, state, decided)
-        for switch in range(n):
+        far = _commit(home, sources[kinds[turn]], sources[1], hops, switches, state, distance, weight, cost, kinship, decided)
+        longer += far if kinds[turn] < 2 else 0
+        if mode == STRICT and longer > 0:
+            break
+        for switch in range(len(switches) - 1):
             if switch != home and switches[switch].chosen >= 0:
                 lft[switch, lids[turn]] = hops[switches[switch].chosen].port
+    return longer
 
 
 @njit(cache=True, error_model="numpy")
-def _grow(home, hops, switches, state, decided):  # type: ignore[no-untyped-def]
+def _withdraw(ports, home, units, hops, hop_at, weight, cost):  # type: ignore[no-untyped-def]
+    """Take a destination's traffic off the weights."""
+    for source in range(len(units)):
+        switch = source
+        while units[source] > 0 and switch != home:
+            hop = hop_at[switch, ports[switch]]
+            weight[hop] -= units[source] * hops[hop].toll
+            cost[hop] -= units[source] * hops[hop].toll
+            switch = hops[hop].far
+
+
+@njit(cache=True, error_model="numpy")
+def _grow(home, hops, switches, state, cost, novelty, decided):  # type: ignore[no-untyped-def]
     """Grow a destination's tree level by level from its switch; return how many switches it reached.
 
     A switch takes the hop of least accumulated weight among those to the level before whose dependency can be used.
@@ -104,7 +153,7 @@ def _grow(home, hops, switches, state, decided):  # type: ignore[no-untyped-def]
     switches[home].label = 0
     switches[home].total = 0.0
     switches[0].queued = home
-    begin, end, level = 0, 1, 0
+    begin, end, level = 0, 1, switches[home].label
     while begin < end:
         filled = end
         for position in range(begin, end):
@@ -114,8 +163,8 @@ def _grow(home, hops, switches, state, decided):  # type: ignore[no-untyped-def]
                 if switches[near].label >= 0 or switches[near].asked == level:
                     continue
                 switches[near].asked = level
-                if _settle(near, level, hops, switches, state, decided) or _reconsider(
-                    near, level, hops, switches, state, decided
+                if _settle(near, level, hops, switches, state, cost, novelty, decided) or _reconsider(
+                    near, level, hops, switches, state, cost, decided
                 ):
                     switches[near].label = level + 1
                     switches[filled].queued = near
@@ -126,17 +175,18 @@ def _grow(home, hops, switches, state, decided):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def _settle(switch, level, hops, switches, state, decided):  # type: ignore[no-untyped-def]
+def _settle(switch, level, hops, switches, state, cost, novelty, decided):  # type: ignore[no-untyped-def]
     """Choose a switch's hop among those to a level; return whether one can be used."""
     while True:
-        best, least = -1, np.inf
+        best, least = switches[switch].chosen, np.inf
         for hop in range(switches[switch].first, switches[switch + 1].first):
             near = hops[hop].far
             if switches[near].label != level:
                 continue
-            cost = hops[hop].weight + switches[near].total
-            if cost < least and (level == 0 or state[hops[hop].row + switches[near].chosen] != BLOCKED):
-                best, least = hop, cost
+            dependency = USED if level == 0 else state[hops[hop].row + switches[near].chosen]
+            through = cost[hop] + switches[near].total + (novelty if dependency == UNDECIDED else 0.0)
+            if through < least and dependency != BLOCKED:
+                best, least = hop, through
         if best < 0:
             return False
         if level == 0 or _connect(best, switches[hops[best].far].chosen, hops, switches, state, decided):
@@ -146,7 +196,7 @@ def _settle(switch, level, hops, switches, state, decided):  # type: ignore[no-u
 
 
 @njit(cache=True, error_model="numpy")
-def _reconsider(switch, level, hops, switches, state, decided):  # type: ignore[no-untyped-def]
+def _reconsider(switch, level, hops, switches, state, cost, decided):  # type: ignore[no-untyped-def]
     """Let a switch of a level leave on another hop of the same distance, if its neighbour `switch` can then use it."""
     for hop in range(switches[switch].first, switches[switch + 1].first):
         near = hops[hop].far
@@ -158,9 +208,9 @@ def _reconsider(switch, level, hops, switches, state, decided):  # type: ignore[
                 continue
             if _fits(hop, near, other, switches[onward].chosen, hops, switches, state, decided):
                 switches[near].chosen = other
-                switches[near].total = hops[other].weight + switches[onward].total
+                switches[near].total = cost[other] + switches[onward].total
                 switches[switch].chosen = hop
-                switches[switch].total = hops[hop].weight + switches[near].total
+                switches[switch].total = cost[hop] + switches[near].total
                 return True
     return False
 
@@ -227,21 +277,25 @@ def _take_escapes(home, sources, hops, switches, state, decided):  # type: ignor
 
 
 @njit(cache=True, error_model="numpy")
-def _commit(home, units, sources, hops, switches, state, decided):  # type: ignore[no-untyped-def]
+def _commit(home, units, sources, hops, switches, state, distance, weight, cost, kinship, decided):  # type: ignore[no-untyped-def]
     """Add a destination's traffic to the weights, keep the dependencies that it uses, and let go of the others.
 
-    What was refused because of those may be asked again.
+    What was refused because of those may be asked again. Returns how many switches have a path longer than the shortest.
     """
+    longer = 0
     for source in range(len(sources)):
         if sources[source] == 0:
             continue
-        switch, before = source, -1
+        switch, before, length = source, -1, 0
         while switch != home:
             hop = switches[switch].chosen
-            hops[hop].weight += units[source] * hops[hop].toll
+            load = units[source] * hops[hop].toll
+            weight[hop] += load
+            cost[hop] += load * (1.0 + kinship)
             if before >= 0:
                 state[hops[before].row + hop] = USED
-            switch, before = hops[hop].far, hop
+            switch, before, length = hops[hop].far, hop, length + 1
+        longer += length > distance[home, source]
     released = False
     for position in range(decided[-1]):
         released |= state[decided[position]] == TENTATIVE
@@ -249,6 +303,7 @@ def _commit(home, units, sources, hops, switches, state, decided):  # type: igno
         for position in range(decided[-1]):
             if state[decided[position]] != USED:
                 state[decided[position]] = UNDECIDED
+    return longer
 
 
 @njit(cache=True, error_model="numpy")

@@ -12,7 +12,7 @@ from fabctl.routing.paths import Int16, switch_channels
 Int64 = NDArray[np.int64]
 
 SAMPLE = 64
-"""Destination switches whose pairs tell which switch is the most central."""
+"""Switches, and pairs of them, that are looked at to tell which cut is the best and which switch the most central."""
 
 
 def hops_and_switches(fabric: Fabric) -> tuple[NDArray[np.void], NDArray[np.void]]:
@@ -41,7 +41,10 @@ def hops_and_switches(fabric: Fabric) -> tuple[NDArray[np.void], NDArray[np.void
 
 
 def partition(distance: Int16, switches: Int64, load: Int64, parts: int) -> list[Int64]:
-    """Divide switches into parts that lie close together and carry about the same load, by bisection between far ends.
+    """Divide switches into parts that lie close together and carry about the same load.
+
+    Each cut sorts switches by how much nearer one of a pair of them they are: neighbours, which cut grids across, or the two ends
+    farthest apart. Of some pairs, the one is taken that leaves the halves closest together.
 
     Parameters
     ----------
@@ -60,18 +63,35 @@ def partition(distance: Int16, switches: Int64, load: Int64, parts: int) -> list
     if parts == 1 or len(switches) == 1:
         return [switches]
     inside = distance[np.ix_(switches, switches)].astype(np.int64)
-    one = int(np.argmax(inside.sum(axis=1)))
-    other = int(np.argmax(inside[one]))
-    order = np.lexsort((inside[one], inside[one] - inside[other]))
-    total = np.cumsum(load[switches[order]] * len(switches) + 1)
-    cut = int(np.clip(np.searchsorted(total, total[-1] * (parts // 2) / parts), 1, len(switches) - 1))
-    near, rest = np.sort(switches[order[:cut]]), np.sort(switches[order[cut:]])
-    return [*partition(distance, near, load, parts // 2), *partition(distance, rest, load, parts - parts // 2)]
+    end = int(np.argmax(inside.sum(axis=1)))
+    one, other = np.nonzero(np.triu(inside == 1))
+    pairs = [(end, int(np.argmax(inside[end]))), *((int(one[i]), int(other[i])) for i in _spread(len(one)))]
+    seen = _spread(len(switches))
+    weight = load[switches] * len(switches) + 1
+    best, least = np.zeros(0, dtype=bool), np.inf
+    for here, there in pairs:
+        order = np.lexsort((inside[here], inside[here] - inside[there]))
+        total = np.cumsum(weight[order])
+        cut = int(np.clip(np.searchsorted(total, total[-1] * (parts // 2) / parts) + 1, 1, len(switches) - 1))
+        near = np.zeros(len(switches), dtype=bool)
+        near[order[:cut]] = True
+        within = float(inside[np.ix_(seen, seen)][near[seen][:, None] == near[seen]].sum())
+        if within < least:
+            best, least = near, within
+    half, rest = switches[best], switches[~best]
+    return [*partition(distance, half, load, parts // 2), *partition(distance, rest, load, parts - parts // 2)]
+
+
+def _spread(n: int) -> Int64:
+    """Return up to `SAMPLE` indices below `n`, by the golden ratio: spread evenly, and out of step with the rows of a grid."""
+    if n <= SAMPLE:
+        return np.arange(n)
+    return np.unique((np.arange(SAMPLE) * (5**0.5 - 1) / 2 % 1 * n).astype(np.int64))
 
 
 def most_central(distance: Int16, switches: Int64) -> int:
     """Return the switch that lies on shortest paths between the most pairs of the given ones, the nearest to them of several."""
-    sample = switches[np.linspace(0, len(switches) - 1, min(len(switches), SAMPLE)).astype(np.int64)]
+    sample = switches[_spread(len(switches))]
     to_sample = distance[:, sample]
     between = distance[np.ix_(sample, sample)]
     pairs = np.array([np.count_nonzero(row[:, None] + row == between) if row[0] >= 0 else -1 for row in to_sample])

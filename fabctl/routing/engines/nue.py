@@ -16,18 +16,28 @@ from fabctl.errors import RefusedError
 from fabctl.jit import announce_compiling
 from fabctl.model.fabric import Fabric
 from fabctl.model.tables import NO_ROUTE, RoutingTables
+from fabctl.routing.assign import assign
 from fabctl.routing.nue_lanes import hops_and_switches, most_central, partition, start_lane
 from fabctl.routing.options import Options
-from fabctl.routing.order import counted_ports, tree_order
+from fabctl.routing.order import counted_ports, is_whole_tree, tree_order
+from fabctl.routing.parts import refuse_parts
 from fabctl.routing.paths import Int16, shortest_paths
 
 Int32 = NDArray[np.int32]
+
+Int64 = NDArray[np.int64]
+_Destinations = tuple[Int64, Int64, Int64, NDArray[np.int8]]
+
+ROUNDS = 2
+"""How often all trees are grown again, against the traffic of all others."""
 
 
 def nue(fabric: Fabric, options: Options) -> RoutingTables:
     """Route any fabric in one part.
 
-    Destinations that carry a job's traffic are routed first, for its sources; then other CAs, for all sources; then switches.
+    Destinations that carry a job's traffic are routed first, for its sources; then other CAs, for all sources; then switches. The
+    first of 1, 2, 4, ... lanes that leaves all paths between HCAs as short as can be is enough; if none does, all lanes are used.
+    Whole trees get the paths of destination-modulo routing, which need one lane and no search.
 
     Raises
     ------
@@ -38,48 +48,87 @@ def nue(fabric: Fabric, options: Options) -> RoutingTables:
     ----------
     O(LIDs x hops) to grow trees; per lane, O(dependencies against its order x hops) at worst for the search of cycles.
     """
-    from fabctl.routing.nue_kernel import route_lane
+    refuse_parts(fabric)
+    paths = shortest_paths(fabric)
+    _refuse_roots(fabric, paths.label, options)
+    ports = counted_ports(fabric, options)
+    if not options.roots and is_whole_tree(fabric, ports) and not fabric.tiers[_at_switches(fabric, fabric.endpoints) > 0].any():
+        return assign(fabric, paths, "nue", options)
+    destinations = _destinations(fabric, ports)
+    for vls in (*(2**power for power in range((options.max_vls - 1).bit_length())), options.max_vls):
+        tables, longer = _route(fabric, options, paths.label, ports, destinations, vls)
+        if not longer:
+            break
+    return tables
+
+
+def _route(
+    fabric: Fabric,
+    options: Options,
+    distance: Int16,
+    ports: Int32,
+    destinations: _Destinations,
+    vls: int,
+) -> tuple[RoutingTables, int]:
+    """Route on so many lanes; return how many paths are longer than the shortest as well.
+
+    If more lanes may be used, the first such path ends the attempt.
+    """
+    from fabctl.routing.nue_kernel import AGAIN, FIRST, STRICT, route_lane
 
     announce_compiling(route_lane)
     n = fabric.n_switches
-    distance = shortest_paths(fabric).label
-    counted, every = (_at_switches(fabric, ports) for ports in (counted_ports(fabric, options), fabric.endpoints))
-    sources = np.stack([counted, every, np.zeros_like(every)])
-    refuse_parts(fabric, distance, every > 0, options)
-    lids, homes, home_port, kinds = _destinations(fabric, options)
+    lids, homes, home_port, kinds = destinations
     lft = np.full((n, len(fabric.port_of_lid)), NO_ROUTE, dtype=np.uint8)
     lft[homes, lids] = home_port
     if not len(lids):
-        return RoutingTables(fabric, lft, "nue")
+        return RoutingTables(fabric, lft, "nue"), 0
+    counted, every = _at_switches(fabric, ports), _at_switches(fabric, fabric.endpoints)
+    sources = np.stack([counted, every, np.zeros_like(every)]).astype(np.int64)
     anchor = options.roots[0] if options.roots else int(np.argmax(every))
     targets = np.unique(homes[distance[anchor, homes] >= 0])
-    parts = partition(distance, targets, np.bincount(homes[kinds == 0], minlength=n), options.max_vls)
+    parts = partition(distance, targets, np.bincount(homes[kinds == 0], minlength=n), vls)
     hops, switches = hops_and_switches(fabric)
-    lane_of = np.zeros(n, dtype=np.uint8)
+    hop_at = np.full((n, 256), -1, dtype=np.int64)
+    hop_at[hops["source"], hops["port"]] = np.arange(len(hops))
+    weight = np.zeros(len(hops))
+    lanes = []
+    longer = 0
     for vl, members in enumerate(parts):
-        lane_of[members] = vl
         root = options.roots[vl % len(options.roots)] if options.roots else most_central(distance, members)
         state = start_lane(hops, switches, root, np.isin(np.arange(n), members), every)
+        lane = (hops.copy(), switches.copy(), state, sources, distance, hop_at, weight)
         mine = np.isin(homes, members)
-        route_lane(lft, lids[mine], homes[mine], kinds[mine], hops, switches, state, sources)
+        longer += route_lane(lft, lids[mine], homes[mine], kinds[mine], *lane, STRICT if vls < options.max_vls else FIRST)
+        if longer and vls < options.max_vls:
+            return RoutingTables(fabric, lft, "nue"), longer
+        lanes.append((mine & (kinds < 2), lane))
+    for _ in range(ROUNDS if weight.max(initial=0) >= len(ports) else 0):
+        longer = sum(route_lane(lft, lids[mine], homes[mine], kinds[mine], *lane, AGAIN) for mine, lane in lanes)
+    notes = _notes(longer, int(np.count_nonzero(every)) * int(np.count_nonzero(kinds < 2)), len(parts))
+    if len(parts) == 1:
+        return RoutingTables(fabric, lft, "nue", notes=notes), longer
     service_level = np.zeros(lft.shape, dtype=np.uint8)
-    service_level[:, lids] = lane_of[homes]
-    return RoutingTables(fabric, lft, "nue", service_level if len(parts) > 1 else None)
+    for vl, members in enumerate(parts):
+        service_level[:, lids[np.isin(homes, members)]] = vl
+    return RoutingTables(fabric, lft, "nue", service_level, notes), longer
 
 
-def refuse_parts(fabric: Fabric, distance: Int16, has_hosts: NDArray[np.bool_], options: Options) -> None:
-    """Raise `RefusedError` naming two switches with HCAs that no path joins, or a root that none joins to them."""
-    homes = np.flatnonzero(has_hosts)
+def _notes(longer: int, pairs: int, vls: int) -> tuple[str, ...]:
+    if not longer:
+        return ()
+    return (f"{longer / pairs:.1%} of the paths are longer than the shortest: {vls} virtual lanes have no more room",)
+
+
+def _refuse_roots(fabric: Fabric, distance: Int16, options: Options) -> None:
+    """Raise `RefusedError` naming a root that no path joins to the HCAs."""
+    homes = np.flatnonzero(_at_switches(fabric, fabric.endpoints))
     for root in options.roots:
         if len(homes) and distance[root, homes[0]] < 0:
             raise RefusedError(
                 f"root {fabric.labels[root]} cannot reach {fabric.labels[homes[0]]}: the fabric is in parts",
                 hint="give a root in the part that has hosts",
             )
-    lost = np.argwhere(distance[np.ix_(homes, homes)] < 0)
-    if len(lost):
-        names = " and ".join(fabric.labels[homes[end]] for end in lost[0])
-        raise RefusedError(f"no path joins {names}: the fabric is in parts", hint="fabctl discover names the parts")
 
 
 def _at_switches(fabric: Fabric, ports: Int32) -> Int32:
@@ -88,7 +137,7 @@ def _at_switches(fabric: Fabric, ports: Int32) -> Int32:
     return np.bincount(leaf, minlength=fabric.n_nodes)[: fabric.n_switches].astype(np.int32)
 
 
-def _destinations(fabric: Fabric, options: Options) -> tuple[Int32, Int32, Int32, NDArray[np.int8]]:
+def _destinations(fabric: Fabric, counted: Int32) -> _Destinations:
     """Return every LID at a switch, its switch, the port there, and its kind, in the order of routing.
 
     Kinds: 0 carries a job's traffic, 1 other CAs and routers, 2 switches. Within a kind, along the tree.
@@ -101,6 +150,6 @@ def _destinations(fabric: Fabric, options: Options) -> tuple[Int32, Int32, Int32
     lids, ports, is_switch, far = lids[attached], ports[attached], is_switch[attached], far[attached]
     homes = fabric.port_node[far]
     home_port = np.where(is_switch, 0, fabric.port_number[far])
-    kinds = np.where(is_switch, 2, np.where(np.isin(ports, counted_ports(fabric, options)), 0, 1))
+    kinds = np.where(is_switch, 2, np.where(np.isin(ports, counted), 0, 1))
     order = np.lexsort((lids, home_port, tree_order(fabric)[homes], kinds))
-    return lids[order].astype(np.int32), homes[order], home_port[order].astype(np.int32), kinds[order].astype(np.int8)
+    return lids[order], homes[order].astype(np.int64), home_port[order], kinds[order].astype(np.int8)
