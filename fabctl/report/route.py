@@ -52,7 +52,8 @@ def route_report(
     origin = assessment.tables.origin
     head = f"Routes read from {origin}"
     if computed:
-        head = f"Routes by engine {origin}, computed by fabctl (--tables FILE judges those that the switches hold)"
+        by = "OpenSM on the digital twin" if origin.startswith("opensm:") else "fabctl"
+        head = f"Routes by engine {origin}, computed by {by} (--tables FILE judges those that the switches hold)"
     cables = Table(f"Hottest cables ({traffic})", _CABLES, [_cable_row(fabric, hot) for hot in assessment.hot])
     text: list[str | Table] = [head, *_safety_lines(assessment.verification), ""]
     if assessment.quality is None:

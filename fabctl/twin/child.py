@@ -77,7 +77,10 @@ class Child:
         """Exit code; minus the signal's number if one ended it; None while it runs."""
         with self._waiting:
             if self._process.returncode is None:
-                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                try:
+                    pid, status = os.waitpid(self.pid, os.WNOHANG)
+                except ChildProcessError:  # SIGCHLD is ignored here: the kernel keeps no status
+                    pid, status = self.pid, signal.SIGKILL
                 if pid:
                     self._process.returncode = os.waitstatus_to_exitcode(status)
             return self._process.returncode

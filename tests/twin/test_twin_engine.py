@@ -65,6 +65,8 @@ def test_the_command_shows_opensms_tables(run: Any, project: Path, tmp_path: Pat
     asked = json.loads(run("route", "xgft-64", "--engine", "opensm:minhop", "-o", "json").out)["data"]
     read = json.loads(run("route", "xgft-64", "--tables", tmp_path / "tables.txt", "-o", "json").out)["data"]
     assert asked["quality"] == read["quality"]
+    text = run("route", "xgft-64", "--engine", "opensm:minhop", "--bisections", "2").out
+    assert text.startswith("Routes by engine opensm:minhop, computed by OpenSM on the digital twin")
 
 
 @pytest.mark.parametrize(
