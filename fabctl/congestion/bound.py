@@ -108,6 +108,7 @@ def _cuts(fabric: Fabric, cabling: _Cabling) -> Iterator[Bound]:
     """
     n, tiers = fabric.n_switches, fabric.tiers
     yield from _cut(fabric, cabling, np.arange(n), "switch")
+    yield from _cut(fabric, cabling, components(n, cabling.src, cabling.dst), "part")
     for tier in range(1, int(tiers.max(initial=0)) + 1):
         below, above = tiers[cabling.src], tiers[cabling.dst]
         inside = (below != above) & (below <= tier) & (above <= tier)
@@ -129,9 +130,14 @@ def _cut(fabric: Fabric, cabling: _Cabling, part: Int64, kind: str) -> Iterator[
     crossing = (part[src] == tightest) & (part[fabric.channel_dst[cabling.channels]] != tightest)
     cables = int(crossing.sum())
     name = fabric.labels[tightest]
-    if kind == "pod":
-        name = f"the pod of {name} ({int((part == tightest).sum())} switches)"
-    yield Bound(float(share.min()), kind, f"the {cables} cables of {name}, with {int(inside[tightest])} HCA ports behind them")
+    behind = f"{int(inside[tightest])} HCA ports behind"
+    if kind != "switch":
+        name = f"the {kind} of {name} ({int((part == tightest).sum())} switches)"
+    if not cables:
+        yield Bound(0.0, kind, f"no cable joins {name}, with {behind} it, to the others")
+        return
+    bundle = "the one cable" if cables == 1 else f"the {cables} cables"
+    yield Bound(float(share.min()), kind, f"{bundle} of {name}, with {behind} {'it' if cables == 1 else 'them'}")
 
 
 def _by_lengths(fabric: Fabric, cabling: _Cabling) -> Iterator[Bound]:

@@ -16,7 +16,7 @@ class Bound:
     fraction : float
         In the terms of `Quality.alltoall_fraction`; multipath and non-minimal routes are bounded too.
     kind : str
-        What proves it: ``ports``, ``switch``, ``pod``, ``distance`` or ``weights``.
+        What proves it: ``ports``, ``switch``, ``pod``, ``part``, ``distance`` or ``weights``.
     limit : str
         The cables that bind, for people.
     """

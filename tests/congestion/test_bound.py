@@ -98,7 +98,7 @@ def test_slow_uplinks_count_by_their_rate() -> None:
 
 
 def test_a_ring_is_bound_by_distance() -> None:
-    """Six switches with one host each: 5/9 by the mean distance of 9/5 hops over two directed cables a switch... exactly 10/9."""
+    """Six switches with two hosts each, 9/5 hops apart on average: 12 channels carry 12 x 10 x 9/5 units of 11 that a port sends."""
     fabric = build([2] * 6, [(switch, (switch + 1) % 6) for switch in range(6)])
     bound = alltoall_bound(fabric, fabric.endpoints)
     assert bound.fraction == pytest.approx(best_fraction(fabric, fabric.endpoints))
@@ -112,7 +112,7 @@ def test_groups_are_cuts() -> None:
     fabric = build([2, 2, 0, 0, 2, 2, 0, 0], edges)
     bound = alltoall_bound(fabric, fabric.endpoints)
     assert (bound.kind, bound.fraction) == ("pod", pytest.approx(7 / 16))
-    assert bound.limit.startswith("the 1 cables of the pod of switch-0 (4 switches), with 4 HCA ports")
+    assert bound.limit == "the one cable of the pod of switch-0 (4 switches), with 4 HCA ports behind it"
 
 
 def test_selene_is_bound_by_its_poorest_leaf(fixtures: object) -> None:
@@ -121,6 +121,13 @@ def test_selene_is_bound_by_its_poorest_leaf(fixtures: object) -> None:
     assert bound.fraction == pytest.approx(0.95495, abs=1e-5)
     assert bound.limit == "the 19 cables of LG13-07, with 20 HCA ports behind them"
     assert bound == alltoall_bound(fabric, fabric.compute_endpoints)
+
+
+def test_a_fabric_in_parts_has_no_all_to_all() -> None:
+    fabric = build([2, 2, 2, 2], [(0, 1), (2, 3)])
+    bound = alltoall_bound(fabric, fabric.endpoints)
+    assert (bound.kind, bound.fraction) == ("part", 0.0)
+    assert bound.limit == "no cable joins the part of switch-0 (2 switches), with 4 HCA ports behind it, to the others"
 
 
 def test_ports_on_one_switch_are_bound_by_themselves() -> None:
