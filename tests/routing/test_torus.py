@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from realstack import tool
 from routing_oracles import build, plain_path
 
 from fabctl.congestion.load import alltoall_loads
+from fabctl.congestion.quality import shift_congestion
 from fabctl.errors import RefusedError
 from fabctl.generate.spec import parse
 from fabctl.model.fabric import Fabric
@@ -25,6 +27,10 @@ from fabctl.routing.grid import find_grid
 from fabctl.routing.options import DEFAULTS, Options
 from fabctl.routing.verify import verify
 from fabctl.sources.reading import load_fabric
+from fabctl.twin.opensm import OpenSM, Settings
+from fabctl.twin.readback import read_tables
+from fabctl.twin.scratch import Scratch
+from fabctl.twin.twin import simulated
 
 
 def torus(*dims: int, hosts: int = 1, remove: str = "", cables: int = 1) -> Fabric:
@@ -145,6 +151,29 @@ def test_two_missing_corners_in_the_last_dimension() -> None:
 
 def test_two_missing_corners_that_opensm_s_cannot_route_are_routed_in_lanes() -> None:
     assert example("{names: [sw-3-1, sw-4-1]}").n_vls <= 8
+
+
+@pytest.mark.parametrize("remove", ["", "{names: [sw-0-0 - sw-0-1]}", "{names: [sw-4-5]}"])
+def test_opensm_s_torus_2qos_is_no_better(remove: str) -> None:
+    """Seeded at sw-2-2. OpenSM's hottest channels carry 144, 216 and 168, its worst shifts 6, 6 and 8."""
+    for program in ("ibsim", "opensm", "dump_fts"):
+        tool(program)
+    fabric = torus(6, 6, hosts=2, remove=remove)
+    guid = {label: fabric.guid_text(switch) for switch, label in enumerate(fabric.labels[: fabric.n_switches])}
+    seeds = {"xp": "sw-3-2", "xm": "sw-1-2", "yp": "sw-2-3", "ym": "sw-2-1"}
+    lines = ["torus 6 6 1", *(f"{way}_link {guid['sw-2-2']} {guid[other]}" for way, other in seeds.items())]
+    with Scratch() as scratch:
+        configuration = scratch.folder / "torus-2QoS.conf"
+        configuration.write_text("".join(f"{line}\n" for line in lines))
+        settings = Settings(engine="torus-2QoS", config=(f"torus_config {configuration}",))
+        addressed, sim = simulated(fabric, scratch)
+        with sim, OpenSM(sim, scratch.folder / "opensm", settings, once=True):
+            theirs = read_tables(sim, addressed, "opensm")
+    ours = compute_tables(fabric, "torus-2QoS")
+    ports = fabric.compute_endpoints
+    assert verify(theirs).lost_hca == 0
+    assert alltoall_loads(ours, ports).max() <= alltoall_loads(theirs, ports).max()
+    assert shift_congestion(ours, ports).worst <= shift_congestion(theirs, ports).worst
 
 
 # ---- refusals ----------------------------------------------------------------------------------------------------------
