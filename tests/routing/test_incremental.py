@@ -171,9 +171,15 @@ def test_a_tree_is_changed_less_than_it_is_routed_anew(project: object, engine: 
     old = compute_tables(fabric, engine)
     spines = np.flatnonzero(fabric.tiers == 1)
     for dead in [c for c in between(fabric) if fabric.channel_src[c] == spines[5]]:
-        done = changed(old, cut(fabric, dead), engine)
+        now = cut(fabric, dead)
+        done = changed(old, now, engine)
         assert verify(done.tables).safe
         assert not done.fallback
+        assert not set(done.engine_lids) & set(now.port_lid[now.endpoints].tolist())
+        own = compute_tables(now, engine)
+        lids = attached_lids(now)
+        lengths, anew = (hop_counts(now, tables.lft, lids)[now.tiers == 0] for tables in (done.tables, own))
+        assert (lengths <= anew).all()
         assert done.rewritten.blocks < done.whole.blocks
         assert done.rewritten.entries < done.whole.entries
 
