@@ -15,10 +15,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fabctl.errors import RefusedError
 from fabctl.model.fabric import Fabric
 from fabctl.routing.grid_links import Links, common_labels, switch_links
-from fabctl.routing.squares import find_squares
+from fabctl.routing.squares import find_squares, no_grid
 
 Int64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -95,11 +94,6 @@ def find_grid(fabric: Fabric) -> Grid:
     dimension = _check(fabric, links, place, joins)
     kinds = [kind for kind, _, _ in axes]
     return _ordered(fabric, links, dimension, kinds, place, [len(join) for join in joins])
-
-
-def no_grid(why: str) -> RefusedError:
-    """Return the error that says why a fabric is no grid."""
-    return RefusedError(f"this fabric is no grid: {why}", hint="--engine updn routes any fabric without credit loops")
 
 
 def _dimensions(links: Links, either: Int64, squares: Int64) -> Int64:

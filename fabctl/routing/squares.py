@@ -17,6 +17,14 @@ MOST_BROKEN = 8
 """A grid lacks fewer than one in so many links."""
 
 
+def no_grid(why: str) -> RefusedError:
+    """Return the error that says why a fabric is no grid."""
+    return RefusedError(
+        f"this fabric is no grid: {why}",
+        hint="--engine auto picks by structure; --engine updn routes any fabric without credit loops",
+    )
+
+
 def find_squares(fabric: Fabric, links: Links) -> Int64:
     """Return the squares as pairs of opposite sides, shape (n, 4): a link, its opposite, another from its corner, its opposite.
 
@@ -58,10 +66,7 @@ def _squares_of(fabric: Fabric, links: Links, degree: Int64, begin: int, end: in
     if MOST_BROKEN * np.count_nonzero(count > 2) > len(out):
         pair = int(np.argmax(count))
         here, there = fabric.labels[begin + pair // n], fabric.labels[pair % n]
-        raise RefusedError(
-            f"this fabric is no grid: {here} and {there} have {int(count[pair])} common neighbours",
-            hint="--engine updn routes any fabric without credit loops",
-        )
+        raise no_grid(f"{here} and {there} have {int(count[pair])} common neighbours")
     kept = np.flatnonzero((count[key] == 2) & (links.src[first] < links.dst[second]))
     pairs = kept[np.argsort(key[kept], kind="stable")].reshape(-1, 2)
     one, other = first[pairs[:, 0]], first[pairs[:, 1]]

@@ -46,7 +46,7 @@ def test_what_is_picked_for_every_family(family: str) -> None:
 def test_the_reason_is_told() -> None:
     told = {family: compute_tables(families.build(family, "middle"), "auto").notes[-1] for family in families.SPECS}
     assert told["fat-tree"] == "auto: ftree, as this is a fat tree"
-    assert told["hyperx"] == "auto: dor, as this is a grid: full 6 x full 6"
+    assert told["hyperx"] == "auto: dor, as this is a grid without rings"
     assert told["dragonfly-plus"] == "auto: dfp, as this is a Dragonfly+"
     assert told["slim-fly"] == "auto: dfsssp, as ftree needs a fat tree; this fabric is no grid; this fabric is no Dragonfly+"
 

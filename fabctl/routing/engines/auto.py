@@ -56,8 +56,8 @@ def _candidates(fabric: Fabric, refusals: list[str]) -> Iterator[tuple[str, str]
         refusals.append(error.message.partition(":")[0])
     else:
         if "ring" not in grid.kinds:
-            yield "dor", f"this is a grid: {grid.text}"
-        yield "torus-2QoS", f"this is a grid: {grid.text}"
+            yield "dor", "this is a grid without rings"
+        yield "torus-2QoS", "this is a torus or a mesh"
     yield "dfp", "this is a Dragonfly+"
     for name in ("dfsssp", "nue", "updn"):
         if name in ENGINES.entries:
