@@ -14,6 +14,7 @@ import numpy as np
 from realstack import Ibsim, Verdict, ibdmchk
 
 from fabctl.errors import RefusedError, SourceError
+from fabctl.install.wanted import difference
 from fabctl.model.fabric import Fabric, NodeKind
 from fabctl.model.routes import Assessment
 from fabctl.model.tables import RoutingTables
@@ -23,8 +24,8 @@ from fabctl.routing.exports.opensm import opensm, settings
 from fabctl.routing.options import DEFAULTS, Options
 from fabctl.routing.verify import verify
 from fabctl.sources.live import LEVEL
+from fabctl.sources.reading import load_tables
 from fabctl.twin.opensm import OpenSM, Settings
-from fabctl.twin.readback import read_tables
 
 GIVEN = ("routing_engine", "lfts_file", "qos_policy_file", "qos ")
 """Settings that the twin's OpenSM gets on its command line."""
@@ -47,7 +48,8 @@ class Judged:
     verdict : Verdict, optional
         ibdmchk's, on what OpenSM dumped and with the SLs of the export; None after a refusal.
     differing : int
-        Entries that the switches hold otherwise than computed.
+        Entries that the switches hold, or that OpenSM dumped, otherwise than computed. A highest LID that ``dump_fts`` leaves
+        out is compared in the dump alone.
     wrong_levels : int
         Of the paths sampled, those to which OpenSM gives another SL.
     """
@@ -89,10 +91,14 @@ def judge(sim: Ibsim, fabric: Fabric, engine: str, folder: Path, *, options: Opt
         policy if policy.exists() else None,
         config=tuple(line for line in lines if not line.startswith(GIVEN)),
     )
-    with OpenSM(sim, folder / "run", told, dump=True):
-        held = read_tables(sim, tables.fabric, "switches")
-        wrong = wrong_levels(sim, tables, samples)
-    differing = int(np.count_nonzero(held.lft != tables.lft))
+    with OpenSM(sim, folder / "run", told, once=True, dump=True):
+        (folder / "held.txt").write_text(sim.dump_fts())
+    wrong = 0
+    if policy.exists():
+        with OpenSM(sim, folder / "daemon", told):
+            wrong = wrong_levels(sim, tables, samples)
+    held, dumped = (load_tables(str(folder / name), tables.fabric) for name in ("held.txt", "run/opensm-lfts.dump"))
+    differing = difference(held, tables).entries + int(np.count_nonzero(dumped.lft != tables.lft))
     dumps = folder / "run/opensm-subnet.lst", folder / "run/opensm.fdbs"
     verdict = ibdmchk(*dumps, folder, psl if psl.exists() else None)
     adapters = np.count_nonzero((fabric.node_kind[fabric.port_node] == NodeKind.CA) & (fabric.port_peer >= 0))
