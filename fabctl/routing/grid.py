@@ -25,6 +25,8 @@ Kind = Literal["line", "ring", "full"]
 
 MOST_CLASSES = 4096
 """Classes of parallel links: a HyperX of 64 x 64 has 4,032."""
+MOST_DIMENSIONS = 15
+"""A hypercube of more has more switches than a subnet has LIDs."""
 LIKENESS = 0.5
 """Classes of one dimension have at least this share of the classes that they form no square with in common."""
 FULL = 0.75
@@ -86,7 +88,7 @@ def find_grid(fabric: Fabric) -> Grid:
     sides = np.concatenate([sides, links.reverse[sides]])
     parallel = np.unique(common_labels(len(links.src), sides[:, 0], sides[:, 1]), return_inverse=True)[1]
     either = np.minimum(parallel, parallel[links.reverse])
-    dimension = _dimensions(links, either, squares)
+    dimension = _dimensions(fabric, links, either, squares)
     axes = [_axis(fabric, links, parallel, dimension, axis) for axis in range(int(dimension.max()) + 1)]
     place = np.stack([position for _, _, position in axes], axis=1)
     joins = [join for _, join, _ in axes]
@@ -96,7 +98,7 @@ def find_grid(fabric: Fabric) -> Grid:
     return _ordered(fabric, links, dimension, kinds, place, [len(join) for join in joins])
 
 
-def _dimensions(links: Links, either: Int64, squares: Int64) -> Int64:
+def _dimensions(fabric: Fabric, links: Links, either: Int64, squares: Int64) -> Int64:
     """Return the dimension of each link; -1 for links in no square, where others are in some."""
     if not len(squares):
         return np.zeros(len(links.src), dtype=np.int64)
@@ -111,6 +113,8 @@ def _dimensions(links: Links, either: Int64, squares: Int64) -> Int64:
     weight = np.bincount(index, minlength=len(classes))
     dimension = np.full(len(classes), -1, dtype=np.int64)
     while (dimension < 0).any():
+        if dimension.max() >= MOST_DIMENSIONS - 1:
+            raise no_grid(f"its squares, those of {fabric.labels[0]} among them, have more than {MOST_DIMENSIONS} directions")
         leader = int(np.argmax(np.where(dimension < 0, weight, -1)))
         both = (~apart[leader] & ~apart).sum(axis=1)
         any_of = (~apart[leader] | ~apart).sum(axis=1)
@@ -183,10 +187,12 @@ def _shape(joined: Bools) -> tuple[Kind | None, Int64]:
 def _place_strays(fabric: Fabric, links: Links, place: Int64, joins: list[Bools]) -> None:
     """Give switches whose links are in no square any free place beside all their neighbours."""
     waiting = np.flatnonzero(place[:, 0] < 0).tolist()
+    if 2 * len(waiting) > len(place):
+        raise no_grid(f"{len(waiting)} switches are in no square: {fabric.labels[waiting[0]]}")
     taken = {tuple(cell) for cell in place[place[:, 0] >= 0].tolist()}
     while waiting:
         for switch in waiting:
-            around = links.dst[links.src == switch]
+            around = links.dst[links.ptr[switch] : links.ptr[switch + 1]]
             settled = around[place[around, 0] >= 0]
             if len(settled):
                 break
