@@ -45,10 +45,12 @@ def prepared(path: str) -> Any:
 
 
 def route(path: str, engine: str) -> dict[str, Any]:
-    """Compute an engine's tables on a fabric that is in memory, as OpenSM does after its sweep."""
+    """Compute an engine's tables on a fabric in memory, as OpenSM does after its sweep; its code is loaded before."""
+    from fabctl.routing import ENGINES
     from fabctl.routing.compute import compute_tables
 
     fabric = prepared(path)
+    ENGINES.load(engine)
     seconds, _ = timed(lambda: compute_tables(fabric, engine))
     return {"cpu_s": seconds}
 

@@ -213,7 +213,7 @@ def _fill(row: NDArray[np.uint8], destinations: _Destinations, paths: Paths, hop
     if crowded.any():
         others = np.flatnonzero(crowded[destinations.home])
         column = (np.cumsum(crowded) - 1)[destinations.home[others]]
-        place = _many_choices(allowed.T[crowded], column, destinations.rank[others] // stride, first, cables)
+        place = _many_choices(allowed[:, crowded], column, destinations.rank[others] // stride, first, cables)
         row[destinations.lid[others]] = hops.port[place]
 
 
@@ -244,12 +244,18 @@ def _many_choices(allowed: NDArray[np.bool_], target: Int64, digit: Int64, first
 
     Parameters
     ----------
-    allowed : bool array of shape (n_targets, n_neighbours)
+    allowed : bool array of shape (n_neighbours, n_targets)
     target, digit : int arrays of shape (n_destinations,)
     first, cables : int32 arrays of shape (n_neighbours,)
     """
-    choice = np.flatnonzero(allowed) % allowed.shape[1]
-    count = np.count_nonzero(allowed, axis=1)
-    several = np.maximum(count, 1)[target]
-    pair = np.append(choice, 0)[(np.cumsum(count) - count)[target] + digit % several]
+    several: Int64 | int
+    if (allowed == allowed[:, :1]).all():
+        choice = np.flatnonzero(allowed[:, 0])
+        several = len(choice)
+        pair = choice[digit % several]
+    else:
+        choice = np.flatnonzero(allowed.T) % len(allowed)
+        count = np.count_nonzero(allowed, axis=0)
+        several = np.maximum(count, 1)[target]
+        pair = np.append(choice, 0)[(np.cumsum(count) - count)[target] + digit % several]
     return first[pair] + digit // several % cables[pair]
