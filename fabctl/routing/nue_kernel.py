@@ -102,21 +102,26 @@ def route_lane(lft, lids, homes, kinds, hops, switches, state, sources, distance
         Pairs of a switch with HCAs and an HCA's LID that have a path longer than the shortest.
     """
     decided = np.empty(len(state) + 1, dtype=np.int64)
-    cost = weight.copy()
+    cost = np.empty(len(weight))
     kinship = KINSHIP if mode == AGAIN else 0.0
-    novelty, reachable, longer = 0.0, 0, 0
+    novelty, reachable, idle, longer = 0.0, 0, 0, 0
     for switch in range(len(switches) - 1):
         reachable += switches[switch].up > -2
+        idle += sources[1, switch] == 0
         novelty += NOVELTY * sources[0, switch]
     for turn in range(len(lids)):
         home = homes[turn]
         decided[-1] = 0
-        if turn > 0 and kinship > 0.0 and homes[turn - 1] != home:
+        if turn == 0 or (kinship > 0.0 and homes[turn - 1] != home):
             for hop in range(len(hops)):
                 cost[hop] = weight[hop]
         if mode == AGAIN:
-            _withdraw(lft[:, lids[turn]], home, sources[kinds[turn]], hops, hop_at, weight, cost)
-        if _grow(home, hops, switches, state, cost, novelty, decided) < reachable:
+            _withdraw(lft, lids[turn], home, sources[kinds[turn]], hops, hop_at, weight, cost)
+        shy, settled = idle > 0, 0
+        while settled == 0 or (shy and _strays(sources[1], distance[home], switches)):
+            shy = shy and settled == 0
+            settled = _grow(home, sources[1], shy, hops, switches, state, cost, novelty, decided)
+        if settled < reachable:
             _take_escapes(home, sources[1], hops, switches, state, decided)
         far = _commit(home, sources[kinds[turn]], sources[1], hops, switches, state, distance, weight, cost, kinship, decided)
         longer += far if kinds[turn] < 2 else 0
@@ -129,22 +134,32 @@ def route_lane(lft, lids, homes, kinds, hops, switches, state, sources, distance
 
 
 @njit(cache=True, error_model="numpy")
-def _withdraw(ports, home, units, hops, hop_at, weight, cost):  # type: ignore[no-untyped-def]
+def _withdraw(lft, lid, home, units, hops, hop_at, weight, cost):  # type: ignore[no-untyped-def]
     """Take a destination's traffic off the weights."""
     for source in range(len(units)):
         switch = source
         while units[source] > 0 and switch != home:
-            hop = hop_at[switch, ports[switch]]
+            hop = hop_at[switch, lft[switch, lid]]
             weight[hop] -= units[source] * hops[hop].toll
             cost[hop] -= units[source] * hops[hop].toll
             switch = hops[hop].far
 
 
 @njit(cache=True, error_model="numpy")
-def _grow(home, hops, switches, state, cost, novelty, decided):  # type: ignore[no-untyped-def]
+def _strays(sources, distance, switches):  # type: ignore[no-untyped-def]
+    """Return whether a switch with sources is not on a shortest path."""
+    count = 0
+    for switch in range(len(sources)):
+        count += sources[switch] > 0 and switches[switch].label != distance[switch]
+    return count > 0
+
+
+@njit(cache=True, error_model="numpy")
+def _grow(home, sources, shy, hops, switches, state, cost, novelty, decided):  # type: ignore[no-untyped-def]
     """Grow a destination's tree level by level from its switch; return how many switches it reached.
 
-    A switch takes the hop of least accumulated weight among those to the level before whose dependency can be used.
+    A switch takes the hop of least accumulated weight among those to the level before whose dependency can be used. If `shy`,
+    switches without sources keep to dependencies that leave the lane's order as it is: most of the others would be for nothing.
     """
     for switch in range(len(switches)):
         switches[switch].label = -1
@@ -163,8 +178,9 @@ def _grow(home, hops, switches, state, cost, novelty, decided):  # type: ignore[
                 if switches[near].label >= 0 or switches[near].asked == level:
                     continue
                 switches[near].asked = level
-                if _settle(near, level, hops, switches, state, cost, novelty, decided) or _reconsider(
-                    near, level, hops, switches, state, cost, decided
+                careful = shy and sources[near] == 0
+                if _settle(near, level, careful, hops, switches, state, cost, novelty, decided) or (
+                    not careful and _reconsider(near, level, hops, switches, state, cost, decided)
                 ):
                     switches[near].label = level + 1
                     switches[filled].queued = near
@@ -175,7 +191,7 @@ def _grow(home, hops, switches, state, cost, novelty, decided):  # type: ignore[
 
 
 @njit(cache=True, error_model="numpy")
-def _settle(switch, level, hops, switches, state, cost, novelty, decided):  # type: ignore[no-untyped-def]
+def _settle(switch, level, careful, hops, switches, state, cost, novelty, decided):  # type: ignore[no-untyped-def]
     """Choose a switch's hop among those to a level; return whether one can be used."""
     while True:
         best, least = switches[switch].chosen, np.inf
@@ -185,6 +201,8 @@ def _settle(switch, level, hops, switches, state, cost, novelty, decided):  # ty
                 continue
             dependency = USED if level == 0 else state[hops[hop].row + switches[near].chosen]
             through = cost[hop] + switches[near].total + (novelty if dependency == UNDECIDED else 0.0)
+            if careful and dependency == UNDECIDED and hops[hop].place > hops[switches[near].chosen].place:
+                continue
             if through < least and dependency != BLOCKED:
                 best, least = hop, through
         if best < 0:

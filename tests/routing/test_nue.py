@@ -179,6 +179,9 @@ def test_every_lid_of_a_port_is_routed() -> None:
         ("random-regular-1200", 8, 0.464, 17),
         ("torus-888", 8, 0.047, 36),
         ("fat-tree-1024", 1, 0.592, 6),
+        ("fat-tree-1024-faults", 8, 0.084, 15),
+        ("dragonfly-1056", 8, 0.063, 36),
+        ("dragonfly-plus-1088", 8, 0.113, 64),
     ],
 )
 def test_balance_is_no_worse_than_opensms(name: str, vls: int, alltoall: float, shift: int, project: Path) -> None:
@@ -188,6 +191,13 @@ def test_balance_is_no_worse_than_opensms(name: str, vls: int, alltoall: float, 
     ports = fabric.compute_endpoints
     assert (len(ports) - 1) / alltoall_loads(tables, ports).max() >= alltoall
     assert shift_congestion(tables, ports).worst <= shift
+
+
+@pytest.mark.parametrize("name", ["xgft-16", "fat-tree-1024", "fat-tree-1024-faults", "dragonfly-plus-1088", "superpod-4su"])
+def test_no_more_lanes_than_help(name: str, project: Path) -> None:
+    """Up and down is as short as can be there, and needs one."""
+    tables = nue(load_fabric(str(project / f"topologies/{name}.yaml")).fabric, 8)
+    assert (tables.n_vls, tables.notes) == (1, ())
 
 
 @pytest.mark.parametrize(
