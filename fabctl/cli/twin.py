@@ -36,7 +36,7 @@ def twin() -> None:
     "--qos-policy", metavar="FILE", help="OpenSM's QoS policy, which gives paths their SL (fabctl route --export opensm)."
 )
 @click.option("--roots", metavar="FILE", help="Root GUIDs for updn, dnup and ftree, one per line.")
-@click.option("--host", metavar="NODE", help="Where OpenSM and the tools run.  [default: the first compute HCA]")
+@click.option("--host", metavar="NODE", help="Where OpenSM and the tools run.  [default: the first HCA]")
 @click.option("--faults", metavar="FILE", help="Make these faults first (fabctl twin faults --help).")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def run(

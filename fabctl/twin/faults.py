@@ -169,6 +169,18 @@ def _qualified(name: str) -> str:
     return name if dot else f"{owners[0]}.{field}"
 
 
+def manager_port(fabric: Fabric, node: int) -> int:
+    """Return the cabled port on which programs see the fabric: an adapter's P1, a switch's first; -1 if there is none.
+
+    ibsim's preload shows programs an adapter's first port and no other.
+    """
+    cabled = (fabric.port_node == node) & (fabric.port_peer >= 0)
+    if node >= fabric.n_switches:
+        cabled &= fabric.port_number == 1
+    ports = np.flatnonzero(cabled)
+    return int(ports[0]) if len(ports) else -1
+
+
 class Injector:
     """Makes faults on a running ibsim whose network file was written from a fabric.
 
@@ -247,14 +259,16 @@ class Injector:
         return node, number
 
     def _refuse_isolation(self, node: int, number: int | None) -> None:
-        """Refuse to cut the cable on which the subnet manager and all tools hang, where it is the only one."""
+        """Refuse to cut the cable on which the subnet manager hangs; one that runs on a switch has others."""
         fabric = self._fabric
         host = self._ids.index(self._sim.host)
-        ports = np.flatnonzero((fabric.port_node == host) & (fabric.port_peer >= 0))
-        if len(ports) != 1 or host < fabric.n_switches:
+        if host < fabric.n_switches and node != host:
             return
-        ends: list[tuple[int, int | None]] = [(host, None), (int(fabric.port_node[fabric.port_peer[ports[0]]]), None)]
-        ends += [(int(fabric.port_node[port]), int(fabric.port_number[port])) for port in (ports[0], fabric.port_peer[ports[0]])]
+        own = manager_port(fabric, host)
+        ends: list[tuple[int, int | None]] = [(host, None)]
+        if host >= fabric.n_switches:
+            ends.append((int(fabric.port_node[fabric.port_peer[own]]), None))
+            ends += [(int(fabric.port_node[port]), int(fabric.port_number[port])) for port in (own, fabric.port_peer[own])]
         if (node, number) in ends:
             raise RefusedError(
                 f"the subnet manager and the tools run on {fabric.labels[host]}: this fault would take them off the fabric",

@@ -198,6 +198,8 @@ class OpenSM:
         deadline = time.monotonic() + self.timeout_s
         while not self.log.up_since(mark):
             self._check()
+            if self.log.port_down_since(mark):
+                raise SourceError(f"OpenSM's own port on {self.sim.host} is down: it manages no subnet")
             if time.monotonic() > deadline:
                 raise SourceError(f"OpenSM does not bring the subnet up within {self.timeout_s:.0f} s: {self.log.last_error()}")
             time.sleep(POLL_S)
@@ -205,8 +207,7 @@ class OpenSM:
     def _await_end(self) -> None:
         deadline = time.monotonic() + self.timeout_s
         while self.child.exit_code is None:
-            self._clock.look()
-            self.sim.child.check()
+            self._check_sim()
             if time.monotonic() > deadline:
                 raise SourceError(f"opensm does not end within {self.timeout_s:.0f} s: {self.log.last_error()}")
             time.sleep(POLL_S)
@@ -216,7 +217,10 @@ class OpenSM:
                 f"opensm ended with exit code {self.child.exit_code}, the subnet is not up: {self.log.last_error()}"
             )
 
-    def _check(self) -> None:
+    def _check_sim(self) -> None:
         self._clock.look()
         self.sim.child.check()
+
+    def _check(self) -> None:
+        self._check_sim()
         self.child.check()

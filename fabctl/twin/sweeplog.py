@@ -15,6 +15,7 @@ from fabctl.twin.child import last_lines
 _BEGIN = "* INITIATING HEAVY SWEEP *"
 _UP = "* SUBNET UP *"
 _FAILED = "* ERRORS DURING INITIALIZATION *"
+_PORT_DOWN = "SM port is down"
 _DAY_S = 86_400.0
 _LINE = re.compile(r"^\w{3} +\d+ (\d\d):(\d\d):(\d\d) (\d{6}) \[\w+\] (0x\w\w) -> (?:(\w+): )?(.*)$", re.MULTILINE)
 _BUILDING = re.compile(r"building routing with '([^']+)'")
@@ -56,6 +57,10 @@ class SweepLog:
         """Return whether a heavy sweep that began since has brought the subnet up."""
         _, begun, after = self.text(mark).rpartition(_BEGIN)
         return bool(begun) and _UP in after
+
+    def port_down_since(self, mark: int) -> bool:
+        """Return whether OpenSM has found its own port down since."""
+        return _PORT_DOWN in self.text(mark)
 
     def sweeping(self) -> bool:
         """Return whether a heavy sweep is under way."""

@@ -18,7 +18,7 @@ from fabctl.model.tables import RoutingTables
 from fabctl.routing.exports.lfts import lft_dump
 from fabctl.sources import ibnetdiscover
 from fabctl.twin.control import VARIABLE, ControlServer
-from fabctl.twin.faults import REROUTED, Fault, Injector
+from fabctl.twin.faults import REROUTED, Fault, Injector, manager_port
 from fabctl.twin.ibsim import Ibsim
 from fabctl.twin.netfile import ibsim_net, node_ids, simulated_guids
 from fabctl.twin.opensm import OpenSM, Settings
@@ -35,12 +35,12 @@ def simulated(fabric: Fabric, scratch: Scratch, host: str = "") -> tuple[Fabric,
     scratch : Scratch
         Entered.
     host : str, optional
-        Label of the node that subnet manager and tools run on; the first compute HCA by default.
+        Label of the node that subnet manager and tools run on; the first HCA with a cable at P1 by default, or a switch.
 
     Raises
     ------
     UsageError
-        If the fabric has no such node.
+        If the fabric has no such node, or none on which a program can run.
     InputError
         If a LID is claimed twice, or the fabric has no cables.
     """
@@ -62,10 +62,14 @@ def _host(fabric: Fabric, host: str) -> int:
             near = get_close_matches(host, fabric.labels, n=1)
             hint = f"did you mean '{near[0]}'?" if near else "fabctl discover --hosts lists them"
             raise UsageError(f"this fabric has no node '{host}'", hint=hint)
-        return fabric.labels.index(host)
+        node = fabric.labels.index(host)
+        if manager_port(fabric, node) < 0:
+            raise UsageError(f"no program can run on {host}: it has no cable" + ("" if node < fabric.n_switches else " at P1"))
+        return node
     for ports in (fabric.endpoints, fabric.channel_port):
-        if len(ports):
-            return int(fabric.port_node[ports[0]])
+        for node in fabric.port_node[ports].tolist():
+            if manager_port(fabric, node) >= 0:
+                return int(node)
     raise InputError("this fabric has no cables: there is nothing for a subnet manager to do")
 
 
