@@ -97,6 +97,24 @@ def test_faults_cost_lanes_and_no_reachability(cables: int, switches: int, seed:
                 assert len(steps(tables, source, target)) == hops[int(home[source])][int(home[target])]
 
 
+def test_a_leaf_without_its_cable_turns_at_one_other_leaf_and_needs_no_lane() -> None:
+    """Turns at several leaves would close a circle through two of them and two spines."""
+    spec = "family: dragonfly-plus\nhosts_per_leaf: 1\nleaves: 4\nspines: 4\nglobal_links: 2\nspeed: EDR\n"
+    fabric = parse(spec + "remove: {names: [group-0-leaf-1 - group-0-spine-0]}\n", "dfp.yaml")[0]
+    tables = compute_tables(fabric, "dfp")
+    assert tables.n_vls == 1
+    assert nx.is_directed_acyclic_graph(dependency_graph(tables))
+    lone = fabric.labels.index("group-0-leaf-1")
+    home = fabric.port_node[fabric.port_peer]
+    turns = set()
+    for source in fabric.endpoints[home[fabric.endpoints] == lone].tolist():
+        for target in fabric.endpoints[home[fabric.endpoints] != lone].tolist():
+            path = plain_path(tables, source, target)
+            assert path is not None
+            turns |= {fabric.labels[s] for s in fabric.channel_src[path[2:-1]].tolist() if fabric.tiers[s] == 0}
+    assert turns == {"group-0-leaf-0"}
+
+
 def test_groups_without_a_link_are_joined_by_way_of_others_and_named() -> None:
     whole = dragonfly_plus()
     groups = find_groups(whole)
