@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -68,6 +71,9 @@ destination, -1 where not reached; ``chosen``: its hop; ``total``: weight from t
 ``on_escape``: whether it takes that. ``queued``, ``asked``: scratch.
 """
 
+_inner: Any = partial(njit, cache=True, error_model="numpy", no_cpython_wrapper=True)
+"""For what only kernels call: without a wrapper for Python it compiles faster."""
+
 
 @njit(cache=True, error_model="numpy")
 def route_lane(lft, lids, homes, kinds, hops, switches, state, sources, distance, hop_at, weight, mode):  # type: ignore[no-untyped-def]
@@ -133,7 +139,7 @@ def route_lane(lft, lids, homes, kinds, hops, switches, state, sources, distance
     return longer
 
 
-@njit(cache=True, error_model="numpy")
+@_inner()
 def _withdraw(lft, lid, home, units, hops, hop_at, weight, cost):  # type: ignore[no-untyped-def]
     """Take a destination's traffic off the weights."""
     for source in range(len(units)):
@@ -145,7 +151,7 @@ def _withdraw(lft, lid, home, units, hops, hop_at, weight, cost):  # type: ignor
             switch = hops[hop].far
 
 
-@njit(cache=True, error_model="numpy")
+@_inner()
 def _strays(sources, distance, switches):  # type: ignore[no-untyped-def]
     """Return whether a switch with sources is not on a shortest path."""
     count = 0
@@ -154,7 +160,7 @@ def _strays(sources, distance, switches):  # type: ignore[no-untyped-def]
     return count > 0
 
 
-@njit(cache=True, error_model="numpy")
+@_inner()
 def _grow(home, sources, shy, hops, switches, state, cost, novelty, decided):  # type: ignore[no-untyped-def]
     """Grow a destination's tree level by level from its switch; return how many switches it reached.
 
@@ -190,7 +196,7 @@ def _grow(home, sources, shy, hops, switches, state, cost, novelty, decided):  #
     return end
 
 
-@njit(cache=True, error_model="numpy")
+@_inner()
 def _settle(switch, level, careful, hops, switches, state, cost, novelty, decided):  # type: ignore[no-untyped-def]
     """Choose a switch's hop among those to a level; return whether one can be used."""
     while True:
@@ -213,7 +219,7 @@ def _settle(switch, level, careful, hops, switches, state, cost, novelty, decide
             return True
 
 
-@njit(cache=True, error_model="numpy")
+@_inner()
 def _reconsider(switch, level, hops, switches, state, cost, decided):  # type: ignore[no-untyped-def]
     """Let a switch of a level leave on another hop of the same distance, if its neighbour `switch` can then use it."""
     for hop in range(switches[switch].first, switches[switch + 1].first):
@@ -233,7 +239,7 @@ def _reconsider(switch, level, hops, switches, state, cost, decided):  # type: i
     return False
 
 
-@njit(cache=True, error_model="numpy")
+@_inner()
 def _fits(new, switch, hop, after, hops, switches, state, decided):  # type: ignore[no-untyped-def]
     """Return whether a switch's `hop` can follow hop `new` and all that lead to the switch now, and be followed by `after`."""
     if after >= 0 and not _connect(hop, after, hops, switches, state, decided):
@@ -246,7 +252,7 @@ def _fits(new, switch, hop, after, hops, switches, state, decided):  # type: ign
     return True
 
 
-@njit(cache=True, error_model="numpy")
+@_inner()
 def _take_escapes(home, sources, hops, switches, state, decided):  # type: ignore[no-untyped-def]
     """Put the switches that a tree did not reach on their escape paths, and with them as few others as can be.
 
@@ -294,7 +300,7 @@ def _take_escapes(home, sources, hops, switches, state, decided):  # type: ignor
             switches[switch].chosen = switches[switch].escape
 
 
-@njit(cache=True, error_model="numpy")
+@_inner()
 def _commit(home, units, sources, hops, switches, state, distance, weight, cost, kinship, decided):  # type: ignore[no-untyped-def]
     """Add a destination's traffic to the weights, keep the dependencies that it uses, and let go of the others.
 
@@ -324,7 +330,7 @@ def _commit(home, units, sources, hops, switches, state, distance, weight, cost,
     return longer
 
 
-@njit(cache=True, error_model="numpy")
+@_inner()
 def _connect(before, after, hops, switches, state, decided):  # type: ignore[no-untyped-def]
     """Return whether one hop may follow another without a cycle, and if so, use their dependency."""
     dependency = hops[before].row + after
@@ -337,7 +343,7 @@ def _connect(before, after, hops, switches, state, decided):  # type: ignore[no-
     return acyclic
 
 
-@njit(cache=True, error_model="numpy")
+@_inner()
 def _move_behind(before, after, hops, switches, state):  # type: ignore[no-untyped-def]
     """Move hop `after`, and what depends on it, behind hop `before` in the order; False if `before` is among it.
 
