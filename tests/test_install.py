@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ import numpy as np
 import pytest
 from realstack import Ibsim, tool
 
-from fabctl.errors import ExitCode
+from fabctl.errors import ExitCode, SourceError
 from fabctl.install.bundle import read_bundle
 from fabctl.model.fabric import Fabric
 from fabctl.model.routes import Assessment
@@ -110,8 +111,16 @@ class Site:
         """Return what the switches hold; the highest LID is no multiple of 64, so dump_fts shows all."""
         assert (len(self.fabric.port_of_lid) - 1) % 64
         path = self.folder / "held.txt"
-        path.write_text(self.sim.dump_fts())
+        path.write_text(self._dump())
         return load_tables(str(path), self.fabric).lft
+
+    def _dump(self) -> str:
+        """Return what dump_fts prints; it may crash while OpenSM sweeps."""
+        for _ in range(20):
+            with suppress(SourceError):
+                return self.sim.dump_fts()
+            time.sleep(0.2)
+        return self.sim.dump_fts()
 
     def exported(self, folder: Path) -> np.ndarray:
         return load_tables(str(folder / "opensm-lfts.dump"), self.fabric).lft
