@@ -17,7 +17,7 @@ from fabctl.errors import RefusedError
 from fabctl.jit import announce_compiling
 from fabctl.model.fabric import Fabric
 from fabctl.model.tables import RoutingTables
-from fabctl.routing.order import destination_ranks, is_whole_tree
+from fabctl.routing.order import destination_ranks
 from fabctl.routing.paths import switch_channels
 
 Int32 = NDArray[np.int32]
@@ -27,6 +27,8 @@ Layers = NDArray[np.uint8]
 MOST_VLS = 15
 """Data virtual lanes that the architecture has (InfiniBand Architecture Specification volume 1, section 7.6.3)."""
 NO_LAYER = 255
+COUNTED = 100_000
+"""Paths that may be left when the lanes are full for those that they would need to be counted: that takes seconds."""
 FEW = 0.1
 """Share of paths below which several orders are tried: they take little time then."""
 
@@ -51,15 +53,13 @@ def assign_layers(tables: RoutingTables, max_vls: int, *, keep_entries: bool = F
     Raises
     ------
     RefusedError
-        If the paths to HCAs need more; it says how many.
+        If the paths to HCAs need more; it says how many, or that many more.
 
     Complexity
     ----------
     O(leaves x destinations x hops) per lane, and for each distinct dependency one search of a part of the lane's graph.
     """
     fabric = tables.fabric
-    if is_whole_tree(fabric, fabric.endpoints):
-        return replace(tables, service_level=None)
     tables = tables if keep_entries else _as_hosts(tables)
     ports, lids = _destinations(tables)
     n_data = int(np.count_nonzero(fabric.is_hca[fabric.port_node[ports]]))
@@ -70,11 +70,11 @@ def assign_layers(tables: RoutingTables, max_vls: int, *, keep_entries: bool = F
     layer[home[:, None] == leaves] = 0
     fill = _filler(tables, lids, home, leaves)
     used, left = 0, np.array([1, 1])
-    while used < MOST_VLS and (left[0] or (left[1] and used < max_vls)):
+    while used < max_vls and left.any() or used < MOST_VLS and 0 < left[0] <= COUNTED:
         layer, left = fill(layer, used, n_data)
         used += 1
     if left[0] or used > max_vls:
-        needed = f"more than {MOST_VLS}" if left[0] else str(used)
+        needed = f"more than {used}" if left[0] else str(used)
         raise RefusedError(
             f"the paths of {tables.origin} need {needed} virtual lanes to be free of credit loops; {max_vls} may be used",
             hint="--engine nue routes any fabric with any number of lanes, --engine updn with one",

@@ -11,6 +11,7 @@ from fabctl.model.tables import RoutingTables
 from fabctl.routing.engines.sssp import sssp
 from fabctl.routing.layers import assign_layers
 from fabctl.routing.options import Options
+from fabctl.routing.order import is_whole_tree
 
 
 def dfsssp(fabric: Fabric, options: Options) -> RoutingTables:
@@ -21,4 +22,5 @@ def dfsssp(fabric: Fabric, options: Options) -> RoutingTables:
     RefusedError
         If the fabric is in several parts, or more virtual lanes are needed than may be used.
     """
-    return assign_layers(sssp(fabric, options, name="dfsssp"), options.max_vls)
+    tables = sssp(fabric, options, name="dfsssp")
+    return tables if is_whole_tree(fabric, fabric.endpoints) else assign_layers(tables, options.max_vls)

@@ -13,7 +13,7 @@ from fabctl.routing.assign import assign
 from fabctl.routing.dimension_order import ordered_on_grids
 from fabctl.routing.layers import assign_layers
 from fabctl.routing.options import Options
-from fabctl.routing.order import is_tree
+from fabctl.routing.order import is_tree, is_whole_tree
 from fabctl.routing.paths import shortest_paths
 from fabctl.routing.rebalance import rebalance
 
@@ -29,4 +29,5 @@ def lash(fabric: Fabric, options: Options) -> RoutingTables:
     paths = shortest_paths(fabric, options.hop_weight)
     ordered = ordered_on_grids(fabric, paths)
     tables = assign(fabric, ordered, "lash", options, spread=ordered is not paths or is_tree(fabric))
-    return assign_layers(rebalance(tables, paths, options), options.max_vls)
+    tables = rebalance(tables, paths, options)
+    return tables if is_whole_tree(fabric, fabric.endpoints) else assign_layers(tables, options.max_vls)
