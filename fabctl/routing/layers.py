@@ -70,7 +70,7 @@ def assign_layers(tables: RoutingTables, max_vls: int, *, keep_entries: bool = F
     layer[home[:, None] == leaves] = 0
     fill = _filler(tables, lids, home, leaves)
     used, left = 0, np.array([1, 1])
-    while used < max_vls and left.any() or used < MOST_VLS and 0 < left[0] <= COUNTED:
+    while (used < max_vls and left.any()) or (used < MOST_VLS and 0 < left[0] <= COUNTED):
         layer, left = fill(layer, used, n_data)
         used += 1
     if left[0] or used > max_vls:
