@@ -53,7 +53,9 @@ def refuse_unknown_options(engine: str, options: Options) -> None:
     honoured = entry.options if isinstance(entry, EngineEntry) else options.given()
     for name in options.given():
         if name not in honoured:
-            who = ", ".join(other for other, row in ENGINES.entries.items() if isinstance(row, EngineEntry) and name in row.options)
+            who = ", ".join(
+                other for other, row in ENGINES.entries.items() if isinstance(row, EngineEntry) and name in row.options
+            )
             raise UsageError(f"engine {engine} does not honour --{name}", hint=f"these do: {who}" if who else "")
 
 
