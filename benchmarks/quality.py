@@ -64,14 +64,13 @@ HEADING = ["| engine | VLs | all-to-all | worst shift | eBB | credit loops |", "
 
 def compared(fabric: str, root: str) -> dict[str, Any]:
     """Return the rows of ``fabctl route compare`` by engine, and the bound."""
-    ours = [name for name in ENGINES if not (root and name in ("updn", "dnup"))]
+    ours = [name for name in ENGINES if not (root and name == "updn")]
     theirs = [f"opensm:{name}" for name in ours if name not in SLOW.get(fabric, ())]
     rows = run_compare(fabric, [*ours, *theirs])
     found = {"bound": rows["bound"], **{entry["engine"]: entry for entry in rows["engines"]}}
     if root:
-        for name in ("updn", "dnup"):
-            more = run_compare(fabric, [name, f"opensm:{name}"], "--root", root)
-            found |= {entry["engine"]: entry for entry in more["engines"]}
+        more = run_compare(fabric, ["updn", "opensm:updn"], "--root", root)
+        found |= {entry["engine"]: entry for entry in more["engines"]}
     return found
 
 
