@@ -59,6 +59,7 @@ SWITCH = np.dtype(
         ("asked", np.int64),
         ("escape", np.int64),
         ("on_escape", np.int64),
+        ("useful", np.int64),
         ("total", np.float64),
     ],
     align=True,
@@ -68,7 +69,7 @@ SWITCH = np.dtype(
 ``first``: its first hop, so that hops are a CSR. ``up``: hop to the parent in the lane's escape tree; -1 at the root, -2 out of
 its reach. ``below``: sources at it and below it in that tree. Of the tree that is being grown, ``label``: hops to the
 destination, -1 where not reached; ``chosen``: its hop; ``total``: weight from there on. ``escape``: its hop in the escape tree;
-``on_escape``: whether it takes that. ``queued``, ``asked``: scratch.
+``on_escape``: whether it takes that. ``useful``: on a shortest path of some source. ``queued``, ``asked``: scratch.
 """
 
 _inner: Any = partial(njit, cache=True, error_model="numpy", no_cpython_wrapper=True)
@@ -124,9 +125,11 @@ def route_lane(lft, lids, homes, kinds, hops, switches, state, sources, distance
         if mode == AGAIN:
             _withdraw(lft, lids[turn], home, sources[kinds[turn]], hops, hop_at, weight, cost)
         shy, settled = idle > 0, 0
-        while settled == 0 or (shy and _strays(sources[1], distance[home], switches)):
+        if shy and (turn == 0 or homes[turn - 1] != home):
+            _mark_useful(sources[1], distance[home], hops, switches)
+        while settled == 0 or (shy and _misses(sources[1], switches)):
             shy = shy and settled == 0
-            settled = _grow(home, sources[1], shy, hops, switches, state, cost, novelty, decided)
+            settled = _grow(home, shy, hops, switches, state, cost, novelty, decided)
         if settled < reachable:
             _take_escapes(home, sources[1], hops, switches, state, decided)
         far = _commit(home, sources[kinds[turn]], sources[1], hops, switches, state, distance, weight, cost, kinship, decided)
@@ -152,20 +155,40 @@ def _withdraw(lft, lid, home, units, hops, hop_at, weight, cost):  # type: ignor
 
 
 @_inner()
-def _strays(sources, distance, switches):  # type: ignore[no-untyped-def]
-    """Return whether a switch with sources is not on a shortest path."""
+def _mark_useful(sources, distance, hops, switches):  # type: ignore[no-untyped-def]
+    """Mark the switches on shortest paths from sources to a destination's switch."""
+    depth = np.int64(0)
+    for switch in range(len(sources)):
+        switches[switch].useful = sources[switch] > 0
+        if sources[switch] > 0:
+            switches[depth].queued = switch
+            depth += 1
+    while depth > 0:
+        depth -= 1
+        switch = switches[depth].queued
+        for hop in range(switches[switch].first, switches[switch + 1].first):
+            near = hops[hop].far
+            if distance[near] == distance[switch] - 1 and not switches[near].useful:
+                switches[near].useful = 1
+                switches[depth].queued = near
+                depth += 1
+
+
+@_inner()
+def _misses(sources, switches):  # type: ignore[no-untyped-def]
+    """Return whether a tree has not reached a switch with sources."""
     count = 0
     for switch in range(len(sources)):
-        count += sources[switch] > 0 and switches[switch].label != distance[switch]
+        count += sources[switch] > 0 and switches[switch].label < 0
     return count > 0
 
 
 @_inner()
-def _grow(home, sources, shy, hops, switches, state, cost, novelty, decided):  # type: ignore[no-untyped-def]
+def _grow(home, shy, hops, switches, state, cost, novelty, decided):  # type: ignore[no-untyped-def]
     """Grow a destination's tree level by level from its switch; return how many switches it reached.
 
     A switch takes the hop of least accumulated weight among those to the level before whose dependency can be used. If `shy`,
-    switches without sources keep to dependencies that leave the lane's order as it is: most of the others would be for nothing.
+    switches that are on no source's shortest path are left out: most of their dependencies would be for nothing.
     """
     for switch in range(len(switches)):
         switches[switch].label = -1
@@ -181,12 +204,11 @@ def _grow(home, sources, shy, hops, switches, state, cost, novelty, decided):  #
             switch = switches[position].queued
             for hop in range(switches[switch].first, switches[switch + 1].first):
                 near = hops[hop].far
-                if switches[near].label >= 0 or switches[near].asked == level:
+                if switches[near].label >= 0 or switches[near].asked == level or (shy and not switches[near].useful):
                     continue
                 switches[near].asked = level
-                careful = shy and sources[near] == 0
-                if _settle(near, level, careful, hops, switches, state, cost, novelty, decided) or (
-                    not careful and _reconsider(near, level, hops, switches, state, cost, decided)
+                if _settle(near, level, hops, switches, state, cost, novelty, decided) or _reconsider(
+                    near, level, hops, switches, state, cost, decided
                 ):
                     switches[near].label = level + 1
                     switches[filled].queued = near
@@ -197,7 +219,7 @@ def _grow(home, sources, shy, hops, switches, state, cost, novelty, decided):  #
 
 
 @_inner()
-def _settle(switch, level, careful, hops, switches, state, cost, novelty, decided):  # type: ignore[no-untyped-def]
+def _settle(switch, level, hops, switches, state, cost, novelty, decided):  # type: ignore[no-untyped-def]
     """Choose a switch's hop among those to a level; return whether one can be used."""
     while True:
         best, least = switches[switch].chosen, np.inf
@@ -207,8 +229,6 @@ def _settle(switch, level, careful, hops, switches, state, cost, novelty, decide
                 continue
             dependency = USED if level == 0 else state[hops[hop].row + switches[near].chosen]
             through = cost[hop] + switches[near].total + (novelty if dependency == UNDECIDED else 0.0)
-            if careful and dependency == UNDECIDED and hops[hop].place > hops[switches[near].chosen].place:
-                continue
             if through < least and dependency != BLOCKED:
                 best, least = hop, through
         if best < 0:
