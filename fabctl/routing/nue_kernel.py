@@ -15,9 +15,7 @@ NOVELTY = 0.1
 """What it costs to use a dependency that the lane does not use yet, as a share of all sources' traffic: what is used blocks."""
 
 KINSHIP = 2.0
-"""How much more the traffic to a destination's own switch weighs, where trees are grown again: ranks next to each other hang from
-the same switch, and shifts send to them at the same time.
-"""
+"""How much more traffic to the same switch weighs, where trees are grown again: shifts send to its HCAs at the same time."""
 
 FIRST, STRICT, AGAIN = 0, 1, 2
 """Modes of `route_lane`: as the paper has it; the same, but stop at the first path that is longer than the shortest; every tree
@@ -88,16 +86,14 @@ def route_lane(lft, lids, homes, kinds, hops, switches, state, sources, distance
         LIDs in the order in which they are routed, and the switches that they hang from.
     kinds : int8 array of shape (n_destinations,)
         Row of `sources` whose traffic for the destination adds to the weights.
-    hops : HOP array of shape (n_hops,)
-        The lane's; changed in place, as are the next two.
-    switches : SWITCH array of shape (n_switches + 1,)
+    hops, switches : HOP and SWITCH arrays of shapes (n_hops,) and (n_switches + 1,)
+        The lane's; changed in place, as is the next.
     state : uint8 array of shape (n_dependencies,)
         `USED` where the escape paths use a dependency.
     sources : int64 array of shape (3, n_switches)
         Sources at each switch: those of the job's traffic, all HCAs, none.
-    distance : int16 array of shape (n_switches, n_switches)
-    hop_at : int64 array of shape (n_switches, 256)
-        Hop behind a switch's port.
+    distance, hop_at : int arrays of shapes (n_switches, n_switches) and (n_switches, 256)
+        Hops between switches; hop behind a switch's port.
     weight : float64 array of shape (n_hops,)
         Traffic that all lanes' trees have added up to; changed in place.
     mode : int
@@ -177,10 +173,10 @@ def _mark_useful(sources, distance, hops, switches):  # type: ignore[no-untyped-
 @_inner()
 def _misses(sources, switches):  # type: ignore[no-untyped-def]
     """Return whether a tree has not reached a switch with sources."""
-    count = 0
+    missed = 0
     for switch in range(len(sources)):
-        count += sources[switch] > 0 and switches[switch].label < 0
-    return count > 0
+        missed += sources[switch] > 0 and switches[switch].label < 0
+    return missed > 0
 
 
 @_inner()
