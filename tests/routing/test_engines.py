@@ -24,7 +24,6 @@ from fabctl.routing.verify import verify
 from fabctl.sources.reading import load_fabric
 
 ANY_FABRIC = ["minhop", "updn", "sssp", "lash", "dfsssp", "nue"]
-EVEN = [engine for engine in TREE_ENGINES if engine != "nue"]  # nue keeps its paths within a graph of its own
 
 
 def shipped(project: Path, name: str) -> Fabric:
@@ -175,7 +174,7 @@ def test_cut_cables_are_evened_out(missing: int, project: Path) -> None:
     ports = broken.compute_endpoints
     up = np.bincount(broken.channel_src[(broken.channel_dst < broken.n_switches) & (broken.channel_src < broken.n_switches)])
     poorest = int(up[broken.tiers == 0].min())
-    for engine in EVEN:
+    for engine in TREE_ENGINES:
         tables = compute_tables(broken, engine)
         assert verify(tables).safe
         assert alltoall_loads(tables, ports).max() <= 1.1 * 18 * (648 - 18) / poorest
@@ -186,7 +185,7 @@ def test_selene_is_routed_close_to_its_bound(fixtures: Path) -> None:
     fabric = load_fabric(str(fixtures / "ibnetdiscover/selene-compute-2021.txt")).fabric
     ports = fabric.compute_endpoints
     assert len(ports) == 3664
-    for engine in EVEN:
+    for engine in TREE_ENGINES:
         tables = compute_tables(fabric, engine)
         assert (len(ports) - 1) / alltoall_loads(tables, ports).max() > 0.9
         assert engine in ("minhop", "sssp", "dor") or verify(tables).safe

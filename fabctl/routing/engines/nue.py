@@ -9,6 +9,8 @@ one, else the switches out of reach go along the escape paths: here these alone,
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,11 +19,13 @@ from fabctl.jit import announce_compiling
 from fabctl.model.fabric import Fabric
 from fabctl.model.tables import NO_ROUTE, RoutingTables
 from fabctl.routing.assign import assign
+from fabctl.routing.engines.updn import updn
 from fabctl.routing.nue_lanes import hops_and_switches, most_central, partition, start_lane
 from fabctl.routing.options import Options
-from fabctl.routing.order import counted_ports, is_whole_tree, tree_order
+from fabctl.routing.order import counted_ports, is_tree, is_whole_tree, tree_order
 from fabctl.routing.parts import refuse_parts
 from fabctl.routing.paths import Int16, shortest_paths
+from fabctl.routing.verify import verify
 
 Int32 = NDArray[np.int32]
 
@@ -37,7 +41,9 @@ def nue(fabric: Fabric, options: Options) -> RoutingTables:
 
     Destinations that carry a job's traffic are routed first, for its sources; then other CAs, for all sources; then switches. The
     first of 1, 2, 4, ... lanes that leaves all paths between HCAs as short as can be is enough; if none does, all lanes are used.
-    Whole trees get the paths of destination-modulo routing, which need one lane and no search.
+    Whole trees get the paths of destination-modulo routing, which need one lane and no search. In other trees the dependencies of
+    going up and then down are an acyclic graph that holds the shortest paths between leaves: without roots of their own, all
+    destinations grow on it, which makes them those of `updn`, unless leaves that these do not join ask for more.
 
     Raises
     ------
@@ -54,6 +60,10 @@ def nue(fabric: Fabric, options: Options) -> RoutingTables:
     ports = counted_ports(fabric, options)
     if not options.roots and is_whole_tree(fabric, ports) and not fabric.tiers[_at_switches(fabric, fabric.endpoints) > 0].any():
         return assign(fabric, paths, "nue", options)
+    if not options.roots and is_tree(fabric):
+        tables = replace(updn(fabric, Options(ignored=options.ignored)), origin="nue")
+        if not verify(tables).management_loop:
+            return tables
     destinations = _destinations(fabric, ports)
     for vls in (*(2**power for power in range((options.max_vls - 1).bit_length())), options.max_vls):
         tables, longer = _route(fabric, options, paths.label, ports, destinations, vls)
