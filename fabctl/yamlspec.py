@@ -16,6 +16,7 @@ from fabctl.errors import InputError
 
 MAX_DEPTH = 50
 """Deepest nesting of lists and mappings in a spec."""
+_TOO_DEEP = f"lists and mappings nest deeper than {MAX_DEPTH} levels"
 
 _INTEGER = re.compile(r"[+-]?\d{1,18}")
 _NUMBER = re.compile(r"[+-]?\d{1,18}(\.\d+)?([eE][+-]?\d{1,2})?")
@@ -181,6 +182,8 @@ def load(text: str, path: str) -> Node:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else path
+        if "nesting depth" in (error.problem or ""):
+            raise InputError(_TOO_DEEP, where=where) from error
         what = ", ".join(filter(None, (error.context, error.problem)))
         line = "".join(text.splitlines()[mark.line : mark.line + 1]) if mark else ""
         raise InputError(f"this is no YAML: {what}", where=where, hint=_yaml_hint(what, line)) from error
@@ -218,7 +221,7 @@ def _check_depth(text: str, path: str, loader: Any) -> None:
     for event in yaml.parse(text, Loader=loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            raise InputError(f"lists and mappings nest deeper than {MAX_DEPTH} levels", where=_place(path, event))
+            raise InputError(_TOO_DEEP, where=_place(path, event))
 
 
 def _place(path: str, node: Any) -> str:

@@ -39,7 +39,8 @@ def assign_layers(tables: RoutingTables, max_vls: int, *, keep_entries: bool = F
     Paths to HCAs are laid first. Those to switches and aggregation nodes (management) follow, in lanes that are left where they
     need more; `fabctl.routing.verify` warns of any that find no place.
 
-    Entries for a switch that has HCAs become those of its first HCA, so that they ask for no lane of their own.
+    All LIDs of a port share a lane, because OpenSM's policy tells paths apart by ports. Entries for a switch that has HCAs become
+    those of its first HCA, so that they ask for no lane of their own.
 
     Parameters
     ----------
@@ -62,13 +63,15 @@ def assign_layers(tables: RoutingTables, max_vls: int, *, keep_entries: bool = F
     fabric = tables.fabric
     tables = tables if keep_entries else _as_hosts(tables)
     ports, lids = _destinations(tables)
-    n_data = int(np.count_nonzero(fabric.is_hca[fabric.port_node[ports]]))
+    first = np.flatnonzero(np.append(True, ports[1:] != ports[:-1]))
+    n_data = int(np.count_nonzero(fabric.is_hca[fabric.port_node[ports[first]]]))
     home = _home(fabric, ports)
     leaves = np.unique(_home(fabric, fabric.endpoints))
     leaves = leaves[leaves < fabric.n_switches].astype(np.int32)
-    layer = np.full((len(lids), len(leaves)), NO_LAYER, dtype=np.uint8)
-    layer[home[:, None] == leaves] = 0
-    fill = _filler(tables, lids, home, leaves)
+    layer = np.full((len(first), len(leaves)), NO_LAYER, dtype=np.uint8)
+    layer[home[first, None] == leaves] = 0
+    first = np.append(first, len(lids))
+    fill = _filler(tables, lids, home, first, leaves)
     used, left = 0, np.array([1, 1])
     while (used < max_vls and left.any()) or (used < MOST_VLS and 0 < left[0] <= COUNTED):
         layer, left = fill(layer, used, n_data)
@@ -82,14 +85,16 @@ def assign_layers(tables: RoutingTables, max_vls: int, *, keep_entries: bool = F
     if used == 1:
         return replace(tables, service_level=None)
     level = np.zeros(tables.lft.shape, dtype=np.uint8)
-    level[np.ix_(leaves, lids)] = np.where(layer == NO_LAYER, 0, layer).T
+    level[np.ix_(leaves, lids)] = np.repeat(np.where(layer == NO_LAYER, 0, layer), np.diff(first), axis=0).T
     return replace(tables, service_level=level)
 
 
-def _filler(tables: RoutingTables, lids: Int64, home: Int32, leaves: Int32) -> Callable[[Layers, int, int], tuple[Layers, Int64]]:
-    """Return what fills a lane: from layers, the lane's number and the number of HCA destinations to layers and what is left.
+def _filler(
+    tables: RoutingTables, lids: Int64, home: Int32, first: Int64, leaves: Int32
+) -> Callable[[Layers, int, int], tuple[Layers, Int64]]:
+    """Return what fills a lane: from layers, the lane's number and the number of HCA ports to layers and what is left.
 
-    Destinations with the most paths left come first. Where few are left, other orders are tried as well, since one of them may
+    Ports with the most paths left come first. Where few are left, other orders are tried as well, since one of them may
     leave none.
     """
     from fabctl.routing.layers_kernel import fill_layer
@@ -106,7 +111,7 @@ def _filler(tables: RoutingTables, lids: Int64, home: Int32, leaves: Int32) -> C
         for turn in (most, most[::-1], np.arange(len(most))) if few else (most,):
             tried, lane = layer.copy(), hops.empty_lane()
             kinds = (turn[turn < n_data], turn[turn >= n_data])
-            left = np.array([fill_layer(next_hop, home, kind, leaves, tried, number, *lane) for kind in kinds])
+            left = np.array([fill_layer(next_hop, home, first, kind, leaves, tried, number, *lane) for kind in kinds])
             if tuple(left) < tuple(fewest):
                 best, fewest = tried, left
         return best, fewest

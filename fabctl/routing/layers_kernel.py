@@ -9,22 +9,25 @@ UNDECIDED, ACCEPTED, BLOCKED = 0, 1, 2
 
 
 @njit(cache=True, error_model="numpy")
-def fill_layer(next_channel, home, turn, leaves, layer, number, state, order, ptr, dst, reverse, slot):  # type: ignore[no-untyped-def]
+def fill_layer(next_channel, home, first, turn, leaves, layer, number, state, order, ptr, dst, reverse, slot):  # type: ignore[no-untyped-def]
     """Take as many paths as fit into one layer without a cycle of channel dependencies.
 
     A dependency is decided once: it is accepted, or it would close a cycle with those accepted and is blocked for good, since the
-    accepted only grow. A path is taken if all its dependencies are accepted, else none of those that it would have added is.
+    accepted only grow. The paths from a switch to all LIDs of a port are taken together, if all their dependencies are accepted;
+    else none of those that they would have added is.
 
     Parameters
     ----------
     next_channel : int32 array of shape (n_destinations, n_switches)
         Channel to the next switch; -1 at home.
     home : int32 array of shape (n_destinations,)
-    turn : int32 array of shape (n_destinations,)
-        The order in which destinations are tried.
+    first : int array of shape (n_ports + 1,)
+        Port `p` has the destinations ``first[p]:first[p + 1]``.
+    turn : int array
+        The ports to try, in order.
     leaves : int32 array of shape (n_leaves,)
         Switches that send.
-    layer : uint8 array of shape (n_destinations, n_leaves)
+    layer : uint8 array of shape (n_ports, n_leaves)
         Changed in place: what is 255 and fits becomes `number`.
     number : int
         The layer.
@@ -38,41 +41,39 @@ def fill_layer(next_channel, home, turn, leaves, layer, number, state, order, pt
     Returns
     -------
     int
-        How many paths are left.
+        How many pairs of a sending switch and a port are left.
     """
     seen = np.zeros(len(dst), dtype=np.bool_)
     found = np.empty((2, len(dst)), dtype=np.int32)
-    trial = np.empty(len(dst), dtype=np.int32)
+    trial = np.empty((np.max(np.diff(first)) * next_channel.shape[1], 2), dtype=np.int32)
     left = 0
     for position in range(len(turn)):
-        destination = turn[position]
+        port = turn[position]
         for index in range(len(leaves)):
-            if layer[destination, index] != 255:
+            if layer[port, index] != 255:
                 continue
-            before = next_channel[destination, leaves[index]]
-            tried, fits, refused, beyond = 0, before >= 0, before, before
-            while fits and dst[before] != home[destination]:
-                after = next_channel[destination, dst[before]]
-                if after < 0:
-                    break
-                verdict = state[before, slot[after]]
-                if verdict == UNDECIDED:
-                    if _insert(before, after, state, order, ptr, dst, reverse, slot, seen, found):
-                        state[before, slot[after]] = ACCEPTED
-                        trial[tried] = before
-                        tried += 1
-                    else:
-                        fits, refused, beyond = False, before, after
-                elif verdict == BLOCKED:
-                    fits = False
-                before = after
+            tried, fits, refused, beyond = 0, True, -1, -1
+            for destination in range(first[port], first[port + 1]):
+                before = next_channel[destination, leaves[index]]
+                while fits and before >= 0 and dst[before] != home[destination]:
+                    after = next_channel[destination, dst[before]]
+                    verdict = ACCEPTED if after < 0 else state[before, slot[after]]
+                    if verdict == UNDECIDED:
+                        if _insert(before, after, state, order, ptr, dst, reverse, slot, seen, found):
+                            state[before, slot[after]] = ACCEPTED
+                            trial[tried, 0], trial[tried, 1] = before, slot[after]
+                            tried += 1
+                        else:
+                            fits, refused, beyond = False, before, after
+                    elif verdict == BLOCKED:
+                        fits = False
+                    before = after
             if fits:
-                layer[destination, index] = number
-            elif before >= 0:
+                layer[port, index] = number
+            else:
                 left += 1
                 for added in range(tried):
-                    channel = trial[added]
-                    state[channel, slot[next_channel[destination, dst[channel]]]] = UNDECIDED
+                    state[trial[added, 0], trial[added, 1]] = UNDECIDED
                 if refused != beyond and not _insert(refused, beyond, state, order, ptr, dst, reverse, slot, seen, found):
                     state[refused, slot[beyond]] = BLOCKED
     return left

@@ -104,5 +104,8 @@ def test_lmc_gives_a_port_several_paths_all_of_them_proved(engine: str, family: 
     assert engine == "minhop" or all(nx.is_directed_acyclic_graph(graph) for graph in graphs)
     base = fabric.port_lid[fabric.compute_endpoints]
     columns = np.stack([tables.lft[:, base + offset] for offset in range(4)])
+    if tables.service_level is not None:
+        lanes = tables.service_level[:, base[:, None] + np.arange(4)]
+        assert (lanes == lanes[:, :, :1]).all(), "OpenSM's policy knows one SL from a port to a port"
     differ = (columns != columns[0]).any(axis=(0, 1))
     assert differ.mean() > 0.5
