@@ -94,9 +94,10 @@ def row(name: str, entry: dict[str, Any] | None) -> str:
 
 
 def losses(ours: dict[str, Any], theirs: dict[str, Any] | None) -> list[str]:
-    """Return what an engine of ours does worse than its namesake."""
+    """Return what an engine of ours does worse than its namesake; lanes count only against routes without a credit loop."""
     if theirs is None or theirs["refusal"]:
         return []
+    unsafe = theirs["deadlock"] == "loop"
     if ours["refusal"]:
         return ["refused"]
     out = []
@@ -106,9 +107,9 @@ def losses(ours: dict[str, Any], theirs: dict[str, Any] | None) -> list[str]:
         out.append("worst shift")
     if ours["ebb_fraction"] + ours["ebb_ci99"] < theirs["ebb_fraction"] - theirs["ebb_ci99"]:
         out.append("eBB")
-    if theirs["vls"] and ours["vls"] > theirs["vls"]:
+    if not unsafe and theirs["vls"] and ours["vls"] > theirs["vls"]:
         out.append("VLs")
-    return out
+    return [f"{what} (OpenSM's has a credit loop)" for what in out] if unsafe and ours["deadlock"] == "free" else out
 
 
 if __name__ == "__main__":
