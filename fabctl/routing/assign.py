@@ -119,7 +119,9 @@ def _detour(fabric: Fabric, paths: Paths, destinations: _Destinations, lft: NDAr
     rows = np.flatnonzero(~np.all(joined, axis=1))
     over = (joined[rows, turn] & (rows != turn))[:, None] & joined[turn, targets]
     block = np.ix_(rows, lids)
-    lft[block] = np.where(joined[np.ix_(rows, targets)], lft[block], np.where(over, towards[rows][:, None], NO_ROUTE))
+    filled = np.where(joined[np.ix_(rows, targets)], lft[block], np.where(over, towards[rows][:, None], NO_ROUTE))
+    lft[block] = filled
+    _join_rest(fabric, lft, lids[(filled == NO_ROUTE).any(axis=0)])
     lost = np.argwhere(~joined[np.ix_(homes, homes)])
     if not len(lost):
         return ()
@@ -130,6 +132,21 @@ def _detour(fabric: Fabric, paths: Paths, destinations: _Destinations, lft: NDAr
             f"{engine} finds no way between {names}, nor a leaf to join them over", hint="--engine updn routes any fabric"
         )
     return (f"{len(lost)} leaf pairs ({names}, ...) have no way up and down; {engine} joins them over {fabric.labels[turn]}",)
+
+
+def _join_rest(fabric: Fabric, lft: NDArray[np.uint8], lids: Int64) -> None:
+    """Send what has no entry yet to the nearest neighbour that has one: management of switches that hang from odd places."""
+    channels = switch_channels(fabric)
+    src, dst = fabric.channel_src[channels], fabric.channel_dst[channels]
+    port = fabric.port_number[fabric.channel_port[channels]].astype(np.uint8)
+    for lid in lids.tolist():
+        while True:
+            missing = lft[:, lid] == NO_ROUTE
+            joins = np.flatnonzero(missing[src] & ~missing[dst])
+            if not len(joins):
+                break
+            rows, first = np.unique(src[joins], return_index=True)
+            lft[rows, lid] = port[joins[first]]
 
 
 def _tier_radices(hops: Hops, tiers: NDArray[np.int8]) -> Int64:

@@ -191,6 +191,13 @@ def test_selene_is_routed_close_to_its_bound(fixtures: Path) -> None:
         assert engine in ("minhop", "sssp", "dor") or verify(tables).safe
 
 
+@pytest.mark.parametrize("engine", TREE_ENGINES)
+def test_damaged_trees_reach_their_switches_too(engine: str, project: Path) -> None:
+    """Some leaves have no way up and down to some cores there: management takes the nearest neighbour that has one."""
+    found = verify(compute_tables(shipped(project, "fat-tree-1024-faults"), engine))
+    assert (found.lost_hca, found.lost_other, found.credit_loop) == (0, 0, ()) or engine in ("minhop", "sssp", "dor")
+
+
 def test_ftree_refuses_what_is_no_tree(tmp_path: Path, fixtures: Path, run: Callable[..., object]) -> None:
     with pytest.raises(RefusedError, match=r"links do not join neighbouring tiers: switch-0/P2 -> switch-1/P2"):
         compute_tables(build([1, 1, 1], [(0, 1), (1, 2), (2, 0)]), "ftree")

@@ -62,7 +62,8 @@ def nue(fabric: Fabric, options: Options) -> RoutingTables:
         return assign(fabric, paths, "nue", options)
     if not options.roots and is_tree(fabric):
         tables = replace(updn(fabric, Options(ignored=options.ignored)), origin="nue")
-        if not verify(tables).management_loop:
+        found = verify(tables)
+        if not (found.management_loop or found.lost_other):
             return tables
     destinations = _destinations(fabric, ports)
     for vls in (*(2**power for power in range((options.max_vls - 1).bit_length())), options.max_vls):
