@@ -174,6 +174,12 @@ class Hops:
         Switch `s` has the pairs ``ptr[s]:ptr[s + 1]``.
     port : uint8 array of shape (n_channels,)
         Output ports.
+    code : int array of shape (n_switches or 2 * n_switches, n_switches)
+        Labels of a next hop by destination. With directions, first those of hops up, raised by `up`, above all labels, then those
+        of hops down, -3 where the next switch goes up itself: one comparison tells whether a hop is allowed.
+    up : int
+    row : int array of shape (n_pairs,)
+        The row of `code` that stands for each pair.
     """
 
     def __init__(self, fabric: Fabric, paths: Paths) -> None:
@@ -196,6 +202,14 @@ class Hops:
         self.dimension = (dimension if paths.channel_dimension is None else paths.channel_dimension)[channels[first]]
         self.ptr = np.searchsorted(src[first], np.arange(fabric.n_switches + 1))
         self.port = number.astype(np.uint8)
+        self.row = self.neighbour + fabric.n_switches * self.down
+        self.code = paths.label
+        self.up = int(paths.label.max(initial=0)) + 1
+        if paths.goes_down is not None:
+            falling = np.where(paths.goes_down, paths.label, -3)
+            self.code = np.concatenate([np.where(paths.label < 0, -3, paths.label + self.up), falling])
+        if 2 * self.up <= np.iinfo(np.int8).max:
+            self.code = self.code.astype(np.int8)
 
 
 def _fill(row: NDArray[np.uint8], destinations: _Destinations, paths: Paths, hops: Hops, switch: int, stride: int) -> None:
@@ -206,13 +220,13 @@ def _fill(row: NDArray[np.uint8], destinations: _Destinations, paths: Paths, hop
     begin, end = hops.ptr[switch], hops.ptr[switch + 1]
     if begin == end:
         return
-    label = paths.label
-    length = 1 if paths.length is None else hops.length[begin:end, None]
-    allowed = label[hops.neighbour[begin:end]] == np.where(label[switch] >= length, label[switch] - length, -2)
-    if paths.goes_down is not None:
-        down = hops.down[begin:end]
-        allowed &= down[:, None] == paths.goes_down[switch]
-        allowed[down] &= paths.goes_down[hops.neighbour[begin:end][down]]
+    label = paths.label[switch]
+    if paths.length is None:
+        wanted = np.where(label > 0, label - 1 if paths.goes_down is None else label - 1 + hops.up * ~paths.goes_down[switch], -2)
+        allowed = hops.code[hops.row[begin:end]] == wanted.astype(hops.code.dtype)
+    else:
+        length = hops.length[begin:end, None]
+        allowed = hops.code[hops.row[begin:end]] == np.where(label >= length, label - length, -2)
     if paths.dimension is not None:
         allowed &= hops.dimension[begin:end, None] == paths.dimension[switch]
     count = np.add.reduce(allowed, axis=0, dtype=np.uint8)
