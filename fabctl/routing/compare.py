@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabctl.congestion.bound import alltoall_bound
-from fabctl.errors import FabctlError, RefusedError, SourceError, UsageError
+from fabctl.errors import RefusedError, SourceError, UsageError
 from fabctl.model.comparison import Comparison, Contender
 from fabctl.model.fabric import Fabric
 from fabctl.model.tables import RoutingTables
@@ -93,11 +93,7 @@ def _contender(engine: str, ports: NDArray[np.int32], route: Callable[[str], Rou
     try:
         routed = route(engine)
     except (RefusedError, SourceError, UsageError) as error:
-        return Contender(engine, None, None, None, refusal=_reason(error))
+        return Contender(engine, None, None, None, refusal=error.message)
     assessment = assess(routed.tables, ports, bisections=bisections, seed=seed, top=0)
     hidden = routed.vls is not None and routed.vls > 1
     return Contender(engine, assessment, routed.routing_s, routed.vls or routed.tables.n_vls, lanes_hidden=hidden)
-
-
-def _reason(error: FabctlError) -> str:
-    return error.message
