@@ -61,8 +61,8 @@ class _Destinations:
         In order of LID.
     lids : slice or int array
         Index of all LIDs in a table's row.
-    busy : bool array of shape (n_switches,)
-        Switches that many destinations hang from.
+    favour : uint16 array of shape (n_switches,)
+        256 for switches that many destinations hang from, 1 for the others.
     """
 
     def __init__(self, fabric: Fabric, counted: Int32, *, spread: bool) -> None:
@@ -80,7 +80,7 @@ class _Destinations:
         self.home_port = np.where(is_switch, 0, fabric.port_number[far])
         self.rank = self._ranks(fabric, ports, is_switch, counted) if spread else np.zeros(len(ports), dtype=np.int64)
         population = np.bincount(self.home, minlength=fabric.n_switches)
-        self.busy = 2 * population > population.max(initial=0)
+        self.favour = np.where(2 * population > population.max(initial=0), 256, 1).astype(np.uint16)
         dense = len(self.lid) and self.lid[-1] - self.lid[0] + 1 == len(self.lid)
         self.lids = slice(int(self.lid[0]), int(self.lid[-1]) + 1) if dense else self.lid
         self._cells: dict[tuple[int, int], Int64] = {}
@@ -232,7 +232,7 @@ def _fill(row: NDArray[np.uint8], destinations: _Destinations, paths: Paths, hop
     count = np.add.reduce(allowed, axis=0, dtype=np.uint8)
     if not count.any():
         return
-    usual = allowed[:, np.argmax(np.where(destinations.busy, count.astype(np.uint16) << 8, count))]
+    usual = allowed[:, np.argmax(count * destinations.favour)]
     special = (allowed != usual[:, None]).any(axis=0)
     crowded = special & (count > 1)
     first, cables = hops.first[begin:end], hops.cables[begin:end]
@@ -264,6 +264,8 @@ def _few_choices(
     digit = np.arange(len(above) * cables)
     table = np.empty((len(single), len(digit)), dtype=np.uint8)
     table[:] = port[above[digit % len(above)] + digit // len(above)]
+    if not single.any():
+        return table
     below, target = np.divmod(np.flatnonzero(allowed & single), len(single))
     ports = port[first[below][:, None] + np.arange(cables)]
     table[target] = ports if cables == 1 else ports[:, digit % cables]
