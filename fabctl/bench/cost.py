@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fabctl.congestion.load import alltoall_loads, channel_loads
-from fabctl.errors import RefusedError, UsageError
+from fabctl.errors import RefusedError
 from fabctl.model.fabric import Fabric, speed_name
 from fabctl.model.flows import unit_flows
 from fabctl.model.predictions import Bound
+from fabctl.model.rates import PAYLOAD_SHARE, Float64, refuse_unknown_rates
 from fabctl.model.tables import RoutingTables
 from fabctl.traffic.collective import Demand, Exchange
 from fabctl.traffic.patterns import alltoall
-from fabctl.units import DATA_LANE_GBPS, LANE_COUNTS, Speed
 
-Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
-MTU_BYTES = 4096
-HEADER_BYTES = 8 + 12 + 4 + 2
-"""LRH, BTH, ICRC and VCRC of each packet (InfiniBand Architecture Specification volume 1, chapters 7 to 9). The RETH's 16
-bytes come once per RDMA write, one in hundreds of packets, and are left out, as are acknowledgements."""
-PAYLOAD_SHARE = MTU_BYTES / (MTU_BYTES + HEADER_BYTES)
-"""Share of a link's data rate that carries payload: 0.9937."""
 TIE = 1e-9
 """Relative difference below which two cables count as equally slow."""
 
@@ -48,41 +40,6 @@ class Cost:
     us_per_byte: float
     host_us_per_byte: float
     bound: Bound
-
-
-def data_rates(fabric: Fabric, assume: tuple[int, Speed] | None = None) -> Float64:
-    """Return each channel's data rate in Gb/s, shape (n_channels,); 0 where it is unknown and nothing is assumed.
-
-    Parameters
-    ----------
-    assume : (int, Speed), optional
-        Lanes and speed of the cables whose own are unknown.
-    """
-    if assume is None:
-        return fabric.data_gbps
-    lanes = np.where(fabric.channel_lanes > 0, fabric.channel_lanes, assume[0])
-    speed = np.where(fabric.channel_speed > 0, fabric.channel_speed, assume[1])
-    return lanes * np.array(DATA_LANE_GBPS)[speed]
-
-
-def parse_speed(text: str) -> tuple[int, Speed]:
-    """Return lanes and speed from ``4xHDR``.
-
-    Raises
-    ------
-    UsageError
-        If `text` is no link speed.
-
-    Examples
-    --------
-    >>> parse_speed("4xEDR")
-    (4, <Speed.EDR: 6>)
-    """
-    match = re.fullmatch(r"(\d+)x([A-Z]+\d*)", text)
-    names = [speed.name for speed in Speed if speed]
-    if match is None or int(match[1]) not in LANE_COUNTS or match[2] not in names:
-        raise UsageError(f"'{text}' is no link speed", hint=f"write 4xHDR; speeds: {', '.join(names)}")
-    return int(match[1]), Speed[match[2]]
 
 
 def cost(tables: RoutingTables, demand: Demand, rates: Float64) -> Cost:
@@ -169,10 +126,4 @@ def _count(unit_loads: Float64) -> Int64:
 def _check(fabric: Fabric, used: NDArray[np.bool_], rates: Float64) -> None:
     if not used.any():
         raise RefusedError("nothing crosses the fabric in this pattern: all its flows stay inside a host")
-    unknown = np.flatnonzero(used & ~(rates > 0))
-    if len(unknown):
-        first = fabric.cable_label(int(unknown[0]))
-        raise RefusedError(
-            f"{len(unknown)} directed cables that carry this job have no known rate, the first: {first}",
-            hint="--assume-speed 4xHDR gives all cables of unknown rate that one",
-        )
+    refuse_unknown_rates(fabric, used, rates)

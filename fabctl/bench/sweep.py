@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fabctl.bench.cost import HEADER_BYTES, MTU_BYTES, PAYLOAD_SHARE, Cost, Float64, cost
+from fabctl.bench.cost import Cost, cost
 from fabctl.bench.nccl import PLATEAU, PROTOCOLS, latency_us
 from fabctl.errors import RefusedError, UsageError
 from fabctl.model.predictions import BenchTable, Prediction, Row
+from fabctl.model.rates import HEADER_BYTES, MTU_BYTES, PAYLOAD_SHARE, Float64
 from fabctl.model.tables import RoutingTables
 from fabctl.nodeset import NodesetError, fold
 from fabctl.traffic.collective import Collective
@@ -61,7 +62,7 @@ def predict(
     sizes : sequence of int
         Message sizes in bytes, ascending.
     rates : float64 array of shape (n_channels,)
-        See `fabctl.bench.cost.data_rates`.
+        See `fabctl.model.rates.data_rates`.
 
     Raises
     ------

@@ -75,8 +75,8 @@ def bench(
       fabctl bench fabric.txt --job job.yaml --tables lfts.txt --engine ftree
       fabctl bench fabric.txt --collective alltoall -b 1M -e 1G -o csv
     """
-    from fabctl.bench.cost import data_rates, parse_speed
     from fabctl.bench.sweep import predict
+    from fabctl.model.rates import data_rates, parse_speed
     from fabctl.report.bench import bench_report
     from fabctl.routing.options import DEFAULTS
     from fabctl.sources.reading import load_tables

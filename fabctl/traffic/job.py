@@ -45,6 +45,7 @@ class JobSpec:
     ----------
     path : str
         File name, for messages; empty for the default job.
+    name : str
     hosts : tuple of Placed
         Names, node sets or ``all``.
     ranks_per_host : int, optional
@@ -68,6 +69,7 @@ class JobSpec:
     """
 
     path: str = ""
+    name: str = "job"
     hosts: tuple[Placed, ...] = (Placed(ALL, ""),)
     ranks_per_host: int | None = None
     ranks_where: str = ""

@@ -11,9 +11,9 @@ import jsonschema
 import pytest
 from small_fabrics import dmodk, two_levels
 
-from fabctl.bench.cost import data_rates
 from fabctl.bench.sweep import predict
 from fabctl.model.predictions import BenchTable
+from fabctl.model.rates import data_rates
 from fabctl.model.tables import RoutingTables
 from fabctl.report.bench import bench_report
 from fabctl.report.output import Style, render

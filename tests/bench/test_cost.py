@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from small_fabrics import dmodk, two_levels, walked
 
 import fabctl.bench.cost as cost_module
-from fabctl.bench.cost import PAYLOAD_SHARE, cost, data_rates, loads, parse_speed
+from fabctl.bench.cost import cost, loads
 from fabctl.errors import RefusedError, UsageError
 from fabctl.model.fabric import Fabric
 from fabctl.model.flows import Flows, unit_flows
+from fabctl.model.rates import PAYLOAD_SHARE, data_rates, parse_speed
 from fabctl.traffic.collective import Demand
 from fabctl.traffic.collectives import COLLECTIVES
 from fabctl.traffic.job import JobSpec, Placed

@@ -4,12 +4,12 @@ import pytest
 from small_fabrics import dmodk, two_levels
 
 import fabctl.bench.cost as cost_module
-from fabctl.bench.cost import data_rates
 from fabctl.bench.nccl import PROTOCOLS
 from fabctl.bench.sweep import predict, size_range
 from fabctl.errors import RefusedError, UsageError
 from fabctl.model.fabric import Fabric
 from fabctl.model.predictions import BenchTable
+from fabctl.model.rates import data_rates
 from fabctl.traffic.collectives import COLLECTIVES
 from fabctl.traffic.job import JobSpec
 from fabctl.traffic.placement import place
