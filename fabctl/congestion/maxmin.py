@@ -1,4 +1,11 @@
-"""Max-min fair rates, and the completion of every flow."""
+"""Max-min fair rates, and the completion of every flow.
+
+Rates are max-min fair if no flow can have more without taking from one that has no more: every flow crosses a channel that is
+full, and on which no other flow is faster (Bertsekas, Gallager: Data Networks, 2nd edition, section 6.5.2). Progressive filling
+finds them: all rates grow together until a channel is full, which fixes its flows. When a flow ends, rates below its own stay:
+filling had fixed them before the ended flow had any effect. So only the flows above are filled again, and of these
+only those that the ended flow's channels lead to.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fabctl.errors import InputError
+from fabctl.jit import announce_compiling
 from fabctl.model.phases import Channels
 
 Float64 = NDArray[np.float64]
+Int32 = NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,16 +31,16 @@ class Completion:
     seconds : float64 array of shape (n_flows,)
         Completion time of each flow; infinite for endless ones.
     first_rate : float64 array of shape (n_flows,)
-        Max-min fair rate while all run, bytes per second.
+        Max-min fair rate while all run, bytes per second; infinite for a flow without channels or bytes.
     bottleneck : int32 array of shape (n_flows,)
-        Channel that bounds each flow while all run; -1 for a flow without channels.
+        Channel that bounds each flow while all run; -1 for a flow without channels or bytes.
     solves : int
         Rate computations.
     """
 
     seconds: Float64
     first_rate: Float64
-    bottleneck: NDArray[np.int32]
+    bottleneck: Int32
     solves: int
 
     @property
@@ -40,7 +50,23 @@ class Completion:
         return float(finite.max(initial=0.0))
 
 
-def complete(channels: Channels, size_bytes: Float64, rates: Float64) -> Completion:
+@dataclass(frozen=True, eq=False)
+class FairRates:
+    """Max-min fair rates of flows that all run.
+
+    Parameters
+    ----------
+    rate : float64 array of shape (n_flows,)
+        Bytes per second; infinite for a flow without channels.
+    bottleneck : int32 array of shape (n_flows,)
+        Channel that bounds each flow; -1 for a flow without channels.
+    """
+
+    rate: Float64
+    bottleneck: Int32
+
+
+def complete(channels: Channels, size_bytes: Float64, rates: Float64, share: Float64 | None = None) -> Completion:
     """Return when flows that start together end, sharing the channels max-min fairly at every moment.
 
     Parameters
@@ -51,5 +77,54 @@ def complete(channels: Channels, size_bytes: Float64, rates: Float64) -> Complet
         Infinite for traffic that never ends.
     rates : float64 array of shape (n_channels,)
         Bytes per second of each channel.
+    share : float64 array of shape (len(channels.index),), optional
+        Bytes on each channel per byte of the flow, parallel to ``channels.index``: fractions for a flow that is split over
+        several paths. 1 by default.
+
+    Raises
+    ------
+    InputError
+        If a channel in use has no rate (`fabctl.model.rates.refuse_unknown_rates` names the cable), or a size is negative or
+        no number.
+
+    Complexity
+    ----------
+    O(entries of the CSR x log channels) for the first rates; for each moment at which flows end, the same over the flows
+    that it can affect.
     """
-    raise NotImplementedError
+    from fabctl.congestion.maxmin_kernel import run_flows
+
+    sizes = np.ascontiguousarray(size_bytes, dtype=np.float64)
+    bad = np.flatnonzero(~(sizes >= 0))
+    if len(bad):
+        raise InputError(f"flow {bad[0]} has a size of {sizes[bad[0]]:g} bytes", hint="sizes are zero or more")
+    announce_compiling(run_flows)
+    return Completion(*run_flows(*_columns(channels, share), sizes, _capacities(channels, rates), True))
+
+
+def fair_rates(channels: Channels, rates: Float64, share: Float64 | None = None) -> FairRates:
+    """Return the max-min fair rates of flows that all run; parameters, errors and complexity are those of `complete`."""
+    from fabctl.congestion.maxmin_kernel import run_flows
+
+    announce_compiling(run_flows)
+    endless = np.full(len(channels), np.inf)
+    _, rate, bottleneck, _ = run_flows(*_columns(channels, share), endless, _capacities(channels, rates), False)
+    return FairRates(rate, bottleneck)
+
+
+def _columns(channels: Channels, share: Float64 | None) -> tuple[NDArray[np.int64], Int32, Float64]:
+    part = np.empty(0) if share is None else np.ascontiguousarray(share, dtype=np.float64)
+    if share is not None and not np.all((part > 0) & np.isfinite(part)):
+        raise InputError("a share of a flow is not above zero")
+    index = np.ascontiguousarray(channels.index, dtype=np.int32)
+    return np.ascontiguousarray(channels.ptr, dtype=np.int64), index, part
+
+
+def _capacities(channels: Channels, rates: Float64) -> Float64:
+    capacity = np.ascontiguousarray(rates, dtype=np.float64)
+    used = np.zeros(len(capacity), dtype=bool)
+    used[channels.index] = True
+    bad = np.flatnonzero(used & ~((capacity > 0) & np.isfinite(capacity)))
+    if len(bad):
+        raise InputError(f"{len(bad)} directed channels that carry flows have no known rate, the first: channel {bad[0]}")
+    return capacity
