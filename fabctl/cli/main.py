@@ -14,6 +14,7 @@ from typing import Any, TextIO
 import click
 
 from fabctl import __version__
+from fabctl.cli.lazy import LazyGroup
 from fabctl.errors import ExitCode, FabctlError, UsageError
 from fabctl.registry import Entry, Registry
 
@@ -28,49 +29,14 @@ COMMANDS = Registry(
         "diff": Entry("fabctl.cli.diff:diff", "Show what changed between two fabrics."),
         "route": Entry("fabctl.cli.route:route", "Compute or read routes; prove them safe; score them."),
         "bench": Entry("fabctl.cli.bench:bench", "Predict what a job's collectives will reach on these routes."),
+        "job": Entry("fabctl.cli.job:job", "Show what jobs send, how they fare together, and where to place them."),
         "twin": Entry("fabctl.cli.twin:twin", "Run real tools and whole runbooks on a digital twin of a fabric."),
         "help": Entry("fabctl.cli.help:help_topic", "Explain exit codes, formats, environment and job files."),
     },
 )
 
 
-class LazyGroup(click.Group):
-    """A group that imports a command only when it runs, and takes its summary from the static table."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the table's order."""
-        return COMMANDS.names()
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command; None if there is none of that name."""
-        if cmd_name not in COMMANDS.entries:
-            return None
-        command: click.Command = COMMANDS.load(cmd_name)
-        return command
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command, suggesting the nearest for a typo."""
-        name = args[0]
-        if name not in COMMANDS.entries and not name.startswith("-"):
-            COMMANDS.load(name)  # raises UsageError with a suggestion
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the command list without importing the commands."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.entries.items()])
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[click.shell_completion.CompletionItem]:
-        """Complete command names without importing the commands."""
-        from click.shell_completion import CompletionItem
-
-        items = [
-            CompletionItem(name, help=entry.summary) for name, entry in COMMANDS.entries.items() if name.startswith(incomplete)
-        ]
-        return items + click.Command.shell_complete(self, ctx, incomplete)
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, "-V", "--version", prog_name=PROGRAM, message="%(prog)s %(version)s")
 def cli() -> None:
     """Open the InfiniBand fabric of an AI cluster: what it is, how it routes, what a job will reach on it.

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from fabctl.errors import InputError, UsageError
 from fabctl.traffic import PATTERNS
 from fabctl.traffic.collectives import COLLECTIVES
+from fabctl.traffic.explicit import Operation, Transfer
 from fabctl.units import parse_size
 from fabctl.yamlspec import Node, load
 
@@ -66,6 +67,10 @@ class JobSpec:
     sizes : tuple of int
         Bytes; empty if the file names none.
     pxn : bool
+    transfers : tuple of Transfer
+        Sent all at once, in place of collectives.
+    operations : tuple of Operation
+        Run one after the other, in place of collectives.
     """
 
     path: str = ""
@@ -82,6 +87,8 @@ class JobSpec:
     shift: int = 1
     sizes: tuple[int, ...] = ()
     pxn: bool = False
+    transfers: tuple[Transfer, ...] = ()
+    operations: tuple[Operation, ...] = ()
 
 
 def parse_job(text: str, path: str) -> JobSpec:
