@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fabctl.model.phases import JobTraffic
+
 DATA_VLS = 8
 """Data virtual lanes that hardware of the last decade and ibsim have; the architecture allows 15."""
 
@@ -25,12 +27,16 @@ class Options:
         Ports of HCAs that balancing does not count as destinations (OpenSM's ``-i``).
     hop_weight : int16 array of shape (n_channels,), optional
         Length of each channel in hops, 1 or more (OpenSM's ``--hop_weights_file``); None: all are 1.
+    traffic : tuple of JobTraffic
+        What the jobs that run send, for the engine ``jobs``. It weighs paths and allows or forbids none, so the other engines may
+        be given it as well, and leave it.
     """
 
     max_vls: int = DATA_VLS
     roots: tuple[int, ...] = ()
     ignored: tuple[int, ...] = ()
     hop_weight: NDArray[np.int16] | None = None
+    traffic: tuple[JobTraffic, ...] = ()
 
     def given(self) -> tuple[str, ...]:
         """Return the names of the options that differ from their defaults, as the command line has them."""
