@@ -12,16 +12,19 @@ class Transfer:
     Parameters
     ----------
     src, dst : str
-        Host (its first HCA of the job is meant) or HCA, as fabctl prints them.
+        Host (the bytes are spread over its HCAs), ``host:mlx5_0``, or an HCA or port as fabctl prints them.
     size_bytes : int
     where : str
         Place in the input.
+    phase : str
+        Transfers of one phase run at once, phases one after the other in the order of their first transfers.
     """
 
     src: str
     dst: str
     size_bytes: int
     where: str
+    phase: str = ""
 
 
 @dataclass(frozen=True)
@@ -31,16 +34,19 @@ class Operation:
     Parameters
     ----------
     collective : str
-        Registered name.
+        Registered name, or ``sendrecv``: the first rank sends to the second.
     ranks : tuple of int
         Ranks of the job, in the order of their communicator.
     size_bytes : int
         Message, as nccl-tests counts it.
     where : str
         Place in the input.
+    times : int
+        How often it runs, one after the other.
     """
 
     collective: str
     ranks: tuple[int, ...]
     size_bytes: int
     where: str
+    times: int = 1

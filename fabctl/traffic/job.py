@@ -71,6 +71,10 @@ class JobSpec:
         Sent all at once, in place of collectives.
     operations : tuple of Operation
         Run one after the other, in place of collectives.
+    n_ranks : int
+        Ranks of a trace, which names no hosts: they take the first hosts that hold them. 0: all ranks of all hosts.
+    notes : tuple of str
+        What the reader of the file decided, worth printing.
     """
 
     path: str = ""
@@ -89,6 +93,8 @@ class JobSpec:
     pxn: bool = False
     transfers: tuple[Transfer, ...] = ()
     operations: tuple[Operation, ...] = ()
+    n_ranks: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def parse_job(text: str, path: str) -> JobSpec:
