@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fabctl.cli.common import exit_code, input_entry, load_source, output_options, source_options, write_report
+from fabctl.cli.common import exit_code, input_entry, load_source, output_options, source_options, write_report, write_text
 from fabctl.cli.completion import complete_names
 from fabctl.cli.engine_options import engine_options, read_options, refuse_options
 from fabctl.cli.routes import DEFAULT_ENGINE, OPENSM, engine_rows, engine_tables, refuse_unknown_engine
@@ -14,6 +14,7 @@ from fabctl.cli.subcommands import CommandWithSubcommands
 from fabctl.errors import ExitCode, UsageError
 from fabctl.registry import Entry, Registry
 from fabctl.routing import ENGINES
+from fabctl.routing.cases import CASES
 from fabctl.routing.exports import EXPORTS
 from fabctl.traffic import PATTERNS
 
@@ -62,7 +63,8 @@ SUBCOMMANDS = Registry(
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the random patterns.")
 @click.option("--top", type=click.IntRange(min=0), default=5, show_default=True, help="Hottest cables, and moved LIDs, to name.")
 @click.option("--export", nargs=2, metavar="FORMAT DIR", help=f"Write DIR with the routes: {', '.join(EXPORTS.names())}.")
-@output_options()
+@click.option("--assume-speed", metavar="4xHDR", help=f"For -o {', '.join(CASES.names())}: speed of cables whose own is unknown.")
+@output_options(*CASES.names())
 def route(
     source: str | None,
     source_format: str | None,
@@ -80,6 +82,7 @@ def route(
     seed: int,
     top: int,
     export: tuple[str, str] | None,
+    assume_speed: str | None,
     output: dict[str, Any],
 ) -> ExitCode:
     """Compute or read routes; prove them safe; score them.
@@ -92,6 +95,7 @@ def route(
       fabctl route fabric.txt --tables lfts.txt --job job.yaml
       fabctl route fabric.txt --engine updn --export opensm routes/
       fabctl route now.txt --engine updn --previous before-lfts.txt
+      fabctl route fabric.txt --engine ftree --job job.yaml -o simgrid --out case.py
       fabctl route compare fabric.txt --engine all
 
     Exit code 1 means: HCAs are lost, traffic loops, or a credit loop is possible. Such routes are not exported (exit code 6).
@@ -112,6 +116,8 @@ def route(
     if job_path and (hosts or pattern):
         raise UsageError("--job excludes --hosts and --pattern: they are keys of the job file")
     write = EXPORTS.load(export[0]) if export else None
+    case = output["output_format"] if output["output_format"] in CASES.entries else None
+    _check_case(case, job_path, export, assume_speed)
     if engine:
         refuse_unknown_engine(engine)
     spec = _spec(job_path, hosts, pattern, seed)
@@ -120,6 +126,9 @@ def route(
     tables = _tables(loaded, live, engine, options, tables_path)
     changed = _changed(tables, previous_path, options if computed else None) if previous_path else None
     tables = changed.tables if changed else tables
+    if case and spec:
+        _write_case(case, tables, spec, assume_speed, output)
+        return ExitCode.DONE
     judged = scope(spec, tables.fabric)
     assessment = assess(tables, judged.ports, judged.flows, bisections=bisections, seed=seed, top=top)
     inputs = [input_entry(loaded)]
@@ -128,6 +137,29 @@ def route(
     if export and write:
         write(assessment, export[1], options)
     return exit_code(report)
+
+
+def _check_case(case: str | None, job_path: str | None, export: tuple[str, str] | None, assume_speed: str | None) -> None:
+    if case is None:
+        if assume_speed:
+            raise UsageError(
+                f"--assume-speed is for -o {', '.join(CASES.names())}; routes are scored at the speeds that are known"
+            )
+    elif job_path is None:
+        raise UsageError(f"-o {case} writes a job's flows: it needs --job FILE", hint="fabctl help job")
+    elif export:
+        raise UsageError(f"-o {case} writes a case, --export a folder of routes", hint="leave one of them out")
+
+
+def _write_case(case: str, tables: RoutingTables, spec: JobSpec, assume_speed: str | None, output: dict[str, Any]) -> None:
+    """Write fabric, routes and a job's flows for another program."""
+    from fabctl.model.rates import parse_speed
+    from fabctl.routing.cases.case import make_case
+    from fabctl.traffic.phases import jobs_traffic
+
+    jobs = jobs_traffic([spec], tables.fabric)
+    assumed = parse_speed(assume_speed) if assume_speed else None
+    write_text(CASES.load(case)(make_case(tables, jobs, assumed)), output["out"])
 
 
 def _list_engines(source: str | None, output: dict[str, Any]) -> ExitCode:
