@@ -1,4 +1,8 @@
-"""Collectives as flows on the fabric, one file per algorithm."""
+"""Collectives as flows on the fabric, one file per algorithm.
+
+`ALGORITHMS` are the ways to do an operation, for groups of a job (`fabctl.traffic.algorithm`); `COLLECTIVES` are the operations
+as ``bench`` predicts them.
+"""
 
 from fabctl.registry import Entry, Registry
 
@@ -13,3 +17,22 @@ COLLECTIVES = Registry(
     },
     group="fabctl.collectives",
 )
+
+ALGORITHMS = Registry(
+    "algorithm",
+    {
+        "ring": Entry("fabctl.traffic.collectives.ring:ALGORITHM", "NCCL's rings, one per channel, each on its rail"),
+        "tree": Entry("fabctl.traffic.collectives.tree:ALGORITHM", "NCCL's double binary trees over the nodes, two per channel"),
+    },
+    group="fabctl.algorithms",
+)
+
+DEFAULT_ALGORITHM = {
+    "all_reduce": "ring",
+    "reduce_scatter": "ring",
+    "all_gather": "ring",
+    "alltoall": "pairwise",
+    "broadcast": "ring",
+    "sendrecv": "pipeline",
+}
+"""What does an operation if nobody chooses."""
