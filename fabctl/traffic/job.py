@@ -1,33 +1,48 @@
-"""``job.yaml``: which hosts, how many ranks, which collective or pattern, which sizes.
+"""``job.yaml``: which hosts, how many ranks, and what they send: collectives, a pattern, or the step of a training.
 
 ::
 
-    hosts: luna-[001-016]        # a node set, `all` (all complete compute hosts), or a list of such
-    ranks_per_host: 8            # default: one rank per HCA used
+    name: pretrain               # default: the file's name
+    hosts: luna-[001-016]        # a node set, `all` (all complete compute hosts), a list of such, or a number of hosts
+    # placement: packed          # of a number of hosts: packed, spread, random:SEED, rail, given; default: packed
+    ranks_per_host: 8            # or gpus_per_host; default: one rank per HCA used
     rails: [0, 1, 2, 3]          # default: every rail that all hosts have
-    order: as-given              # rank order of the hosts: as-given, sorted, random
+    order: as-given              # rank order of the hosts: as-given, sorted, random, topology (leaf by leaf)
     seed: 1                      # of the random order and the random patterns
     collective: all_reduce       # one, a list, or `all`; or instead a pattern:
     # pattern: shift             # ring, shift, alltoall, bisect, permutation
     # shift: 4                   # distance of the shift, default 1
+    # algorithm: tree            # of the collectives; default: ring, and pairwise for alltoall
     size: 256M                   # or sizes: [64K, 1M, 1G]; default: 8 bytes to 16 GiB
     pxn: true                    # all-to-all goes by NVLink to the destination's rail first (NCCL's PXN); default: false
+    # model: llama3-70b          # or instead a training: see below
+
+Several jobs stand in one file under ``jobs:``, a list of such mappings.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from fabctl.errors import InputError, UsageError
 from fabctl.traffic import PATTERNS
-from fabctl.traffic.collectives import COLLECTIVES
+from fabctl.traffic.collectives import ALGORITHMS, COLLECTIVES
 from fabctl.traffic.explicit import Operation, Transfer
+from fabctl.traffic.training_spec import KEYS as TRAINING_KEYS
+from fabctl.traffic.training_spec import TrainingSpec, parse_training
 from fabctl.units import parse_size
-from fabctl.yamlspec import Node, load
+from fabctl.yamlspec import Node, load, suggestion
 
-ORDERS = ("as-given", "sorted", "random")
-KEYS = ("hosts", "ranks_per_host", "rails", "order", "seed", "collective", "pattern", "shift", "size", "sizes", "pxn")
+ORDERS = ("as-given", "sorted", "random", "topology")
+PLACEMENTS = ("packed", "spread", "random", "rail", "given")
+SENDS = ("collective", "pattern", "shift", "algorithm", "size", "sizes", "pxn")
+KEYS = ("name", "hosts", "placement", "ranks_per_host", "gpus_per_host", "rails", "order", "seed", *SENDS, *TRAINING_KEYS)
+JOBS = "jobs"
 ALL = "all"
+LARGEST_BYTES = (1 << 63) - 1
+MOST_HOSTS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -48,7 +63,7 @@ class JobSpec:
         File name, for messages; empty for the default job.
     name : str
     hosts : tuple of Placed
-        Names, node sets or ``all``.
+        Names, node sets or ``all``; the number itself where `count` is set.
     ranks_per_host : int, optional
     ranks_where : str
         Place of ``ranks_per_host``.
@@ -75,6 +90,18 @@ class JobSpec:
         Ranks of a trace, which names no hosts: they take the first hosts that hold them. 0: all ranks of all hosts.
     notes : tuple of str
         What the reader of the file decided, worth printing.
+    count : int
+        Hosts to choose; 0 where they are named.
+    placement : str
+        One of `PLACEMENTS`: how a number of hosts is chosen.
+    placement_seed : int
+        Of the random placement.
+    placement_where : str
+        Place of ``placement``.
+    algorithm : str
+        Registered name, or empty for the default of each collective.
+    training : TrainingSpec, optional
+        In place of collectives.
     """
 
     path: str = ""
@@ -95,9 +122,29 @@ class JobSpec:
     operations: tuple[Operation, ...] = ()
     n_ranks: int = 0
     notes: tuple[str, ...] = ()
+    count: int = 0
+    placement: str = "given"
+    placement_seed: int = 1
+    placement_where: str = ""
+    algorithm: str = ""
+    training: TrainingSpec | None = None
 
 
 def parse_job(text: str, path: str) -> JobSpec:
+    """Read a file of one job.
+
+    Raises
+    ------
+    InputError
+        As `parse_jobs` does, and if the file holds several jobs.
+    """
+    specs = parse_jobs(text, path)
+    if len(specs) > 1:
+        raise InputError(f"this file holds {len(specs)} jobs, and one is wanted", where=path, hint="put each into its own file")
+    return specs[0]
+
+
+def parse_jobs(text: str, path: str) -> tuple[JobSpec, ...]:
     """Read a job file.
 
     Raises
@@ -105,14 +152,37 @@ def parse_job(text: str, path: str) -> JobSpec:
     InputError
         With ``file:line:column``, and the nearest right word for a typo.
     """
-    values = load(text, path).mapping(KEYS, required=("hosts",))
+    root = load(text, path)
+    stem = PurePath(path).stem if path not in ("", "-") else "job"
+    if root.find(JOBS) is None:
+        return (_job(root, path, stem),)
+    nodes = root.mapping((JOBS,))[JOBS].items()
+    if not nodes:
+        raise root.error("'jobs' is an empty list")
+    specs: dict[str, JobSpec] = {}
+    for number, node in enumerate(nodes, 1):
+        spec = _job(node, path, f"{stem}-{number}")
+        if spec.name in specs:
+            raise (node.find("name") or node).error(f"two jobs are called '{spec.name}'")
+        specs[spec.name] = spec
+    return tuple(specs.values())
+
+
+def _job(node: Node, path: str, name: str) -> JobSpec:
+    values = node.mapping(KEYS, required=("hosts",))
     _exclude(values, "collective", "pattern")
     _exclude(values, "size", "sizes")
-    ranks, rails, pattern = values.get("ranks_per_host"), values.get("rails"), values.get("pattern")
+    _exclude(values, "ranks_per_host", "gpus_per_host")
+    _exclude(values, "algorithm", "pattern")
+    training = _training(values)
+    ranks, rails, pattern = values.get("ranks_per_host", values.get("gpus_per_host")), values.get("rails"), values.get("pattern")
     if "shift" in values and (pattern is None or pattern.text() != "shift"):
         raise values["shift"].error("'shift' belongs to the pattern of that name", hint="pattern: shift")
+    count = _count(values["hosts"])
+    placement, seed = _placement(values.get("placement"), count)
     return JobSpec(
         path=path,
+        name=values["name"].text() if "name" in values else name,
         hosts=_hosts(values["hosts"]),
         ranks_per_host=ranks.integer(low=1, high=1024) if ranks else None,
         ranks_where=ranks.where if ranks else "",
@@ -120,12 +190,50 @@ def parse_job(text: str, path: str) -> JobSpec:
         rails_where=rails.where if rails else "",
         order=values["order"].choice(ORDERS) if "order" in values else "as-given",
         seed=values["seed"].integer(low=0) if "seed" in values else 1,
-        collectives=() if pattern else _collectives(values.get("collective")),
+        collectives=() if pattern or training else _collectives(values.get("collective")),
         pattern=pattern.choice(PATTERNS.names()) if pattern else "",
         shift=values["shift"].integer() if "shift" in values else 1,
         sizes=_sizes(values),
         pxn=values["pxn"].flag() if "pxn" in values else False,
+        count=count,
+        placement=placement,
+        placement_seed=seed,
+        placement_where=values["placement"].where if "placement" in values else "",
+        algorithm=values["algorithm"].choice(ALGORITHMS.names()) if "algorithm" in values else "",
+        training=training,
     )
+
+
+def _training(values: dict[str, Node]) -> TrainingSpec | None:
+    given = [key for key in TRAINING_KEYS if key in values]
+    if not given:
+        return None
+    if "model" not in values:
+        raise values[given[0]].error(f"'{given[0]}' belongs to a training, and there is no 'model'", hint="model: llama3-70b")
+    for key in ("collective", "pattern", "size", "sizes"):
+        _exclude(values, "model", key)
+    return parse_training(values)
+
+
+def _count(node: Node) -> int:
+    """Return the number of hosts that is asked for; 0 for names. A name of digits alone goes into quotes."""
+    scalar = node.yaml_node.id == "scalar" and node.yaml_node.style is None
+    if not scalar or not re.fullmatch(r"[+-]?\d+", node.yaml_node.value):
+        return 0
+    return node.integer(low=2, high=MOST_HOSTS)
+
+
+def _placement(node: Node | None, count: int) -> tuple[str, int]:
+    if node is None:
+        return ("packed" if count else "given"), 1
+    policy, colon, seed = node.text().partition(":")
+    if policy not in PLACEMENTS:
+        raise node.error(f"unknown placement '{policy}'", hint=suggestion(policy, PLACEMENTS))
+    if not count and policy != "given":
+        raise node.error(f"'{policy}' chooses hosts, and 'hosts' names them", hint="give a number: hosts: 16")
+    if colon and (policy != "random" or not re.fullmatch(r"\d{1,18}", seed)):
+        raise node.error(f"'{node.text()}' is no placement", hint="only random takes a number, its seed: random:7")
+    return policy, int(seed or 1)
 
 
 def _exclude(values: dict[str, Node], first: str, second: str) -> None:
@@ -187,4 +295,6 @@ def _size(node: Node) -> int:
         raise InputError(error.message, where=node.where, hint=error.hint) from error
     if size_bytes == 0:
         raise node.error("a message of size 0 moves nothing", hint="the smallest message is 1 byte")
+    if size_bytes > LARGEST_BYTES:
+        raise node.error(f"a message of {text} is past 2^63 bytes")
     return size_bytes

@@ -20,6 +20,7 @@ pxn: true
 """
     assert parse_job(text, "j.yaml") == JobSpec(
         path="j.yaml",
+        name="j",
         hosts=(Placed("luna-[001-004]", "j.yaml:1:9"), Placed("gw", "j.yaml:1:27")),
         ranks_per_host=8,
         ranks_where="j.yaml:2:17",
@@ -34,7 +35,7 @@ pxn: true
 
 
 def test_the_shortest_job_has_the_defaults_of_no_job() -> None:
-    assert parse_job("hosts: all\n", "j.yaml") == JobSpec(path="j.yaml", hosts=(Placed("all", "j.yaml:1:8"),))
+    assert parse_job("hosts: all\n", "j.yaml") == JobSpec(path="j.yaml", name="j", hosts=(Placed("all", "j.yaml:1:8"),))
     assert JobSpec().hosts == (Placed("all", ""),)
     assert JobSpec().collectives == tuple(COLLECTIVES.names())
 
