@@ -180,14 +180,13 @@ def _same_ports_together(phase: Phase) -> Phase:
     if len(unique) == len(key):
         return phase
     order = np.argsort(first)
-    lowest = []
-    for rank in (phase.src_rank, phase.dst_rank):
-        low = np.full(len(unique), np.iinfo(np.int32).max, dtype=np.int32)
-        np.minimum.at(low, which, rank)
-        lowest.append(low[order])
-    weight = np.bincount(which, weights=flows.weight, minlength=len(unique))[order]
-    first = first[order]
-    return Phase(phase.name, Flows(flows.src[first], flows.dst[first], weight), lowest[0], lowest[1], phase.times)
+    weight = np.zeros(len(unique))
+    np.add.at(weight, which, flows.weight)
+    together = Flows(flows.src[first[order]], flows.dst[first[order]], weight[order])
+    lowest = np.full((2, len(unique)), np.iinfo(np.int32).max, dtype=np.int32)
+    np.minimum.at(lowest[0], which, phase.src_rank)
+    np.minimum.at(lowest[1], which, phase.dst_rank)
+    return Phase(phase.name, together, lowest[0, order], lowest[1, order], phase.times)
 
 
 def _by_times(parts: list[Phase]) -> list[Phase]:
@@ -203,7 +202,8 @@ def _merged(phases: list[Phase]) -> Phase:
     together = Flows(src, dst, np.concatenate([one.weight for one in flows]))
     src_rank, dst_rank = (np.concatenate([getattr(phase, column) for phase in phases]) for column in ("src_rank", "dst_rank"))
     fixed = _joined([phase.fixed for phase in phases if phase.fixed is not None])
-    return Phase(phases[0].name, together, src_rank, dst_rank, phases[0].times, fixed)
+    phase = Phase(phases[0].name, together, src_rank, dst_rank, phases[0].times, fixed)
+    return phase if fixed else _same_ports_together(phase)
 
 
 def _joined(channels: list[Channels]) -> Channels | None:

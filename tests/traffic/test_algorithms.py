@@ -106,13 +106,18 @@ def check(schedule: Schedule, shape: Shape, operation: str) -> None:
 
 
 def sent(schedule: Schedule, group: Group, size_bytes: float) -> dict[tuple[int, int], float]:
-    """Return the bytes of each ordered pair of ports on different hosts, message by message."""
+    """Return the bytes of each ordered pair of ports on different hosts, message by message.
+
+    Numbers from n on are the NVLink switches of the nodes.
+    """
+    node, n = shape_of(group).node.tolist(), len(group)
+    node += range(max(node) + 1)
     total: defaultdict[tuple[int, int], float] = defaultdict(float)
     for one in schedule:
         for src, dst, out, enter, count in zip(one.src, one.dst, one.out, one.enter, one.count, strict=True):
-            assert group.host[src] == group.host[out]
-            assert group.host[dst] == group.host[enter]
-            if group.host[src] != group.host[dst]:
+            assert (node[src], node[dst]) == (node[out], node[enter])
+            if node[src] != node[dst]:
+                assert max(out, enter) < n, "an NVLink switch has no HCA"
                 total[int(group.port[out]), int(group.port[enter])] += float(count) * size_bytes / schedule.pieces
     return dict(total)
 

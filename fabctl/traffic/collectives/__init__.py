@@ -23,6 +23,17 @@ ALGORITHMS = Registry(
     {
         "ring": Entry("fabctl.traffic.collectives.ring:ALGORITHM", "NCCL's rings, one per channel, each on its rail"),
         "tree": Entry("fabctl.traffic.collectives.tree:ALGORITHM", "NCCL's double binary trees over the nodes, two per channel"),
+        "halving-doubling": Entry(
+            "fabctl.traffic.collectives.halving_doubling:ALGORITHM", "partners r xor 2**k, in log2 n steps"
+        ),
+        "bruck": Entry("fabctl.traffic.collectives.bruck:ALGORITHM", "partners 2**k away, in ceil(log2 n) steps for any n"),
+        "hierarchical": Entry(
+            "fabctl.traffic.collectives.hierarchical:ALGORITHM", "inside the nodes first, then a ring per rail"
+        ),
+        "pairwise": Entry("fabctl.traffic.collectives.pairwise:ALGORITHM", "a message for every pair, all at once"),
+        "pxn": Entry("fabctl.traffic.collectives.pxn:ALGORITHM", "by NVLink to the destination's rail, then over that rail"),
+        "pipeline": Entry("fabctl.traffic.collectives.pipeline:ALGORITHM", "each stage to the next"),
+        "nvls-tree": Entry("fabctl.traffic.collectives.nvls_tree:ALGORITHM", "the NVLink switch reduces, trees join the nodes"),
     },
     group="fabctl.algorithms",
 )
