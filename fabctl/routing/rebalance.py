@@ -28,11 +28,18 @@ EFFORT = 240
 keeps the time in proportion on fabrics whose shape, not whose damage, makes them uneven (tori, random graphs)."""
 
 
-def rebalance(tables: RoutingTables, paths: Paths, options: Options = DEFAULTS) -> RoutingTables:
+def rebalance(
+    tables: RoutingTables, paths: Paths, options: Options = DEFAULTS, pinned: NDArray[np.bool_] | None = None
+) -> RoutingTables:
     """Return tables whose hottest channel, for an all-to-all of the compute HCAs, is cooler, on the same allowed paths.
 
-    Tables of whole trees come back as they are, and so do tables that an all-to-all shows to be even, or whose hops an operator
-    has weighted.
+    Tables of whole trees come back as they are, unless entries are pinned, and so do tables that an all-to-all shows to be even,
+    or whose hops an operator has weighted.
+
+    Parameters
+    ----------
+    pinned : bool array of shape (n_switches, n_ports of the fabric), optional
+        Entries, by destination port, that stay as they are.
 
     Complexity
     ----------
@@ -41,12 +48,13 @@ def rebalance(tables: RoutingTables, paths: Paths, options: Options = DEFAULTS) 
     if paths.length is not None:
         return tables
     fabric = tables.fabric
-    ports, loads, scale = _heat(tables, options)
+    ports, loads, scale = _heat(tables, options, by_theory=pinned is None)
     if not (loads * scale > 1).any():
         return tables
     lids = fabric.port_lid[ports]
     next_channel = np.ascontiguousarray(tables.next_channel[:, lids].T)
-    _cool_down(fabric, paths, ports, next_channel, loads, scale)
+    stays = np.zeros(next_channel.shape, dtype=bool) if pinned is None else np.ascontiguousarray(pinned[:, ports].T)
+    _cool_down(fabric, paths, ports, next_channel, stays, loads, scale)
     lft = tables.lft.copy()
     port = fabric.port_number[fabric.channel_port].astype(np.uint8)
     lft[:, lids] = np.where(next_channel >= 0, port[next_channel], tables.lft[:, lids].T).T
@@ -59,16 +67,18 @@ def is_even(tables: RoutingTables, options: Options = DEFAULTS) -> bool:
     return not (loads * scale > 1).any()
 
 
-def _heat(tables: RoutingTables, options: Options) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
+def _heat(
+    tables: RoutingTables, options: Options, *, by_theory: bool = True
+) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
     """Return the ports that count, the all-to-all loads, and the factors that make them 1 at the goal; 0 for HCAs' own channels.
 
-    Whole trees are even by theory: their loads are not looked at, and come out as 0.
+    Whole trees are even by theory, if nobody has touched them: their loads are not looked at, and come out as 0.
     """
     fabric = tables.fabric
     ports = counted_ports(fabric, options)
     ports = ports[fabric.channel_dst[fabric.channel_of_port[ports]] < fabric.n_switches]
     scale = np.zeros(len(fabric.channel_port))
-    if len(ports) < 2 or is_whole_tree(fabric, ports):
+    if len(ports) < 2 or (by_theory and is_whole_tree(fabric, ports)):
         return ports, np.zeros_like(scale), scale
     loads = alltoall_loads(tables, ports).astype(np.float64)
     rates = fabric.data_gbps
@@ -87,6 +97,7 @@ def _cool_down(
     paths: Paths,
     ports: NDArray[np.int32],
     next_channel: NDArray[np.int32],
+    stays: NDArray[np.bool_],
     loads: NDArray[np.float64],
     scale: NDArray[np.float64],
 ) -> None:
@@ -123,6 +134,7 @@ def _cool_down(
             cool_channel(
                 channel,
                 next_channel,
+                stays,
                 loads,
                 scale,
                 home,

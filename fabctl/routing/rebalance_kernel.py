@@ -29,6 +29,7 @@ class Work(NamedTuple):
 def cool_channel(  # type: ignore[no-untyped-def]
     channel,
     next_channel,
+    stays,
     loads,
     scale,
     home,
@@ -54,6 +55,8 @@ def cool_channel(  # type: ignore[no-untyped-def]
         The hot channel, between two switches.
     next_channel : int32 array of shape (n_destinations, n_switches)
         Changed in place.
+    stays : bool array of shape (n_destinations, n_switches)
+        Entries that are not to be changed.
     loads, scale : float64 arrays of shape (n_channels,)
         All-to-all load, kept up to date, and the factor that makes it 1 at the goal.
     home : int32 array of shape (n_destinations,)
@@ -99,6 +102,7 @@ def cool_channel(  # type: ignore[no-untyped-def]
             work.shared[next_channel[destination, leaf]] -= 1
             if _move(
                 next_channel,
+                stays,
                 loads,
                 scale,
                 destination,
@@ -146,6 +150,7 @@ def _crosses(next_channel, destination, target, leaf, channel, dst):  # type: ig
 @njit(cache=True, error_model="numpy")
 def _move(  # type: ignore[no-untyped-def]
     next_channel,
+    stays,
     loads,
     scale,
     destination,
@@ -172,6 +177,7 @@ def _move(  # type: ignore[no-untyped-def]
         switch = dst[hop]
     filled = _search(
         next_channel,
+        stays,
         loads,
         scale,
         destination,
@@ -207,6 +213,7 @@ def _move(  # type: ignore[no-untyped-def]
 @njit(cache=True, error_model="numpy")
 def _search(  # type: ignore[no-untyped-def]
     next_channel,
+    stays,
     loads,
     scale,
     destination,
@@ -225,14 +232,14 @@ def _search(  # type: ignore[no-untyped-def]
     """Find the cheapest path from a leaf to a destination: `work.cost` and `work.via` of the switches in `work.queue`.
 
     Every allowed hop lowers the label by one, so a breadth-first pass meets each switch after all that lead to it. Where
-    others' traffic for the destination passes, only the hop that it takes is allowed.
+    others' traffic for the destination passes, or the entry is to stay, only the hop that it takes is allowed.
     """
     cost, via, queue = work.cost, work.via, work.queue
     queue[0], filled, position = leaf, 1, 0
     while position < filled:
         switch = queue[position]
         position += 1
-        begin, end, free = ptr[switch], ptr[switch + 1], work.flow[switch] == 0
+        begin, end, free = ptr[switch], ptr[switch + 1], work.flow[switch] == 0 and not stays[destination, switch]
         if not free:
             begin = next_channel[destination, switch]
             end = begin + 1

@@ -1,0 +1,396 @@
+"""The sequential heart of `fabctl.routing.job_search`, compiled by numba."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+GAIN = 1e-9
+"""A move must lower the cost by more than this share of what it touches."""
+CHOICES = 4
+"""Moves off a hot channel that a chain is begun with."""
+
+
+class Net(NamedTuple):
+    """What does not change: channels, allowed paths (as `fabctl.routing.paths.Paths`, target first) and the demand."""
+
+    ptr: NDArray[np.int32]
+    src: NDArray[np.int32]
+    dst: NDArray[np.int32]
+    slowness: NDArray[np.float64]
+    label: NDArray[np.int16]
+    goes_down: NDArray[np.bool_]
+    channel_down: NDArray[np.bool_]
+    home: NDArray[np.int32]
+    first: NDArray[np.int64]
+    leaf: NDArray[np.int32]
+    phase: NDArray[np.int32]
+    amount: NDArray[np.float64]
+    share: NDArray[np.float64]
+
+
+class State(NamedTuple):
+    """What moves change: next channels and sending switches behind them, both by switch and destination, and loads."""
+
+    next_channel: NDArray[np.int32]
+    behind: NDArray[np.int32]
+    total: NDArray[np.float64]
+    part: NDArray[np.float64]
+
+
+class Work(NamedTuple):
+    """Scratch: by switch (`via` -1 between calls, `seen` 0), by phase (`sums` 0), chains' moves and the entries they replaced."""
+
+    cost: NDArray[np.float64]
+    via: NDArray[np.int32]
+    queue: NDArray[np.int32]
+    seen: NDArray[np.int32]
+    starts: NDArray[np.int32]
+    kinds: NDArray[np.int32]
+    sums: NDArray[np.float64]
+    moved: NDArray[np.int32]
+    replaced: NDArray[np.int32]
+    effort: NDArray[np.int64]
+
+
+@njit(cache=True, error_model="numpy")
+def lay_out(net, state):  # type: ignore[no-untyped-def]
+    """Count in `state.behind` the sending switches whose traffic passes each switch."""
+    for d in range(len(net.home)):
+        last = -1
+        for entry in range(net.first[d], net.first[d + 1]):
+            if net.leaf[entry] != last:
+                last = net.leaf[entry]
+                switch = last
+                while switch != net.home[d]:
+                    state.behind[switch, d] += 1
+                    switch = net.dst[state.next_channel[switch, d]]
+
+
+@njit(cache=True, error_model="numpy")
+def cool(channel, goal, net, state, work):  # type: ignore[no-untyped-def]
+    """Move traffic off one hot channel, in place, until it is at the goal or no single move lowers the cost.
+
+    A move takes all traffic that passes a switch for a destination to the path on which it costs least. Switches there that
+    carry no traffic of the jobs for that destination take the entries that suit it; the others keep theirs.
+
+    Returns
+    -------
+    int
+        Number of moves.
+    """
+    switch, moves = net.src[channel], 0
+    for d in range(len(net.home)):
+        if work.effort[0] >= work.effort[1] or heat(channel, state) <= goal:
+            break
+        if state.next_channel[switch, d] != channel or state.behind[switch, d] == 0:
+            continue
+        starts = _starts(switch, d, net, state, work)
+        for index in range(starts):
+            start = work.starts[index]
+            if state.behind[switch, d] == 0 or state.next_channel[switch, d] != channel:
+                break
+            if net.label[net.home[d], start] < 0 or not _passes(start, switch, d, net, state):
+                continue
+            kinds, leaves = _gather(start, d, net, state, work)
+            old = _lift(start, d, kinds, leaves, net, state, work)
+            filled = _search(start, d, kinds, -1, old * (1 - GAIN), net, state, work)
+            target = net.home[d]
+            if work.via[target] >= 0:
+                _redirect(start, target, d, 0, net, state, work)
+                moves += 1
+            _clear(filled, work)
+            _lay(start, d, kinds, leaves, net, state, work)
+            _forget(kinds, work)
+    return moves
+
+
+@njit(cache=True, error_model="numpy")
+def chain(channel, goal, net, state, work):  # type: ignore[no-untyped-def]
+    """Try chains of moves: one off a hot channel, one off the channel that this makes hot, and so on, while all cost too much.
+
+    The first chain that lowers the cost stays; else everything is as it was.
+
+    Returns
+    -------
+    int
+        Number of moves that stay.
+    """
+    for choice in range(CHOICES):
+        made, replaced, total, at = 0, 0, 0.0, channel
+        while made < len(work.moved):
+            d, start = _best(at, made, choice if made == 0 else 0, net, state, work)
+            if d < 0 or work.effort[0] >= work.effort[1]:
+                break
+            kinds, leaves = _gather(start, d, net, state, work)
+            old = _lift(start, d, kinds, leaves, net, state, work)
+            filled = _search(start, d, kinds, at, np.inf, net, state, work)
+            target = net.home[d]
+            total += work.cost[target] - old
+            more = _redirect(start, target, d, replaced + 1, net, state, work)
+            work.moved[made, 0], work.moved[made, 1], work.moved[made, 2] = d, start, more
+            replaced += more
+            made += 1
+            _clear(filled, work)
+            at = _lay(start, d, kinds, leaves, net, state, work)
+            _forget(kinds, work)
+            if total < -GAIN * max(old, 1.0):
+                return made
+            if heat(at, state) <= goal:
+                break
+        _undo(made, replaced, net, state, work)
+        if made == 0:
+            break
+    return 0
+
+
+@njit(cache=True, error_model="numpy")
+def heat(channel, state):  # type: ignore[no-untyped-def]
+    """Return what slows jobs most on a channel, as `fabctl.routing.demand.Loads.heat`."""
+    highest = state.total[channel]
+    for phase in range(state.part.shape[1]):
+        highest = max(highest, state.part[channel, phase])
+    return highest
+
+
+@njit(cache=True, error_model="numpy")
+def _power(x):  # type: ignore[no-untyped-def]
+    square = x * x
+    fourth = square * square
+    return fourth * fourth
+
+
+@njit(cache=True, error_model="numpy")
+def _added(channel, kinds, net, state, work):  # type: ignore[no-untyped-def]
+    """Return what the gathered traffic costs on a channel: by how much it raises the eighth powers of its loads."""
+    total, cost, more = state.total[channel], 0.0, 0.0
+    for index in range(kinds):
+        phase = work.kinds[index]
+        load = work.sums[phase] * net.slowness[channel]
+        share = net.share[phase]
+        more += share * load
+        now = state.part[channel, phase]
+        cost += share * (_power(now + load) - _power(now))
+    return cost + _power(total + more) - _power(total)
+
+
+@njit(cache=True, error_model="numpy")
+def _starts(switch, d, net, state, work):  # type: ignore[no-untyped-def]
+    """List switches from which a destination's traffic through a switch may be moved: those that send, and where paths meet."""
+    found, last = 0, -1
+    for entry in range(net.first[d], net.first[d + 1]):
+        leaf = net.leaf[entry]
+        if leaf != last:
+            last = leaf
+            if _passes(leaf, switch, d, net, state):
+                work.starts[found] = leaf
+                found += 1
+    senders = found
+    for index in range(senders):
+        at = work.starts[index]
+        while at != net.home[d]:
+            work.seen[at] += 1
+            if work.seen[at] == 2:
+                work.starts[found] = at
+                found += 1
+            if at == switch or work.seen[at] > 1:
+                break
+            at = net.dst[state.next_channel[at, d]]
+    for index in range(senders):
+        at = work.starts[index]
+        while work.seen[at] > 0:
+            work.seen[at] = 0
+            if at == switch:
+                break
+            at = net.dst[state.next_channel[at, d]]
+    return found
+
+
+@njit(cache=True, error_model="numpy")
+def _passes(leaf, switch, d, net, state):  # type: ignore[no-untyped-def]
+    at = leaf
+    while at != net.home[d]:
+        if at == switch:
+            return True
+        at = net.dst[state.next_channel[at, d]]
+    return False
+
+
+@njit(cache=True, error_model="numpy")
+def _gather(start, d, net, state, work):  # type: ignore[no-untyped-def]
+    """Sum up by phase what passes a switch for a destination; return the number of phases and of sending switches."""
+    kinds, leaves, last, passes = 0, 0, -1, False
+    for entry in range(net.first[d], net.first[d + 1]):
+        if net.leaf[entry] != last:
+            last = net.leaf[entry]
+            passes = _passes(last, start, d, net, state)
+            leaves += passes
+        if passes:
+            phase = net.phase[entry]
+            if work.sums[phase] == 0.0:
+                work.kinds[kinds] = phase
+                kinds += 1
+            work.sums[phase] += net.amount[entry]
+    return kinds, leaves
+
+
+@njit(cache=True, error_model="numpy")
+def _forget(kinds, work):  # type: ignore[no-untyped-def]
+    for index in range(kinds):
+        work.sums[work.kinds[index]] = 0.0
+
+
+@njit(cache=True, error_model="numpy")
+def _lift(start, d, kinds, leaves, net, state, work):  # type: ignore[no-untyped-def]
+    """Take the gathered traffic off its path; return what it cost there."""
+    cost, switch = 0.0, start
+    while switch != net.home[d]:
+        hop = state.next_channel[switch, d]
+        for index in range(kinds):
+            phase = work.kinds[index]
+            load = work.sums[phase] * net.slowness[hop]
+            state.part[hop, phase] -= load
+            state.total[hop] -= net.share[phase] * load
+        cost += _added(hop, kinds, net, state, work)
+        state.behind[switch, d] -= leaves
+        switch = net.dst[hop]
+    return cost
+
+
+@njit(cache=True, error_model="numpy")
+def _lay(start, d, kinds, leaves, net, state, work):  # type: ignore[no-untyped-def]
+    """Put the gathered traffic on its path; return the hottest channel there."""
+    hottest, highest, switch = -1, -1.0, start
+    while switch != net.home[d]:
+        hop = state.next_channel[switch, d]
+        for index in range(kinds):
+            phase = work.kinds[index]
+            load = work.sums[phase] * net.slowness[hop]
+            state.part[hop, phase] += load
+            state.total[hop] += net.share[phase] * load
+        state.behind[switch, d] += leaves
+        here = heat(hop, state)
+        if here > highest:
+            hottest, highest = hop, here
+        switch = net.dst[hop]
+    return hottest
+
+
+@njit(cache=True, error_model="numpy")
+def _search(start, d, kinds, barred, limit, net, state, work):  # type: ignore[no-untyped-def]
+    """Find the cheapest path below a limit: `work.cost` and `work.via` of the switches in `work.queue`; return their number.
+
+    Every allowed hop lowers the label by one, so a breadth-first pass meets each switch after all that lead to it.
+    """
+    cost, via, queue, target = work.cost, work.via, work.queue, net.home[d]
+    queue[0], filled, position = start, 1, 0
+    cost[start] = 0.0
+    while position < filled:
+        switch = queue[position]
+        position += 1
+        if switch == target:
+            continue
+        begin, end, free = net.ptr[switch], net.ptr[switch + 1], state.behind[switch, d] == 0
+        if not free:
+            begin = state.next_channel[switch, d]
+            end = begin + 1
+        below = net.label[target, switch] - 1
+        work.effort[0] += end - begin
+        for hop in range(begin, end):
+            far = net.dst[hop]
+            if hop == barred or (free and (far >= len(cost) or net.label[target, far] != below)):
+                continue
+            if free and len(net.channel_down) > 0:
+                down = net.channel_down[hop]
+                if down != net.goes_down[target, switch] or (down and not net.goes_down[target, far]):
+                    continue
+            through = cost[switch] + _added(hop, kinds, net, state, work)
+            if through >= limit:
+                continue
+            if via[far] < 0:
+                queue[filled] = far
+                filled += 1
+            elif through >= cost[far]:
+                continue
+            cost[far], via[far] = through, hop
+    return filled
+
+
+@njit(cache=True, error_model="numpy")
+def _clear(filled, work):  # type: ignore[no-untyped-def]
+    for position in range(filled):
+        work.via[work.queue[position]] = -1
+
+
+@njit(cache=True, error_model="numpy")
+def _redirect(start, target, d, noted, net, state, work):  # type: ignore[no-untyped-def]
+    """Give the switches of the path found its entries; note the replaced ones from ``noted - 1`` on, unless 0; return how many."""
+    switch, count = target, 0
+    while switch != start:
+        hop = work.via[switch]
+        switch = net.src[hop]
+        if noted:
+            work.replaced[noted - 1 + count, 0] = switch
+            work.replaced[noted - 1 + count, 1] = state.next_channel[switch, d]
+        state.next_channel[switch, d] = hop
+        count += 1
+    return count
+
+
+@njit(cache=True, error_model="numpy")
+def _best(channel, made, rank, net, state, work):  # type: ignore[no-untyped-def]
+    """Return the destination and switch whose move off a channel costs least, or the next-best of several by `rank`; else -1."""
+    switch = net.src[channel]
+    best = np.full((rank + 1, 2), -1, dtype=np.int64)
+    least = np.full(rank + 1, np.inf)
+    for d in range(len(net.home)):
+        if state.next_channel[switch, d] != channel or state.behind[switch, d] == 0 or _is_moved(d, made, work):
+            continue
+        target = net.home[d]
+        starts = _starts(switch, d, net, state, work)
+        for index in range(starts):
+            start = work.starts[index]
+            if net.label[target, start] < 0:
+                continue
+            kinds, leaves = _gather(start, d, net, state, work)
+            old = _lift(start, d, kinds, leaves, net, state, work)
+            filled = _search(start, d, kinds, channel, old + least[rank], net, state, work)
+            change = work.cost[target] - old if work.via[target] >= 0 else np.inf
+            _clear(filled, work)
+            _lay(start, d, kinds, leaves, net, state, work)
+            _forget(kinds, work)
+            place = rank
+            if change >= least[rank]:
+                continue
+            while place > 0 and change < least[place - 1]:
+                least[place] = least[place - 1]
+                best[place, 0], best[place, 1] = best[place - 1, 0], best[place - 1, 1]
+                place -= 1
+            least[place] = change
+            best[place, 0], best[place, 1] = d, start
+    return best[rank, 0], best[rank, 1]
+
+
+@njit(cache=True, error_model="numpy")
+def _is_moved(d, made, work):  # type: ignore[no-untyped-def]
+    for index in range(made):
+        if work.moved[index, 0] == d:
+            return True
+    return False
+
+
+@njit(cache=True, error_model="numpy")
+def _undo(made, replaced, net, state, work):  # type: ignore[no-untyped-def]
+    """Take back a chain's moves, the last first."""
+    for index in range(made - 1, -1, -1):
+        d, start = work.moved[index, 0], work.moved[index, 1]
+        kinds, leaves = _gather(start, d, net, state, work)
+        _lift(start, d, kinds, leaves, net, state, work)
+        for _ in range(work.moved[index, 2]):
+            replaced -= 1
+            state.next_channel[work.replaced[replaced, 0], d] = work.replaced[replaced, 1]
+        _lay(start, d, kinds, leaves, net, state, work)
+        _forget(kinds, work)
