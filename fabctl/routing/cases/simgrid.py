@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from fabctl.model.phases import Channels, JobTraffic, Phase
 from fabctl.routing.cases.case import Case
 
-EXACT_BITS = 52
-"""Bytes below two to this power keep their fractions in a double."""
+SIZE_BITS = 62
+"""SimGrid takes sizes as whole numbers of 64 bits."""
 
 
 def simgrid(case: Case) -> str:
@@ -59,7 +59,7 @@ def _scale(size_bytes: NDArray[np.float64]) -> int:
     """Return the power of two by which bytes and rates are multiplied: SimGrid takes whole bytes, and times stay the same."""
     if np.all(size_bytes == np.rint(size_bytes)):
         return 1
-    return 1 << max(0, EXACT_BITS - int(np.frexp(size_bytes.max())[1]))
+    return 1 << max(0, SIZE_BITS - int(np.frexp(size_bytes.max())[1]))
 
 
 _HEAD = '''\
