@@ -34,6 +34,8 @@ ALGORITHMS = Registry(
         "pxn": Entry("fabctl.traffic.collectives.pxn:ALGORITHM", "by NVLink to the destination's rail, then over that rail"),
         "pipeline": Entry("fabctl.traffic.collectives.pipeline:ALGORITHM", "each stage to the next"),
         "nvls-tree": Entry("fabctl.traffic.collectives.nvls_tree:ALGORITHM", "the NVLink switch reduces, trees join the nodes"),
+        "sharp": Entry("fabctl.traffic.collectives.sharp:ALGORITHM", "switches reduce: each edge of a tree once up, once down"),
+        "multicast": Entry("fabctl.traffic.collectives.multicast:ALGORITHM", "switches copy: each edge of a tree once"),
     },
     group="fabctl.algorithms",
 )

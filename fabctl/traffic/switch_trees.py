@@ -1,0 +1,125 @@
+"""Trees of switches that join HCAs: the edges on which SHARP reduces and multicast copies, found from the fabric's structure.
+
+A tree's root is the switch whose farthest leaf in use is nearest, the sum of the distances deciding between several, and each
+switch goes towards it by a shortest way. Where several roots or cables are equally good, trees take turns, so that many trees do
+not share an edge unless they must. SHARP's aggregation manager builds trees of shortest ways too (Graham et al.,
+Scalable Hierarchical Aggregation Protocol, COMHPC 2016); which of them it gives to a job is its own affair.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fabctl.errors import RefusedError
+from fabctl.model.fabric import Fabric
+
+Int = NDArray[np.int64]
+
+FAR = np.iinfo(np.int16).max
+"""Distance of what cannot be reached."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tree:
+    """Channels towards a root.
+
+    Parameters
+    ----------
+    root : int
+        A switch.
+    up : int64 array of shape (n_edges,)
+        The channel of each edge in the direction of the root: first those of the HCAs, in their order, then those of switches.
+    """
+
+    root: int
+    up: Int
+
+
+class TreeMaker:
+    """Makes trees on one fabric; what it learns of distances serves all of them.
+
+    Parameters
+    ----------
+    fabric : Fabric
+    """
+
+    def __init__(self, fabric: Fabric) -> None:
+        self.fabric = fabric
+        n = fabric.n_switches
+        between = np.flatnonzero((fabric.channel_src < n) & (fabric.channel_dst < n) & (fabric.channel_src != fabric.channel_dst))
+        self._channel = between
+        self._src, self._dst = fabric.channel_src[between], fabric.channel_dst[between]
+        self._distance: dict[int, NDArray[np.int16]] = {}
+
+    def tree(self, ports: NDArray[np.integer], turn: int) -> Tree:
+        """Return the tree that joins some HCA ports.
+
+        Parameters
+        ----------
+        ports : int array of shape (n,)
+            Connected HCA ports, none twice.
+        turn : int
+            Which of several equally good trees.
+
+        Raises
+        ------
+        RefusedError
+            If an HCA hangs on no switch, or no switch reaches all of them.
+
+        Complexity
+        ----------
+        O(leaves in use x switches), and once for each leaf and root a search over all cables.
+        """
+        fabric = self.fabric
+        host_channel = fabric.channel_of_port[ports]
+        leaf = fabric.channel_dst[host_channel]
+        if np.any(leaf >= fabric.n_switches):
+            lost = int(np.argmax(leaf >= fabric.n_switches))
+            raise RefusedError(
+                f"{fabric.port_label(int(ports[lost]))} hangs on no switch, so that no tree of switches reaches it"
+            )
+        leaves = np.unique(leaf)
+        distance = np.stack([self._distances(int(switch)) for switch in leaves]).astype(np.int64)
+        farthest, total = distance.max(axis=0), distance.sum(axis=0)
+        if farthest.min() >= FAR:
+            pair = [fabric.labels[int(switch)] for switch in (leaves[0], leaves[int(np.argmax(distance[:, leaves[0]]))])]
+            raise RefusedError(f"no tree of switches joins these hosts: {pair[0]} does not reach {pair[1]}")
+        roots = np.flatnonzero((farthest == farthest.min()) & (total == total[farthest == farthest.min()].min()))
+        root = int(roots[turn % len(roots)])
+        return Tree(root, np.concatenate([host_channel, self._towards(root, leaves, turn // len(roots))]).astype(np.int64))
+
+    def _distances(self, switch: int) -> NDArray[np.int16]:
+        """Return the hops from every switch to one, shape (n_switches,)."""
+        known = self._distance.get(switch)
+        if known is not None:
+            return known
+        distance = np.full(self.fabric.n_switches, FAR, dtype=np.int16)
+        distance[switch] = 0
+        for hops in range(1, FAR):
+            reached = self._src[(distance[self._dst] == hops - 1) & (distance[self._src] == FAR)]
+            if not len(reached):
+                break
+            distance[reached] = hops
+        self._distance[switch] = distance
+        return distance
+
+    def _towards(self, root: int, leaves: NDArray[np.integer], turn: int) -> Int:
+        """Return the channels from leaves to a root, one out of each switch on the way."""
+        distance = self._distances(root)
+        nearer = np.flatnonzero(distance[self._dst] == distance[self._src] - 1)
+        src = self._src[nearer]
+        joined = np.zeros(self.fabric.n_switches, dtype=bool)
+        joined[root] = True
+        found = [np.empty(0, dtype=np.int64)]
+        here = leaves[leaves != root]
+        while len(here):
+            joined[here] = True
+            first, end = np.searchsorted(src, here), np.searchsorted(src, here, side="right")
+            edge = nearer[first + turn % (end - first)]
+            found.append(self._channel[edge])
+            here = np.unique(self._dst[edge])
+            here = here[~joined[here]]
+        return np.concatenate(found)
