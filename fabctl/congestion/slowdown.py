@@ -101,10 +101,12 @@ class Laid:
     Parameters
     ----------
     job : JobTraffic
+    flows : tuple of int64 arrays
+        Per phase, its flows; those that move nothing are left out.
     lanes : tuple of Lanes
-        Per phase, flows that move nothing left out.
+        Per phase, where they go.
     size_bytes : tuple of float64 arrays
-        Per phase, bytes of each flow.
+        Per phase, their bytes.
     alone : tuple of Completion
         One run of each phase alone.
     used : bool array of shape (n_channels,)
@@ -112,6 +114,7 @@ class Laid:
     """
 
     job: JobTraffic
+    flows: tuple[Int64, ...]
     lanes: tuple[Lanes, ...]
     size_bytes: tuple[Float64, ...]
     alone: tuple[Completion, ...]
@@ -145,18 +148,19 @@ def lay(tables: RoutingTables, job: JobTraffic, rates: Float64, channels_of: Cha
     RefusedError
         If a channel in use has no known rate.
     """
-    lanes, sizes = [], []
+    flows, lanes, sizes = [], [], []
     used = np.zeros(len(rates), dtype=bool)
     for phase in job.phases:
         taken = Lanes(*channels_of(phase)) if channels_of else Lanes(phase_channels(tables, phase))
         moving = np.flatnonzero((np.diff(taken.channels.ptr) > 0) & (phase.flows.weight > 0))
         taken = taken if len(moving) == len(taken) else taken.select(moving)
         used[taken.index] = True
+        flows.append(moving)
         lanes.append(taken)
         sizes.append(phase.flows.weight[moving])
     refuse_unknown_rates(tables.fabric, used, rates)
     alone = tuple(complete(taken.channels, size, rates, taken.share) for taken, size in zip(lanes, sizes, strict=True))
-    return Laid(job, tuple(lanes), tuple(sizes), alone, used)
+    return Laid(job, tuple(flows), tuple(lanes), tuple(sizes), alone, used)
 
 
 def step_s(job: JobTraffic, runs: Sequence[Completion]) -> float:
@@ -221,12 +225,24 @@ def interference(
                 n_hosts=len(one.job.hosts),
                 ranks_per_host=one.job.ranks_per_host,
                 fabric_bytes=float(sum(phase.times * phase.flows.weight.sum() for phase in one.job.phases)),
+                host_s=_host_s(tables.fabric, one, rates),
                 alone_s=one.step_s,
                 shared_s=step_s(one.job, runs),
                 binding=_binding(tables.fabric, one, runs, others, rates) if one.step_s > 0 else None,
             )
         )
     return Interference(tables.origin, tuple(rows), matrix)
+
+
+def _host_s(fabric: Fabric, laid: Laid, rates: Float64) -> float:
+    at_host = np.maximum(fabric.channel_src, fabric.channel_dst) >= fabric.n_switches
+    total = 0.0
+    for phase, lanes, size_bytes in zip(laid.job.phases, laid.lanes, laid.size_bytes, strict=True):
+        weight = size_bytes[lanes.owner] * (1.0 if lanes.share is None else lanes.share)
+        loads = np.bincount(lanes.index, weights=weight, minlength=len(rates))
+        used = at_host & (loads > 0)
+        total += phase.times * float((loads[used] / rates[used]).max(initial=0.0))
+    return total
 
 
 def _slowest(job: JobTraffic, runs: Sequence[Completion]) -> int:
@@ -239,12 +255,16 @@ def _binding(
     """Return the channel that bounds most of the last flows of the slowest phase, while all flows run."""
     slowest = _slowest(laid.job, runs)
     own, run = laid.lanes[slowest], runs[slowest]
-    last = run.seconds[: len(own)] >= run.makespan * (1 - TIE)
-    channel = int(np.argmax(np.bincount(run.bottleneck[: len(own)][last])))
+    last = np.flatnonzero(run.seconds[: len(own)] >= run.makespan * (1 - TIE))
+    channel = int(np.argmax(np.bincount(run.bottleneck[last])))
+    flow = int(laid.flows[slowest][last[np.argmax(run.bottleneck[last] == channel)]])
+    ranks = int(laid.job.phases[slowest].src_rank[flow]), int(laid.job.phases[slowest].dst_rank[flow])
+    sender, receiver = (laid.job.hosts[rank // laid.job.ranks_per_host] for rank in ranks)
     on_it = [(name, int(np.count_nonzero(taken.index == channel))) for name, taken in others]
     return Binding(
         phase=laid.job.phases[slowest].name,
         cable=named_cable(fabric, channel, rates),
+        hosts=(sender, receiver),
         flows=int(np.count_nonzero(own.index == channel)),
         others=tuple((name, count) for name, count in on_it if count),
     )

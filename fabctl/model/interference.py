@@ -19,6 +19,8 @@ class Binding:
     phase : str
         The phase whose runs take longest in all.
     cable : Cable
+    hosts : (str, str)
+        Sender and receiver of one of its flows that end last.
     flows : int
         Flows of that phase on it.
     others : tuple of (str, int)
@@ -27,6 +29,7 @@ class Binding:
 
     phase: str
     cable: Cable
+    hosts: tuple[str, str]
     flows: int
     others: tuple[tuple[str, int], ...]
 
@@ -41,8 +44,10 @@ class JobSlowdown:
     n_hosts, ranks_per_host : int
     fabric_bytes : float
         What it sends over the fabric in a step.
+    host_s : float
+        Communication time of a step if only the hosts' own cables bounded, in seconds.
     alone_s, shared_s : float
-        Communication time of a step, alone and beside all the others, in seconds.
+        The same on these routes, alone and beside all the others.
     binding : Binding, optional
         None for a job that sends nothing over the fabric.
     """
@@ -51,6 +56,7 @@ class JobSlowdown:
     n_hosts: int
     ranks_per_host: int
     fabric_bytes: float
+    host_s: float
     alone_s: float
     shared_s: float
     binding: Binding | None

@@ -1,0 +1,273 @@
+"""Where should a job run, and in which rank order? Hosts that make its step's communication fastest beside the other jobs.
+
+The search minimises, summed over the phases, times x the time that the slowest channel takes to drain
+(`fabctl.bench.place_search`); what is proposed and reported is the max-min fair completion of every flow
+(`fabctl.congestion.maxmin`) under the other jobs' busiest phases (`fabctl.congestion.slowdown`). The hosts given are one of the
+candidates, so a proposal is never slower than they are.
+
+Several jobs are placed one after the other, the one with the most hosts first: it is the hardest to fit. Each avoids the hosts of
+the others and meets the traffic of those that have their places. Then each once more meets that of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fabctl.bench.orders import neighbourhoods
+from fabctl.bench.place_search import HOPS, Ground, Template, bounds, search, template
+from fabctl.congestion.slowdown import Laid, Lanes, beside, lay, step_s
+from fabctl.errors import InputError
+from fabctl.model.flows import Flows
+from fabctl.model.naming import natural_key
+from fabctl.model.phases import JobTraffic
+from fabctl.model.proposals import Proposal, Proposals
+from fabctl.model.tables import RoutingTables
+from fabctl.routing.compute import routable
+from fabctl.traffic.job import JobSpec, Placed
+from fabctl.traffic.phases import placed_traffic
+from fabctl.traffic.placement import Job, place
+from fabctl.traffic.roster import usual_hosts
+
+Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
+Float64 = NDArray[np.float64]
+
+SAMPLES = 10
+"""Random placements that a proposal is compared with."""
+STARTS = 2
+"""Random placements among those where the search starts."""
+WORTH = 1e-9
+"""Relative gain below which the hosts given stay."""
+ROUNDS = 2
+"""How often each of several jobs is placed: once in turn, then among all."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A job with the hosts that it may take.
+
+    Parameters
+    ----------
+    spec : JobSpec
+    job : Job
+        As given.
+    pool : Job
+        The hosts that may be chosen as if they were its own, for their ports; in natural order.
+    given : int64 array of shape (n_hosts,)
+        Rows of `pool` that `job` has.
+    traffic : JobTraffic
+        Of `job`.
+    flows : Template
+    """
+
+    spec: JobSpec
+    job: Job
+    pool: Job
+    given: Int64
+    traffic: JobTraffic
+    flows: Template
+
+    def at(self, rows: Int64) -> JobTraffic:
+        """Return its traffic with other hosts, rows of `pool` in rank order."""
+        hosts, ports = tuple(self.pool.hosts[row] for row in rows.tolist()), self.pool.ports[rows]
+        if self.flows.skipped:
+            return placed_traffic(self.spec, replace(self.job, hosts=hosts, ports=ports))
+        moved = np.arange(len(self.job.fabric.port_node), dtype=np.int32)
+        moved[self.job.ports] = ports
+        phases = (
+            replace(phase, flows=Flows(moved[phase.flows.src], moved[phase.flows.dst], phase.flows.weight))
+            for phase in self.traffic.phases
+        )
+        return replace(self.traffic, hosts=hosts, phases=tuple(phases))
+
+
+def propose(
+    tables: RoutingTables,
+    requests: Sequence[tuple[JobSpec, Job]],
+    rates: Float64,
+    others: Sequence[JobTraffic] = (),
+    *,
+    hops: int = HOPS,
+    seed: int = 1,
+) -> Proposals:
+    """Return hosts for jobs on these routes.
+
+    Parameters
+    ----------
+    requests : sequence of (JobSpec, Job)
+        Jobs to place, and as they are given. One whose spec has a `count` may take all usual hosts that are free; one whose hosts
+        are named keeps them and changes their order.
+    rates : float64 array of shape (n_channels,)
+        Bytes per second (`fabctl.model.rates.payload_rates`).
+    others : sequence of JobTraffic
+        Jobs that stay where they are.
+    hops : int
+        Budget of each search, in hops walked.
+    seed : int
+        Of the random placements and moves.
+
+    Raises
+    ------
+    InputError
+        If a flow has no route or loops, or a job cannot be moved.
+    RefusedError
+        If a channel in use has no known rate.
+    """
+    taken = {host for job in others for host in job.hosts} | {
+        host for spec, job in requests if not spec.count for host in job.hosts
+    }
+    wanted = [_candidate(tables, spec, job, taken) for spec, job in requests]
+    still = [lay(tables, job, rates) for job in others]
+    given = [lay(tables, one.traffic, rates) for one in wanted]
+    turns = sorted(range(len(wanted)), key=lambda number: (-wanted[number].job.n_hosts, number))
+    chosen: dict[int, Int64] = {}
+    placed: dict[int, Laid] = {}
+    for _ in range(ROUNDS if len(wanted) > 1 or others else 1):
+        for number in turns:
+            near = [*still, *(laid for at, laid in placed.items() if at != number)]
+            occupied = {host for at, laid in placed.items() if at != number for host in laid.job.hosts}
+            chosen[number], placed[number] = _turn(
+                tables, wanted[number], near, occupied, chosen.get(number), rates, hops=hops, seed=seed
+            )
+    before = _times(given, still, rates)
+    after = _times([placed[number] for number in range(len(wanted))], still, rates)
+    if _loses(before, after):
+        after, placed = before, dict(enumerate(given))
+    samples = [_at_random(tables, wanted, still, rates, seed + sample) for sample in range(SAMPLES)]
+    return Proposals(
+        routes=tables.origin,
+        others=tuple(job.name for job in others),
+        jobs=tuple(
+            Proposal(
+                name=one.spec.name,
+                ranks_per_host=one.job.ranks_per_host,
+                given=one.job.hosts,
+                hosts=placed[number].job.hosts,
+                free=one.pool.n_hosts,
+                given_s=before[number],
+                proposed_s=after[number],
+                random_s=tuple(sample[number] for sample in samples),
+                bound_s=_bound_s(tables, one, rates),
+                notes=_notes(one),
+            )
+            for number, one in enumerate(wanted)
+        ),
+        turns=tuple(wanted[number].spec.name for number in turns),
+    )
+
+
+def _candidate(tables: RoutingTables, spec: JobSpec, job: Job, taken: set[str]) -> Candidate:
+    if spec.transfers:
+        raise InputError(f"the transfers of '{spec.name}' name their hosts: they cannot be moved", where=spec.path)
+    names = set(job.hosts)
+    if spec.count:
+        free, _ = usual_hosts(job.fabric)
+        names |= (set(free) & _with_rails(tables, job)) - taken
+    wide = replace(
+        spec,
+        hosts=tuple(Placed(name, spec.hosts[0].where) for name in sorted(names, key=natural_key)),
+        count=0,
+        placement="given",
+        order="as-given",
+        rails=job.rails,
+        ranks_per_host=job.ranks_per_host,
+    )
+    pool = place(wide, job.fabric)
+    traffic = placed_traffic(spec, job)
+    row = {host: number for number, host in enumerate(pool.hosts)}
+    given = np.array([row[host] for host in job.hosts])
+    return Candidate(spec, job, pool, given, traffic, template(traffic, job.ports))
+
+
+def _with_rails(tables: RoutingTables, job: Job) -> set[str]:
+    """Return the hosts that have a routed HCA on every rail of a job."""
+    fabric = job.fabric
+    node = fabric.port_node[routable(tables, fabric.endpoints)[0]]
+    on_rail = [set(fabric.hosts.node_host[node[fabric.hosts.node_rail[node] == rail]].tolist()) for rail in job.rails]
+    return {fabric.hosts.name[host] for host in set.intersection(*on_rail)}
+
+
+def _turn(
+    tables: RoutingTables,
+    wanted: Candidate,
+    near: Sequence[Laid],
+    occupied: set[str],
+    current: Int64 | None,
+    rates: Float64,
+    *,
+    hops: int,
+    seed: int,
+) -> tuple[Int64, Laid]:
+    """Return the fastest rows of the pool for a job beside others, and the job there."""
+    free = np.flatnonzero([name not in occupied for name in wanted.pool.hosts])
+    background = [laid.busiest for laid in near]
+    ground = Ground(
+        tables=tables,
+        ports=wanted.pool.ports[free],
+        leaf=(tree := neighbourhoods(tables.fabric, wanted.pool.ports[free, 0])).leaf,
+        rates=rates,
+        background=_flows_on(background, len(rates)),
+    )
+    count = len(wanted.given)
+    rng = np.random.default_rng(seed)
+    own = wanted.given if current is None else current
+    starts = [np.searchsorted(free, own)] if np.isin(own, free).all() else []
+    starts += [tree.packed(count), tree.spread(count), np.sort(tree.packed(count))]
+    starts += [rng.permutation(len(free))[:count] for _ in range(STARTS)]
+    found, _ = search(ground, wanted.flows, starts, hops=hops, seed=seed)
+    tried = [(free[rows], lay(tables, wanted.at(free[rows]), rates)) for rows in (starts[0], found)]
+    slow, fast = (step_s(laid.job, beside(laid, background, rates)) for _, laid in tried)
+    return tried[1] if fast < slow * (1 - WORTH) else tried[0]
+
+
+def _flows_on(background: Sequence[Lanes], n_channels: int) -> Float64:
+    total = np.zeros(n_channels)
+    for lanes in background:
+        total += np.bincount(lanes.index, weights=lanes.share, minlength=n_channels)
+    return total
+
+
+def _times(jobs: Sequence[Laid], still: Sequence[Laid], rates: Float64) -> list[float]:
+    """Return the communication time of a step of each job beside all others, in seconds."""
+    background = [laid.busiest for laid in (*jobs, *still)]
+    return [
+        step_s(laid.job, beside(laid, [*background[:number], *background[number + 1 :]], rates))
+        for number, laid in enumerate(jobs)
+    ]
+
+
+def _loses(before: Sequence[float], after: Sequence[float]) -> bool:
+    """Return whether jobs are slower than before, on average over the jobs."""
+    ratio = [late / early if early > 0 else 1.0 for early, late in zip(before, after, strict=True)]
+    return sum(ratio) > len(ratio) * (1 + WORTH)
+
+
+def _at_random(
+    tables: RoutingTables, wanted: Sequence[Candidate], still: Sequence[Laid], rates: Float64, seed: int
+) -> list[float]:
+    """Return the times of all jobs on random hosts in random order, those with a number of hosts after those with names."""
+    rng = np.random.default_rng(seed)
+    occupied: set[str] = set()
+    placed: dict[int, Laid] = {}
+    for number in sorted(range(len(wanted)), key=lambda number: bool(wanted[number].spec.count)):
+        one = wanted[number]
+        free = np.flatnonzero([name not in occupied for name in one.pool.hosts])
+        placed[number] = lay(tables, one.at(rng.permutation(free)[: len(one.given)]), rates)
+        occupied |= set(placed[number].job.hosts)
+    return _times([placed[number] for number in range(len(wanted))], still, rates)
+
+
+def _bound_s(tables: RoutingTables, one: Candidate, rates: Float64) -> float:
+    nobody = np.zeros(len(rates))
+    ground = Ground(tables, one.pool.ports, np.zeros(one.pool.n_hosts, dtype=np.int64), rates, nobody)
+    return float((one.flows.times * bounds(ground, one.flows)).sum())
+
+
+def _notes(one: Candidate) -> tuple[str, ...]:
+    if not one.flows.skipped:
+        return one.job.notes
+    return (*one.job.notes, f"the search does not look at phases on trees of their own: {', '.join(one.flows.skipped)}")

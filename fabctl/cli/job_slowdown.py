@@ -1,0 +1,130 @@
+"""``fabctl job slowdown``: how much jobs that run side by side slow each other down."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fabctl.cli.common import exit_code, input_entry, load_source, output_options, write_report
+from fabctl.cli.completion import complete_names, complete_source
+from fabctl.cli.routes import DEFAULT_ENGINE, OPENSM, engine_tables, refuse_unknown_engine
+from fabctl.errors import ExitCode, UsageError
+from fabctl.routing import ENGINES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fabctl.model.interference import Interference
+
+DEFAULT_REMARK = (
+    f"(computed by fabctl: OpenSM's {DEFAULT_ENGINE} chooses otherwise among equal paths; --tables takes what the switches hold)"
+)
+TOUCHED = 1.0 + 1e-9
+"""Slowdown from which on a job counts as slowed."""
+
+
+@click.command()
+@click.argument("job_paths", metavar="JOB...", nargs=-1, required=True, type=click.Path())
+@click.option("--fabric", "source", metavar="SOURCE", required=True, shell_complete=complete_source, help="The fabric.")
+@click.option(
+    "--engine",
+    "engine_names",
+    metavar="A,B",
+    shell_complete=complete_names(ENGINES),
+    help=f"Engines to compute routes with: {', '.join(ENGINES.names())}, {OPENSM}NAME.  [default: {DEFAULT_ENGINE}]",
+)
+@click.option(
+    "--tables", "tables_paths", multiple=True, metavar="FILE", help="Real tables (dump_fts, dump_lfts), beside any --engine."
+)
+@click.option("--assume-speed", metavar="4xHDR", help="Link speed of cables whose own is unknown.")
+@click.option("--fail-above", type=click.FloatRange(min=1.0), metavar="FACTOR", help="A job slowed by more is an error (exit 1).")
+@output_options()
+def slowdown(
+    job_paths: tuple[str, ...],
+    source: str,
+    engine_names: str | None,
+    tables_paths: tuple[str, ...],
+    assume_speed: str | None,
+    fail_above: float | None,
+    output: dict[str, Any],
+) -> ExitCode:
+    """Show how much jobs slow each other down.
+
+    Each job's communication time beside all the others against that alone, the cable that bounds it, and the other jobs on that
+    cable; -o wide adds who hurts whom. Several sets of routes stand side by side, the first being what the others are compared
+    with. The engine `jobs` routes for these jobs.
+
+    \b
+    Examples:
+      fabctl job slowdown jobs.yaml --fabric fabric.txt --tables lfts.txt
+      fabctl job slowdown train.yaml moe.yaml --fabric fabric.txt --engine opensm:minhop,ftree,jobs
+      fabctl job slowdown jobs.yaml --fabric fabric.txt --fail-above 1.2 -o json
+
+    Exit code 1 means: a job is slowed by more than --fail-above.
+    """
+    from fabctl.cli.job_files import read_jobs
+    from fabctl.congestion.slowdown import interference
+    from fabctl.model.rates import parse_speed, payload_rates
+    from fabctl.report.slowdown import slowdown_report
+    from fabctl.routing.options import Options
+    from fabctl.sources.reading import load_tables
+    from fabctl.traffic.phases import jobs_traffic
+
+    assumed = parse_speed(assume_speed) if assume_speed else None
+    engines = route_names(engine_names, tables_paths)
+    specs, job_inputs = read_jobs(job_paths)
+    loaded = load_source(source, None)
+    jobs = jobs_traffic(specs, loaded.fabric)
+    routes = [load_tables(path, loaded.fabric) for path in dict.fromkeys(tables_paths)]
+    routes += [engine_tables(loaded.fabric, engine, Options(traffic=jobs)) for engine in engines]
+    rates = payload_rates(loaded.fabric, assumed)
+    results = [interference(tables, jobs, rates) for tables in routes]
+    remarks = [f"{tables.origin}: {note}" for tables in routes for note in tables.notes]
+    if engine_names is None and not tables_paths:
+        remarks.insert(0, DEFAULT_REMARK)
+    if assume_speed:
+        remarks.append(f"cables of unknown rate count as {assume_speed}")
+    remarks += [f"{job.name}: {note}" for job in jobs for note in job.notes]
+    report = slowdown_report(
+        results,
+        fail_above=fail_above,
+        inputs=[input_entry(loaded), *job_inputs],
+        remarks=remarks,
+        next_step=_next_step(results, job_paths, source, tables_paths, engines),
+    )
+    write_report(report, output)
+    return exit_code(report)
+
+
+def route_names(names: str | None, tables_paths: Sequence[str]) -> tuple[str, ...]:
+    """Return the engines of ``--engine``; the default engine where neither that nor tables are given.
+
+    Raises
+    ------
+    UsageError
+        For an engine that does not exist.
+    """
+    if names is None:
+        return () if tables_paths else (DEFAULT_ENGINE,)
+    engines = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+    if not engines:
+        raise UsageError("--engine names nothing")
+    for engine in engines:
+        refuse_unknown_engine(engine)
+    return engines
+
+
+def _next_step(
+    results: Sequence[Interference], job_paths: Sequence[str], source: str, tables_paths: Sequence[str], engines: Sequence[str]
+) -> str:
+    """Return the command that explains the worst job on the first routes; empty where no job is slowed."""
+    slowed = [job for job in results[0].jobs if job.binding and job.slowdown > TOUCHED]
+    if not slowed:
+        return ""
+    worst = max(slowed, key=lambda job: job.slowdown)
+    hosts = worst.binding.hosts if worst.binding else ()
+    routes = ["--tables", tables_paths[0]] if tables_paths else ["--engine", engines[0]]
+    jobs = [part for path in job_paths for part in ("--job", path)]
+    return shlex.join(["fabctl", "explain", *hosts, "--fabric", source, *jobs, *routes])
