@@ -44,6 +44,12 @@ class Phase:
         How often it runs in a step, one after the other.
     fixed : Channels, optional
         Channels of flows that no forwarding table routes (trees of SHARP and multicast); None: the tables decide.
+    kind : str
+        What cuts the job into the groups that send: ``dp``, ``tp`` ...; ``all`` for all ranks; empty if nothing does.
+    groups, group_size : int
+        How many groups send at the same time, and of how many ranks; 0 if there are none.
+    overlapped : bool
+        Whether it hides behind compute.
     """
 
     name: str
@@ -52,6 +58,10 @@ class Phase:
     dst_rank: NDArray[np.int32]
     times: int = 1
     fixed: Channels | None = None
+    kind: str = ""
+    groups: int = 0
+    group_size: int = 0
+    overlapped: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import zip_longest
 
 import numpy as np
 
+from fabctl.errors import InputError, UsageError
 from fabctl.model.fabric import Fabric
 from fabctl.model.flows import Flows
-from fabctl.model.phases import JobTraffic, Phase
+from fabctl.model.phases import Channels, JobTraffic, Phase
+from fabctl.traffic.algorithm import collective_phases
+from fabctl.traffic.call import Call
 from fabctl.traffic.collective import Demand
-from fabctl.traffic.collectives import COLLECTIVES
+from fabctl.traffic.group import Group
 from fabctl.traffic.job import JobSpec
 from fabctl.traffic.patterns import alltoall, as_collective
-from fabctl.traffic.placement import Job, place
-
-DEFAULT_BYTES = 1 << 30
-"""Message of a collective whose job file names no size."""
+from fabctl.traffic.placement import Job, place, place_jobs
+from fabctl.traffic.step import DEFAULT_BYTES, job_calls
 
 
 def jobs_traffic(specs: Sequence[JobSpec], fabric: Fabric) -> tuple[JobTraffic, ...]:
@@ -25,9 +28,9 @@ def jobs_traffic(specs: Sequence[JobSpec], fabric: Fabric) -> tuple[JobTraffic, 
     Raises
     ------
     InputError
-        If a job does not fit the fabric.
+        If a job does not fit the fabric, or two share a host or a name.
     """
-    return tuple(job_traffic(spec, fabric) for spec in specs)
+    return tuple(placed_traffic(spec, job) for spec, job in zip(specs, place_jobs(specs, fabric), strict=True))
 
 
 def job_traffic(spec: JobSpec, fabric: Fabric) -> JobTraffic:
@@ -38,17 +41,101 @@ def job_traffic(spec: JobSpec, fabric: Fabric) -> JobTraffic:
     InputError
         If the job does not fit the fabric.
     """
-    job = place(spec, fabric)
-    collectives = [as_collective(spec)] if spec.pattern else [COLLECTIVES.load(name) for name in spec.collectives]
-    size_bytes = spec.sizes[-1] if spec.sizes else DEFAULT_BYTES
-    phases = tuple(
-        _phase(job, f"{collective.name}, {collective.algorithm}", collective.demand(job), size_bytes)
-        for collective in collectives
-    )
+    return placed_traffic(spec, place(spec, fabric))
+
+
+def placed_traffic(spec: JobSpec, job: Job) -> JobTraffic:
+    """Return what a job sends from where it has been placed, phase by phase.
+
+    Raises
+    ------
+    InputError
+        If its ranks do not divide as the training is cut.
+    """
+    phases = tuple(phase for _, made in called_phases(spec, job) for phase in made)
     return JobTraffic(spec.name, job.hosts, job.ranks_per_host, phases, job.notes)
 
 
-def _phase(job: Job, name: str, demand: Demand, size_bytes: int) -> Phase:
+def called_phases(spec: JobSpec, job: Job) -> list[tuple[Call | None, list[Phase]]]:
+    """Return each collective of a job's step with its phases; a pattern, a list of flows or a trace has no collective.
+
+    Raises
+    ------
+    InputError
+        As `placed_traffic` does.
+    """
+    if spec.transfers or spec.operations:
+        from fabctl.traffic.listed import listed_phases
+
+        return [(None, [phase]) for phase in listed_phases(spec, job)]
+    if spec.pattern:
+        size_bytes = spec.sizes[-1] if spec.sizes else DEFAULT_BYTES
+        return [(None, [_pattern(job, f"pattern {spec.pattern}", as_collective(spec).demand(job), size_bytes)])]
+    return [(call, call_phases(call, job)) for call in job_calls(spec, job.n_ranks)]
+
+
+def call_phases(call: Call, job: Job) -> list[Phase]:
+    """Return what a collective sends over the fabric, one phase after the other; none if every group sits in one host.
+
+    Raises
+    ------
+    InputError
+        If there is no such algorithm for the operation.
+    """
+    over_fabric = np.ptp(call.ranks // job.ranks_per_host, axis=1) > 0
+    parts = []
+    for size_bytes in np.unique(call.size_bytes[over_fabric & (call.size_bytes > 0)]).tolist():
+        ranks = call.ranks[over_fabric & (call.size_bytes == size_bytes)]
+        try:
+            parts.append(
+                collective_phases(
+                    call.operation, call.algorithm, _groups(job, ranks), size_bytes, fabric=job.fabric, name=call.name
+                )
+            )
+        except UsageError as error:
+            raise InputError(error.message, hint=error.hint) from error
+    merged = [
+        _together([phase for phase in steps if phase is not None and phase.times == times])
+        for steps in zip_longest(*parts)
+        for times in sorted({phase.times for phase in steps if phase is not None})
+    ]
+    return [
+        replace(
+            phase,
+            times=phase.times * call.times,
+            kind=call.kind,
+            groups=call.n_groups,
+            group_size=call.group_size,
+            overlapped=call.overlapped,
+        )
+        for phase in merged
+    ]
+
+
+def _groups(job: Job, ranks: np.ndarray) -> list[Group]:
+    host, local = np.divmod(ranks, job.ranks_per_host)
+    port = job.ports[host, local // job.ranks_per_port]
+    return [Group(*columns) for columns in zip(ranks, host, port, strict=True)]
+
+
+def _together(phases: Sequence[Phase]) -> Phase:
+    """Return one phase of the flows of several; their names and repetitions are those of the first."""
+    if len(phases) == 1:
+        return phases[0]
+    columns = [np.concatenate([getattr(phase.flows, name) for phase in phases]) for name in ("src", "dst", "weight")]
+    ranks = [np.concatenate([getattr(phase, name) for phase in phases]) for name in ("src_rank", "dst_rank")]
+    return Phase(phases[0].name, Flows(*columns), ranks[0], ranks[1], phases[0].times, _joined(phases))
+
+
+def _joined(phases: Sequence[Phase]) -> Channels | None:
+    fixed = [phase.fixed for phase in phases if phase.fixed is not None]
+    if not fixed:
+        return None
+    length = np.concatenate([np.diff(channels.ptr) for channels in fixed])
+    return Channels(np.concatenate([[0], np.cumsum(length)]), np.concatenate([channels.index for channels in fixed]))
+
+
+def _pattern(job: Job, name: str, demand: Demand, size_bytes: int) -> Phase:
     parts = [demand.flows]
     for exchange in demand.exchanges:
         pairs = alltoall(exchange.ports.ravel())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,8 @@ from numpy.typing import NDArray
 
 from fabctl.errors import InputError
 from fabctl.model.fabric import Fabric
-from fabctl.traffic.job import JobSpec
+from fabctl.nodeset import NodesetError, expand
+from fabctl.traffic.job import ALL, JobSpec
 from fabctl.traffic.roster import SHOWN, listed, roster
 
 
@@ -60,20 +62,67 @@ class Job:
         return self.ranks_per_host // self.ports.shape[1]
 
 
-def place(spec: JobSpec, fabric: Fabric) -> Job:
-    """Place a job on a fabric.
+def place_jobs(specs: Sequence[JobSpec], fabric: Fabric) -> tuple[Job, ...]:
+    """Place several jobs on a fabric, each on hosts of its own.
 
-    Rank `r` of a host uses HCA ``r * k // ranks_per_host`` of the `k` HCA ports that all its hosts have in common.
+    Jobs that ask for a number of hosts get them in their order, out of those that no job names.
 
     Raises
     ------
     InputError
-        If a host is unknown (the message suggests the nearest), listed twice or without a connected HCA, if there are
-        fewer than two hosts, if the hosts have no rail in common, or if the ranks do not spread evenly over the HCAs.
+        As `place` does, and if two jobs share a host or a name.
     """
-    names, host_notes = roster(spec, fabric)
+    named: dict[str, JobSpec] = {}
+    owner: dict[str, JobSpec] = {}
+    for spec in specs:
+        if spec.name in named:
+            first = named[spec.name].hosts[0].where
+            raise InputError(f"two jobs are called '{spec.name}'", where=_first_place(spec), hint=f"the first is at {first}")
+        named[spec.name] = spec
+    jobs: dict[str, Job] = {}
+    for spec in sorted(specs, key=lambda spec: spec.count > 0 or spec.n_ranks > 0):
+        job = place(spec, fabric, owner)
+        for host in job.hosts:
+            if host in owner:
+                raise InputError(
+                    f"host '{host}' runs in two jobs, '{owner[host].name}' and '{spec.name}'",
+                    where=_first_place(spec),
+                    hint=f"the first is at {_first_place(owner[host])}",
+                )
+            owner[host] = spec
+        jobs[spec.name] = job
+    return tuple(jobs[spec.name] for spec in specs)
+
+
+def place(spec: JobSpec, fabric: Fabric, taken: Collection[str] = ()) -> Job:
+    """Place a job on a fabric.
+
+    Rank `r` of a host uses HCA ``r * k // ranks_per_host`` of the `k` HCA ports that all its hosts have in common.
+
+    Parameters
+    ----------
+    taken : collection of str
+        Hosts that a job which asks for a number of them does not get.
+
+    Raises
+    ------
+    InputError
+        If a host is unknown (the message suggests the nearest), listed twice, without a connected HCA or with one that is
+        down, if there are fewer than two hosts, if the hosts have no rail in common, or if the ranks do not spread evenly over
+        the HCAs.
+    """
+    if spec.transfers:
+        from fabctl.traffic.listed import place_transfers
+
+        return place_transfers(spec, fabric)
+    if spec.n_ranks and spec.hosts[0].text == ALL:
+        from fabctl.traffic.listed import with_count
+
+        spec = with_count(spec, fabric)
+    names, host_notes = roster(spec, fabric, taken)
     index = {name: host for host, name in enumerate(fabric.hosts.name)}
     sockets = _sockets(fabric)
+    _refuse_down(spec, fabric, [index[name] for name in names])
     rows, row_notes = _comparable(spec, {name: sockets.get(index[name], {}) for name in names})
     columns, rail_notes = _common_columns(spec, rows)
     used, ranks_per_host, rank_notes = _spread(spec, columns)
@@ -84,7 +133,7 @@ def place(spec: JobSpec, fabric: Fabric) -> Job:
         rails=tuple(rail for rail, _ in used),
         ranks_per_host=ranks_per_host,
         pxn=spec.pxn,
-        notes=(*host_notes, *row_notes, *rail_notes, *rank_notes),
+        notes=(*spec.notes, *host_notes, *row_notes, *rail_notes, *rank_notes),
     )
 
 
@@ -102,6 +151,26 @@ def _sockets(fabric: Fabric) -> dict[int, _Row]:
         socket = int(hosts.node_rail[node]), int(fabric.port_number[port])
         row[socket if socket[0] >= 0 and socket not in row else (-1 - len(row), socket[1])] = port
     return rows
+
+
+def _refuse_down(spec: JobSpec, fabric: Fabric, hosts: list[int]) -> None:
+    """Raise `InputError` for an HCA of a job's host that has no cable although its host has others."""
+    node_host, rail = fabric.hosts.node_host, fabric.hosts.node_rail
+    up = np.zeros(fabric.n_nodes, dtype=bool)
+    up[fabric.port_node[fabric.endpoints]] = True
+    alive = np.bincount(node_host[up & (node_host >= 0)], minlength=len(fabric.hosts.name)) > 0
+    down = np.flatnonzero(~up & np.isin(node_host, hosts))
+    if spec.rails is not None:
+        down = down[np.isin(rail[down], spec.rails)]
+    down = down[alive[node_host[down]]]
+    if len(down):
+        rails = sorted(set(range(fabric.hosts.common_hca_count)) - set(rail[down].tolist()))
+        without = f", or use the rails without it: rails: [{', '.join(map(str, rails))}]" if rails else ""
+        raise InputError(
+            f"HCA '{fabric.labels[down[0]]}' is down: it has no cable{f' ({len(down)} HCAs are)' if len(down) > 1 else ''}",
+            where=_place_of(spec, fabric.hosts.name[node_host[down[0]]]),
+            hint=f"leave its host out{without}",
+        )
 
 
 def _comparable(spec: JobSpec, rows: dict[str, _Row]) -> tuple[dict[str, _Row], list[str]]:
@@ -162,6 +231,17 @@ def _spread(spec: JobSpec, columns: list[_Socket]) -> tuple[list[_Socket], int, 
             hint=f"{ranks - ranks % available} or {ranks - ranks % available + available} do; or choose fewer rails",
         )
     return columns, ranks, []
+
+
+def _place_of(spec: JobSpec, host: str) -> str:
+    """Return where a job's file names a host, else where its hosts begin."""
+    for entry in spec.hosts:
+        try:
+            if host == entry.text or host in expand(entry.text):
+                return entry.where
+        except NodesetError:
+            continue
+    return _first_place(spec)
 
 
 def _first_place(spec: JobSpec) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 
 import numpy as np
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from fabctl.errors import InputError
 from fabctl.model.fabric import Fabric
 from fabctl.model.naming import natural_key
-from fabctl.nodeset import NodesetError, expand
+from fabctl.nodeset import NodesetError, expand, fold
+from fabctl.traffic.choosing import by_topology, choose
 from fabctl.traffic.job import ALL, JobSpec, Placed
 
 SHOWN = 3
@@ -22,18 +23,26 @@ SHOWN = 3
 _DIGITS = re.compile(r"\d+")
 
 
-def roster(spec: JobSpec, fabric: Fabric) -> tuple[list[str], list[str]]:
+def roster(spec: JobSpec, fabric: Fabric, taken: Collection[str] = ()) -> tuple[list[str], list[str]]:
     """Return the names of a job's hosts in rank order, and what was decided for the user.
+
+    Parameters
+    ----------
+    taken : collection of str
+        Hosts that a job which asks for a number of them does not get.
 
     Raises
     ------
     InputError
         If a node set cannot be read, a host is unknown (the message suggests the nearest) or listed twice, or there are
-        fewer than two.
+        fewer than two, or fewer than asked for.
     """
+    usual, notes = usual_hosts(fabric)
+    if spec.count:
+        chosen = choose(spec, fabric, [name for name in usual if name not in taken])
+        return _ordered(spec, fabric, chosen), [*notes, f"hosts: {fold(chosen)} ({spec.placement}, of {len(usual)})"]
     known = fabric.hosts.name
     every = set(known)
-    usual, notes = usual_hosts(fabric)
     places: dict[str, str] = {}
     for entry in spec.hosts:
         for name in _expanded(entry, every, usual):
@@ -47,7 +56,7 @@ def roster(spec: JobSpec, fabric: Fabric) -> tuple[list[str], list[str]]:
         found = f"one: {next(iter(places))}" if places else "none"
         raise InputError(f"a job needs at least two hosts to use the fabric, this has {found}", where=spec.hosts[0].where)
     uses_all = any(entry.text == ALL for entry in spec.hosts)
-    return _ordered(spec, list(places)), notes if uses_all else []
+    return _ordered(spec, fabric, list(places)), notes if uses_all else []
 
 
 def usual_hosts(fabric: Fabric) -> tuple[list[str], list[str]]:
@@ -97,12 +106,12 @@ def _unknown(name: str, entry: Placed, spec: JobSpec, known: tuple[str, ...]) ->
     every = set(known)
     missing = sum(name not in every for entry in spec.hosts for name in _expanded(entry, every, []))
     others = f" ({missing} hosts of this job are unknown)" if missing > 1 else ""
-    near = _nearest(name, known)
+    near = nearest(name, known)
     hint = f"did you mean {' or '.join(near)}?" if near else f"it has {len(known)} hosts: {listed(known)}"
     return InputError(f"the fabric has no host '{name}'{others}", where=entry.where, hint=hint)
 
 
-def _nearest(name: str, known: tuple[str, ...]) -> list[str]:
+def nearest(name: str, known: tuple[str, ...]) -> list[str]:
     """Return the neighbours by number of a name that others are like, else the nearest in spelling."""
     place = bisect_left(known, natural_key(name), key=natural_key)
     around = (*known[place : place + 1], *known[max(place - 1, 0) : place])
@@ -110,9 +119,11 @@ def _nearest(name: str, known: tuple[str, ...]) -> list[str]:
     return [other for other in around if _DIGITS.sub("0", other) == like] or get_close_matches(name, known, n=SHOWN)
 
 
-def _ordered(spec: JobSpec, names: list[str]) -> list[str]:
+def _ordered(spec: JobSpec, fabric: Fabric, names: list[str]) -> list[str]:
     if spec.order == "sorted":
         return sorted(names, key=natural_key)
+    if spec.order == "topology":
+        return by_topology(fabric, names)
     if spec.order == "random":
         return [names[i] for i in np.random.default_rng(spec.seed).permutation(len(names))]
     return names

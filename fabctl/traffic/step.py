@@ -1,0 +1,89 @@
+"""The collectives of a job's step: those of a training, or those that the job file names, one after the other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from fabctl.errors import InputError
+from fabctl.nodeset import NodesetError, expand
+from fabctl.traffic.call import Call
+from fabctl.traffic.collectives import ALGORITHMS, DEFAULT_ALGORITHM
+from fabctl.traffic.job import ALL, JobSpec
+from fabctl.traffic.parallelism import grid
+from fabctl.traffic.training import training_calls
+
+DEFAULT_BYTES = 1 << 30
+"""Message of a collective whose job file names no size."""
+
+
+def job_calls(spec: JobSpec, n_ranks: int) -> list[Call]:
+    """Return the collectives of one step of a job of `n_ranks` ranks; none for a pattern, a list of flows or a trace.
+
+    Raises
+    ------
+    InputError
+        If the ranks do not divide as the training is cut.
+    """
+    if spec.training is not None:
+        calls = training_calls(spec.training, grid(spec.training.parallelism, n_ranks))
+        return [_with_algorithm(spec, call) for call in calls]
+    size_bytes = float(spec.sizes[-1] if spec.sizes else DEFAULT_BYTES)
+    everyone = np.arange(n_ranks, dtype=np.int32)[None, :]
+    calls = [Call("all", "all ranks", name, everyone, np.array([size_bytes])) for name in spec.collectives]
+    return [_with_algorithm(spec, call) for call in calls]
+
+
+def ranks_without_fabric(spec: JobSpec) -> int:
+    """Return the number of ranks of a job that has not met its fabric.
+
+    Raises
+    ------
+    InputError
+        If the file alone does not say it, or names a host twice.
+    """
+    if spec.count:
+        hosts = spec.count
+    elif any(entry.text == ALL for entry in spec.hosts):
+        return _ranks_of_cut(spec, "'hosts: all' depends on the fabric")
+    else:
+        hosts = len(_names(spec))
+    if spec.ranks_per_host is None:
+        return _ranks_of_cut(spec, "'ranks_per_host' is not given")
+    return hosts * spec.ranks_per_host
+
+
+def _names(spec: JobSpec) -> dict[str, str]:
+    places: dict[str, str] = {}
+    for entry in spec.hosts:
+        try:
+            names = expand(entry.text)
+        except NodesetError as error:
+            raise InputError(error.message, where=entry.where, hint=error.hint) from error
+        for name in names:
+            if name in places:
+                hint = f"the first is at {places[name]}" if places[name] != entry.where else ""
+                raise InputError(f"host '{name}' is here twice", where=entry.where, hint=hint)
+            places[name] = entry.where
+    return places
+
+
+def _ranks_of_cut(spec: JobSpec, why: str) -> int:
+    cut = spec.training.parallelism if spec.training else None
+    if cut is None or not cut.dp:
+        raise InputError(
+            f"the number of ranks is not known: {why}", where=spec.hosts[0].where, hint="--fabric SOURCE tells it; or give 'dp'"
+        )
+    return cut.inner * cut.dp
+
+
+def _with_algorithm(spec: JobSpec, call: Call) -> Call:
+    """Return a call with the job's algorithm where that does its operation, and PXN for an all-to-all that asks for it."""
+    if call.algorithm:
+        return call
+    if spec.pxn and call.operation == "alltoall":
+        return replace(call, algorithm="pxn")
+    if spec.algorithm and call.operation in ALGORITHMS.load(spec.algorithm).operations:
+        return replace(call, algorithm=spec.algorithm)
+    return replace(call, algorithm=DEFAULT_ALGORITHM[call.operation])
