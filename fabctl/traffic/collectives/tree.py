@@ -33,7 +33,7 @@ def binary_tree(n: int) -> Int:
 def double_binary_tree(n: int) -> Int:
     """Return the parents in both trees, shape (2, n): the second is the first mirrored for even n, shifted by one for odd n.
 
-    A node with children in one tree has none in the other, but for the roots and one node beside them.
+    Every node has no children in one of the two, but for node 0 where n is odd.
     """
     first = binary_tree(n)
     node = np.arange(n)
