@@ -21,15 +21,10 @@ SCHEMAS = ("0.0.4", "1.0.0")
 SEND, RECV, COLLECTIVE = "COMM_SEND_NODE", "COMM_RECV_NODE", "COMM_COLL_NODE"
 _KINDS = {5: SEND, 6: RECV, 7: COLLECTIVE}
 
-_SIGNED, _ZIGZAG, _UNSIGNED, _FIXED_UNSIGNED, _FIXED_SIGNED, _TEXT, _FLAGS = (
-    (7, 9),
-    (15, 17),
-    (11, 13, 27),
-    (19, 21),
-    (23, 25),
-    29,
-    28,
-)
+_SIGNED, _ZIGZAG, _UNSIGNED, _FIXED_UNSIGNED, _FIXED_SIGNED = (7, 9), (15, 17), (11, 13, 27), (19, 21), (23, 25)
+_TEXT, _FLAGS = 29, 28
+_JSON_NUMBERS = {f"{kind}{bits}val" for kind in ("int", "uint", "sint", "fixed", "sfixed") for bits in (32, 64)}
+
 Attribute = int | str | tuple[bool, ...]
 
 
@@ -216,7 +211,7 @@ def _json_attribute(item: Any, where: str) -> tuple[str, Attribute]:
             return name, tuple(bool(flag) for flag in _list(value.get("values", []), where))
         if kind == "boolval":
             return name, int(bool(value))
-        if kind.endswith("val") and "int" in kind or kind in ("fixed32val", "fixed64val", "sfixed32val", "sfixed64val"):
+        if kind in _JSON_NUMBERS:
             try:
                 return name, int(value)
             except (TypeError, ValueError, OverflowError) as error:

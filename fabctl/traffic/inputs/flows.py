@@ -116,7 +116,7 @@ def _name(path: str) -> str:
     return "flows" if path == "-" else re.sub(r"\.\w+$", "", path.rsplit("/", 1)[-1]) or "flows"
 
 
-def _recognises(head: bytes, path: str) -> bool:
+def _recognises(head: bytes, _: str) -> bool:
     if b"\x00" in head:
         return False
     lines = head.decode("utf-8-sig", "replace").splitlines()

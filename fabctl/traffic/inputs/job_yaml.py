@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from fabctl.traffic.inputs.source import JobSource, text_of
-from fabctl.traffic.job import JobSpec, parse_job
+from fabctl.traffic.job import JobSpec, parse_jobs
 
 
 def parse(data: bytes, path: str) -> tuple[JobSpec, ...]:
-    """Read a job file."""
-    return (parse_job(text_of(data, path), path),)
+    """Read a file of one or several jobs."""
+    return parse_jobs(text_of(data, path), path)
 
 
-def _recognises(head: bytes, path: str) -> bool:
+def _recognises(head: bytes, _: str) -> bool:
     return b"\x00" not in head
 
 

@@ -1,7 +1,7 @@
 """Protocol Buffers' wire format, as much of it as a trace needs: length-delimited messages and their fields.
 
-A message is fields of a tag (``number << 3 | wire type``) and a value: a varint, 4 or 8 bytes, or a length and bytes (Protocol Buffers
-documentation, Encoding). A file of several messages has each one's length, a varint, before it.
+A message is fields of a tag (``number << 3 | wire type``) and a value: a varint, 4 or 8 bytes, or a length and bytes (Protocol
+Buffers documentation, Encoding). A file of several messages has each one's length, a varint, before it.
 """
 
 from __future__ import annotations

@@ -18,9 +18,8 @@ _TRACE_SUFFIXES = (".et", ".et.gz")
 def job_paths(path: str) -> list[str]:
     """Return the files that a JOB argument stands for, in natural order.
 
-    A file stands for itself, as does ``-``. A folder stands for its traces (``*.et``, else ``*.json``) and, beside ``.et``
-    files, its ``*.json`` (the communicators' ranks); a file name with ``*``, ``?`` or ``[]`` for the files that match it; ``NAME`` for ``NAME.*.et``, as
-    ASTRA-sim has it.
+    A file stands for itself, as does ``-``. A folder stands for its traces (``*.et`` and ``*.json``), a file name with ``*``,
+    ``?`` or ``[]`` for the files that match it, and ``NAME`` for ``NAME.*.et``, as ASTRA-sim has it.
 
     Raises
     ------

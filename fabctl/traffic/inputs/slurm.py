@@ -63,7 +63,7 @@ def _number(match: re.Match[str] | None) -> int:
     return int(match[1]) if match and match[1].isascii() and match[1].isdecimal() and len(match[1]) < 10 else 0
 
 
-def _recognises(head: bytes, path: str) -> bool:
+def _recognises(head: bytes, _: str) -> bool:
     return b"\x00" not in head and bool(re.match(rb"(?:\xef\xbb\xbf)?\s*JobId=\S", head))
 
 

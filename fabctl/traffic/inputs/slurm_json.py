@@ -80,7 +80,7 @@ def _line(text: str, number: str) -> int:
     return line_at(text, match.start()) if match else 1
 
 
-def _recognises(head: bytes, path: str) -> bool:
+def _recognises(head: bytes, _: str) -> bool:
     return head.lstrip()[:1] == b"{" and bool(re.search(rb'"(?:jobs|job_id|job_state)"\s*:', head))
 
 
