@@ -45,17 +45,24 @@ def hottest_of_alltoall(
     """
     found = []
     for channel in hottest_channels(tables, loads)[:top].tolist():
-        pairs: list[tuple[int, int]] = []
-        for target in _targets_through(tables, ports, channel):
-            sources = ports[ports != target]
-            ptr, channels = flow_channels(tables, unit_flows(sources, np.full(len(sources), target)))
-            owner = np.repeat(np.arange(len(sources)), np.diff(ptr))
-            pairs += [(int(sources[flow]), int(target)) for flow in owner[channels == channel][: examples - len(pairs)]]
-            if len(pairs) >= examples:
-                break
         load = int(loads[channel])
-        found.append(HotCable(channel, float(load), load, tuple(pairs)))
+        found.append(HotCable(channel, float(load), load, pairs_through(tables, ports, channel, examples=examples)))
     return found
+
+
+def pairs_through(
+    tables: RoutingTables, ports: NDArray[np.int32], channel: int, *, examples: int = EXAMPLES
+) -> tuple[tuple[int, int], ...]:
+    """Return the first few pairs of an all-to-all whose route takes a channel: sending and receiving port."""
+    pairs: list[tuple[int, int]] = []
+    for target in _targets_through(tables, ports, channel):
+        sources = ports[ports != target]
+        ptr, channels = flow_channels(tables, unit_flows(sources, np.full(len(sources), target)))
+        owner = np.repeat(np.arange(len(sources)), np.diff(ptr))
+        pairs += [(int(sources[flow]), int(target)) for flow in owner[channels == channel][: examples - len(pairs)]]
+        if len(pairs) >= examples:
+            break
+    return tuple(pairs)
 
 
 def hottest_channels(tables: RoutingTables, loads: NDArray[np.floating | np.integer]) -> NDArray[np.int64]:

@@ -1,0 +1,129 @@
+"""``fabctl explain``: why a pair of hosts is as fast as it is, and what to change first."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fabctl.cli.common import exit_code, input_entry, load_source, output_options, write_report
+from fabctl.cli.completion import complete_names, complete_source
+from fabctl.cli.routes import DEFAULT_ENGINE, OPENSM, engine_tables, refuse_unknown_engine
+from fabctl.errors import ExitCode, UsageError
+from fabctl.routing import ENGINES
+from fabctl.sources import SOURCES
+
+if TYPE_CHECKING:
+    from fabctl.model.tables import RoutingTables
+    from fabctl.traffic.job import JobSpec
+
+_DEFAULT_REMARK = (
+    f"routes computed by fabctl's {DEFAULT_ENGINE}: --tables FILE takes what the switches hold, --engine NAME another engine"
+)
+
+
+@click.command()
+@click.argument("first", metavar="HOST-A")
+@click.argument("second", metavar="HOST-B")
+@click.option("--fabric", "source", metavar="SOURCE", required=True, shell_complete=complete_source, help="Where both are.")
+@click.option("--job", "job_paths", multiple=True, metavar="FILE", help="Job file (fabctl help job); several run at once.")
+@click.option("--tables", "tables_path", metavar="FILE", help="Real tables: dump_fts, dump_lfts, opensm-lfts.dump, opensm.fdbs.")
+@click.option(
+    "--engine",
+    metavar="NAME",
+    shell_complete=complete_names(ENGINES),
+    help=f"Compute routes: {', '.join(ENGINES.names())}; {OPENSM}NAME asks the real OpenSM.  [default: {DEFAULT_ENGINE}]",
+)
+@click.option("--assume-speed", metavar="4xHDR", help="Link speed of cables whose own is unknown.")
+@click.option("--top", type=click.IntRange(min=1), default=8, show_default=True, help="Competing flows to name.")
+@click.option("--strict", is_flag=True, help="Lines not understood and contradictions are errors (exit 3).")
+@click.option(
+    "--from",
+    "source_format",
+    metavar="NAME",
+    help="Format of SOURCE; found by content by default.",
+    shell_complete=complete_names(SOURCES),
+)
+@output_options()
+def explain(
+    first: str,
+    second: str,
+    source: str,
+    job_paths: tuple[str, ...],
+    tables_path: str | None,
+    engine: str | None,
+    assume_speed: str | None,
+    top: int,
+    strict: bool,
+    source_format: str | None,
+    output: dict[str, Any],
+) -> ExitCode:
+    """Name the cable that binds two hosts, who else is on it, what helps.
+
+    HOST-A and HOST-B are hosts, HOST/DEVICE, HCAs or ports by name or GUID, or LIDs. All rails count, there and back. Without
+    --job the traffic is an all-to-all of all compute hosts. Each change that is named was tried on the same traffic.
+
+    \b
+    Examples:
+      fabctl explain luna-0001 luna-0042 --fabric fabric.txt --tables lfts.txt --job job.yaml
+      fabctl explain node-0001 node-0300 --fabric leaf-spine-648 --engine ftree
+      fabctl explain dgx1-0001/mlx5_0 dgx1-0009/mlx5_0 --fabric dgx1-16 --job topologies/jobs/dgx1-16.yaml
+
+    Exit code 1 means: the tables do not lead from one to the other.
+    """
+    from fabctl.congestion.pair import Question, explain_pair
+    from fabctl.model.ends import find_end, rail_pairs
+    from fabctl.model.lids import with_lids
+    from fabctl.model.rates import parse_speed, payload_rates
+    from fabctl.report.explain import explain_report
+    from fabctl.routing.options import DEFAULTS
+    from fabctl.sources.reading import load_tables
+    from fabctl.traffic.phases import jobs_traffic
+
+    if tables_path and engine:
+        raise UsageError("--tables excludes --engine")
+    if engine:
+        refuse_unknown_engine(engine)
+    assumed = parse_speed(assume_speed) if assume_speed else None
+    specs, job_inputs = _jobs(source, job_paths)
+    loaded = load_source(source, source_format, strict=strict)
+    fabric = loaded.fabric if tables_path else with_lids(loaded.fabric)[0]
+    ends = find_end(fabric, first, "HOST-A"), find_end(fabric, second, "HOST-B")
+    pairs, jobs = rail_pairs(fabric, *ends), jobs_traffic(specs, fabric)
+    tables = load_tables(tables_path, fabric) if tables_path else engine_tables(fabric, engine or DEFAULT_ENGINE, DEFAULTS)
+    question = Question(pairs, jobs, _keeps_deadlock_free(tables), _next_command(source, job_paths), top)
+    found = explain_pair(tables, payload_rates(tables.fabric, assumed), question)
+    remarks = [*tables.notes, *(f"{job.name}: {note}" for job in jobs for note in job.notes)]
+    if not tables_path and engine is None:
+        remarks.insert(0, _DEFAULT_REMARK)
+    if assume_speed:
+        remarks.append(f"cables of unknown rate count as {assume_speed}")
+    report = explain_report(found, inputs=[input_entry(loaded), *job_inputs], remarks=remarks)
+    write_report(report, output)
+    return exit_code(report)
+
+
+def _jobs(source: str, paths: tuple[str, ...]) -> tuple[list[JobSpec], list[dict[str, Any]]]:
+    from fabctl.sources.reading import decode, read_bytes
+    from fabctl.traffic.job import parse_job
+
+    if (source, *paths).count("-") > 1:
+        raise UsageError("only one of --fabric and --job can be stdin")
+    texts = [(path, read_bytes(path)) for path in paths]
+    inputs = [{"path": path, "sha256": hashlib.sha256(data).hexdigest(), "parser": "job"} for path, data in texts]
+    return [parse_job(decode(data, path), path) for path, data in texts], inputs
+
+
+def _keeps_deadlock_free(tables: RoutingTables) -> Callable[[RoutingTables], bool]:
+    """Return a check that changed tables have no credit loop that these did not have."""
+    from fabctl.routing.verify import verify
+
+    return lambda changed: not verify(changed).credit_loop or bool(verify(tables).credit_loop)
+
+
+def _next_command(source: str, job_paths: tuple[str, ...]) -> str:
+    if not job_paths or "jobs" not in ENGINES.entries:
+        return f"fabctl route compare {source}"
+    return " ".join(["fabctl route", source, "--engine jobs", *(f"--job {path}" for path in job_paths)])

@@ -1,0 +1,25 @@
+"""Rows of `Channels`: some of them, and those of several one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fabctl.model.phases import Channels
+
+
+def select(channels: Channels, flows: NDArray[np.integer]) -> Channels:
+    """Return the rows of some flows, in the order given."""
+    length = np.diff(channels.ptr)[flows]
+    ptr = np.concatenate(([0], np.cumsum(length)))
+    at = np.repeat(channels.ptr[flows] - ptr[:-1], length) + np.arange(ptr[-1])
+    return Channels(ptr, channels.index[at])
+
+
+def join(parts: Sequence[Channels]) -> Channels:
+    """Return the rows of several, one after the other."""
+    length = np.concatenate([np.empty(0, dtype=np.int64), *(np.diff(part.ptr) for part in parts)])
+    index = np.concatenate([np.empty(0, dtype=np.int32), *(part.index for part in parts)])
+    return Channels(np.concatenate(([0], np.cumsum(length))), index)

@@ -1,0 +1,281 @@
+"""What ``fabctl explain`` prints: the sentence and what to do first, then the hops, then who else is on the cable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from fabctl.model.bottlenecks import Cable, RankPair
+from fabctl.model.pairs import Hop, Leg, PairExplanation, Trial
+from fabctl.report.bottlenecks import cable_data, pair_data, rounded
+from fabctl.report.output import Column, Report, Table
+
+SHARE = 0.99
+"""A rate at this share of another counts as equal to it."""
+
+PHASES = 2
+"""Phases on a cable that the table names; JSON has all."""
+
+_ROUTE = (Column("route", "ROUTE"), Column("hop", "HOP", right=True))
+_CABLE = (
+    Column("from", "FROM"),
+    Column("from_port", "PORT OUT", right=True),
+    Column("to", "TO"),
+    Column("to_port", "PORT IN", right=True),
+    Column("speed", "SPEED"),
+)
+_JOB_LOAD = (
+    Column("step_bytes", "BYTES/STEP", right=True, digits=0),
+    Column("flows", "FLOWS"),
+    Column("own_share", "OWN", right=True),
+)
+_ALL_LOAD = (Column("sources", "FLOWS", right=True),)
+_NOTE = (Column("note", "NOTE"),)
+_LEGS = (
+    Column("rail", "RAIL", right=True),
+    Column("source", "FROM"),
+    Column("target", "TO"),
+    Column("hops", "HOPS", right=True),
+    Column("alone_gb_s", "ALONE GB/s", right=True, digits=2),
+    Column("now_gb_s", "NOW GB/s", right=True, digits=2),
+    Column("binds", "CABLE THAT BINDS"),
+)
+_FLOWS = (
+    Column("job", "JOB"),
+    Column("phase", "PHASE"),
+    Column("source", "FROM"),
+    Column("target", "TO"),
+    Column("bytes", "BYTES", right=True, digits=0),
+    Column("gb_s", "GB/s", right=True, digits=2),
+    Column("source_port", "HCA", wide=True),
+    Column("target_port", "HCA", wide=True),
+)
+_TRIALS = (
+    Column("change", "CHANGE"),
+    Column("after_gb_s", "GB/s", right=True, digits=2),
+    Column("slowest", "TIME OF ALL", right=True),
+    Column("helps", "HELPS"),
+    Column("what", "WHAT"),
+    Column("binds", "THEN BINDS", wide=True),
+)
+_NAMES = {"cable": "mend a cable", "entry": "table entry", "rail": "other rail", "swap": "swap hosts", "engine": "other tables"}
+
+
+def explain_report(found: PairExplanation, *, inputs: Sequence[Mapping[str, Any]], remarks: Sequence[str] = ()) -> Report:
+    """Return the report of a pair.
+
+    Parameters
+    ----------
+    remarks : sequence of str
+        What was assumed.
+    """
+    worst = found.legs[found.worst]
+    both = [leg for leg in found.legs if leg.rail == worst.rail and {leg.source, leg.target} == {worst.source, worst.target}]
+    load = _JOB_LOAD if found.jobs else _ALL_LOAD if found.all_to_all_ports else ()
+    columns = (*_ROUTE, *_CABLE, *load, *_NOTE)
+    every = [row for leg in found.legs for row in _hop_rows(found, leg)]
+    shown = [row for leg in sorted(both, key=lambda leg: leg is not worst) for row in _hop_rows(found, leg)]
+    text: list[str | Table] = [*_sentences(found, worst), Table("Routes, there and back", columns[1:], shown)]
+    if len(found.legs) > 2:
+        text.append(Table("All rails", _LEGS, [_leg_row(leg) for leg in found.legs]))
+        text.append(Table("Routes of all rails", columns, every, wide=True))
+    if found.competitors:
+        others = sum(share.flows for share in found.competing)
+        title = f"Other flows on {worst.hops[worst.now_binds].cable.label}: {others:,}"
+        text.append(Table(title, _FLOWS, [_flow_row(pair) for pair in found.competitors]))
+    if found.trials:
+        text.append(Table("What was tried", _TRIALS, [_trial_row(trial) for trial in found.trials if trial.kind != "none"]))
+    return Report(
+        kind="ExplainReport",
+        data=_data(found, remarks),
+        text=text,
+        main=Table("Routes", columns, every),
+        inputs=inputs,
+        findings=found.findings,
+        warnings=(*found.notes, *remarks),
+    )
+
+
+def _sentences(found: PairExplanation, worst: Leg) -> Iterator[str]:
+    rail = f" on rail {worst.rail}" if worst.rail >= 0 and len(found.legs) > 2 else ""
+    way = f"{worst.source} > {worst.target}{rail}"
+    if worst.problem:
+        yield f"{way} (LID {worst.target_lid}) is NOT REACHED: {worst.problem}."
+        yield f"Routes of {found.routes}. Nothing is scored: fabctl route names every pair that is lost."
+        return
+    if worst.now_gb_s >= SHARE * worst.alone_gb_s:
+        yield f"{way} gets {worst.now_gb_s:.2f} GB/s, as much as alone."
+    elif found.jobs:
+        yield f"{way} gets {worst.now_gb_s:.2f} of the {worst.alone_gb_s:.2f} GB/s that it has alone."
+    else:
+        yield f"{way} holds an all-to-all down to {worst.now_gb_s:.2f} of {worst.alone_gb_s:.2f} GB/s per HCA port."
+    yield _blame(found, worst.hops[worst.now_binds])
+    yield _advice(worst, found.advice) if found.advice else _no_advice(found.trials)
+    yield _against(found)
+
+
+def _blame(found: PairExplanation, binding: Hop) -> str:
+    cable = binding.cable
+    slow = f" instead of {binding.slower_than}" if binding.slower_than else ""
+    what = f"What binds is {cable.label} ({cable.speed}{slow}, {cable.data_gbps:.0f} Gb/s)"
+    if not found.competing:
+        return f"{what}; nothing else is on it."
+    if not found.jobs:
+        others = f"{found.competing[0].flows:,} other flows of {found.all_to_all_ports:,} HCA ports that send all to all"
+        return f"{what}, which carries {others}."
+    shares = [f"{_flows(share.flows)} of {share.job} ({share.phase})" for share in found.competing[:3]]
+    first = found.competitors[0]
+    return f"{what}, which also carries {' and '.join(shares)}, the largest {first.source} > {first.target}."
+
+
+def _flows(count: int) -> str:
+    return f"{count:,} flow{'' if count == 1 else 's'}"
+
+
+def _advice(worst: Leg, trial: Trial) -> str:
+    after = trial.after_gb_s or 0.0
+    gain = f"{worst.now_gb_s:.2f} -> {after:.2f} GB/s ({after / worst.now_gb_s:.2f}x)"
+    shorter = trial.slowest is not None and trial.slowest < SHARE
+    rest = f"; all of this traffic then takes {trial.slowest:.2f} of its time" if shorter else ""
+    return f"Do first: {trial.what}: {gain}, then {trial.binds} binds{rest}."
+
+
+def _no_advice(trials: Sequence[Trial]) -> str:
+    none = next((trial.what for trial in trials if trial.kind == "none"), "")
+    if none:
+        return f"Nothing to change: {none}."
+    command = next((trial.command for trial in trials if trial.command), "")
+    return f"No single change that was tried helps. Next: {command}" if command else "No single change that was tried helps."
+
+
+def _against(found: PairExplanation) -> str:
+    if found.jobs:
+        phases = ", ".join(f"{job} in {phase}" for job, phase in found.phases) or "jobs that send nothing"
+        return f"Routes of {found.routes}, among {phases}; payload, max-min fair."
+    return f"Routes of {found.routes}, among an all-to-all of {found.all_to_all_ports:,} HCA ports (or --job FILE); payload."
+
+
+def _hop_rows(found: PairExplanation, leg: Leg) -> Iterator[dict[str, Any]]:
+    for number, hop in enumerate(leg.hops):
+        yield {
+            "route": f"{leg.source} > {leg.target}",
+            "hop": number + 1,
+            "from": hop.cable.source[0],
+            "from_port": hop.cable.source[1],
+            "to": hop.cable.target[0],
+            "to_port": hop.cable.target[1],
+            "speed": hop.cable.speed,
+            "step_bytes": hop.step_bytes if found.jobs else None,
+            "flows": _phases(hop),
+            "own_share": f"{hop.own_bytes / hop.step_bytes:.0%}" if hop.step_bytes else None,
+            "sources": hop.sources if found.all_to_all_ports else None,
+            "note": "; ".join(_notes(leg, number, hop)),
+        }
+
+
+def _phases(hop: Hop) -> str:
+    named = [f"{share.flows:,} {share.job}: {share.phase}" for share in hop.shares[:PHASES]]
+    more = len(hop.shares) - PHASES
+    return "; ".join([*named, f"{more} more phases"] if more > 0 else named)
+
+
+def _notes(leg: Leg, number: int, hop: Hop) -> Iterator[str]:
+    if hop.slower_than:
+        yield f"SLOW: its kind runs at {hop.slower_than}"
+    if number == leg.now_binds:
+        yield "binds"
+    if leg.problem and number == len(leg.hops) - 1:
+        yield "STOPS HERE"
+
+
+def _leg_row(leg: Leg) -> dict[str, Any]:
+    return {
+        "rail": leg.rail if leg.rail >= 0 else None,
+        "source": leg.source,
+        "target": leg.target,
+        "hops": len(leg.hops),
+        "alone_gb_s": None if leg.problem else leg.alone_gb_s,
+        "now_gb_s": None if leg.now_binds < 0 else leg.now_gb_s,
+        "binds": leg.problem or (leg.hops[leg.now_binds].cable.label if leg.now_binds >= 0 else None),
+    }
+
+
+def _flow_row(pair: RankPair) -> dict[str, Any]:
+    row = pair_data(pair)
+    return {**row, "phase": pair.phase or None}
+
+
+def _trial_row(trial: Trial) -> dict[str, Any]:
+    return {
+        "change": _NAMES[trial.kind],
+        "after_gb_s": trial.after_gb_s,
+        "slowest": trial.slowest,
+        "helps": None if trial.after_gb_s is None else trial.helps,
+        "what": f"{trial.what}: {trial.command}" if trial.command else trial.what,
+        "binds": trial.binds or None,
+    }
+
+
+def _data(found: PairExplanation, remarks: Sequence[str]) -> dict[str, Any]:
+    worst = found.legs[found.worst]
+    advice = found.advice
+    return {
+        "hosts": [found.first, found.second],
+        "routes": found.routes,
+        "jobs": list(found.jobs),
+        "phases": [{"job": job, "phase": phase} for job, phase in found.phases],
+        "all_to_all_ports": found.all_to_all_ports or None,
+        "legs": [_leg_data(found, leg) for leg in found.legs],
+        "worst": {"source": worst.source, "target": worst.target},
+        "bottleneck": None if worst.now_binds < 0 else cable_data(worst.hops[worst.now_binds].cable),
+        "competing": [
+            {"job": share.job, "phase": share.phase, "flows": share.flows, "bytes": rounded(share.size_bytes)}
+            for share in found.competing
+        ],
+        "competitors": [pair_data(pair) for pair in found.competitors],
+        "trials": [_trial_data(trial) for trial in found.trials],
+        "advice": None if advice is None else _trial_data(advice),
+        "assumptions": list(remarks),
+    }
+
+
+def _leg_data(found: PairExplanation, leg: Leg) -> dict[str, Any]:
+    scored = leg.now_binds >= 0
+    return {
+        "rail": leg.rail if leg.rail >= 0 else None,
+        "source": leg.source,
+        "target": leg.target,
+        "target_lid": leg.target_lid,
+        "problem": leg.problem or None,
+        "alone_gb_s": rounded(leg.alone_gb_s) if scored else None,
+        "now_gb_s": rounded(leg.now_gb_s) if scored else None,
+        "binds_hop": leg.now_binds + 1 if scored else None,
+        "hops": [_hop_data(found, hop) for hop in leg.hops],
+    }
+
+
+def _hop_data(found: PairExplanation, hop: Hop) -> dict[str, Any]:
+    cable: Cable = hop.cable
+    return {
+        **cable_data(cable),
+        "slower_than": hop.slower_than or None,
+        "step_bytes": rounded(hop.step_bytes) if found.jobs else None,
+        "own_bytes": rounded(hop.own_bytes) if found.jobs else None,
+        "all_to_all_flows": hop.sources if found.all_to_all_ports else None,
+        "phases": [
+            {"job": share.job, "phase": share.phase, "flows": share.flows, "bytes": rounded(share.size_bytes)}
+            for share in hop.shares
+        ],
+    }
+
+
+def _trial_data(trial: Trial) -> dict[str, Any]:
+    return {
+        "kind": trial.kind,
+        "what": trial.what,
+        "after_gb_s": None if trial.after_gb_s is None else rounded(trial.after_gb_s),
+        "binds": trial.binds or None,
+        "slowest_ratio": None if trial.slowest is None else rounded(trial.slowest),
+        "helps": trial.helps,
+        "command": trial.command or None,
+    }
