@@ -77,6 +77,14 @@ ENGINES = Registry(
         "dfp": _entry(
             "dfp", "minimal paths of Dragonfly+: up, over, down", "free, or refused for want of lanes", "ignore-port", "vls"
         ),
+        "jobs": _entry(
+            "jobs",
+            "cool channels for the jobs that run (--job), all other pairs balanced",
+            "always free",
+            "root",
+            "ignore-port",
+            "vls",
+        ),
         "auto": _entry(
             "auto", "the engine that fits the structure, and why", "always free", "root", "ignore-port", "hop-weights", "vls"
         ),

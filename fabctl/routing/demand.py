@@ -10,12 +10,13 @@ sends all the time has shares that sum to 1; how many bytes its step has does no
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fabctl.model.fabric import Fabric
+from fabctl.model.flows import Flows
 from fabctl.model.phases import JobTraffic, Phase
 from fabctl.model.rates import payload_rates
 from fabctl.model.tables import RoutingTables
@@ -48,8 +49,8 @@ class Demand:
         One over each channel's rate, the median of the rates being 1; all 1 where a rate is unknown.
     still : float64 array of shape (n_channels, n_phases)
         Loads that no table changes: on the HCAs' own channels, and of flows on fixed trees.
-    step_s : float
-        Least time of the longest job's step, in seconds; 0 where rates are unknown.
+    least_s : float64 array of shape (n_phases,)
+        Least time of each phase in a step, in seconds; 0 where rates are unknown.
     """
 
     fabric: Fabric
@@ -62,7 +63,7 @@ class Demand:
     share: Float64
     slowness: Float64
     still: Float64
-    step_s: float
+    least_s: Float64
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,17 +73,23 @@ class Loads:
     Parameters
     ----------
     part : float64 array of shape (n_channels, n_phases)
-    share : float64 array of shape (n_phases,)
+    share, least_s : float64 arrays of shape (n_phases,)
     """
 
     part: Float64
     share: Float64
+    least_s: Float64
 
     @property
     def heat(self) -> Float64:
         """What slows jobs most on each channel, shape (n_channels,): all jobs together, or one phase alone."""
         total: Float64 = self.part @ self.share
         return np.maximum(total, self.part.max(axis=1, initial=0))
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds that the bytes of one step of all jobs keep the busiest channel busy; 0 where rates are unknown."""
+        return float((self.part @ self.least_s).max(initial=0))
 
     @property
     def rank(self) -> tuple[float, float, float]:
@@ -107,32 +114,26 @@ def demand(fabric: Fabric, jobs: Sequence[JobTraffic]) -> Demand:
     known = bool(len(rates)) and bool(np.all(rates > 0))
     slowness = np.median(rates) / rates if known else np.ones(len(fabric.channel_port))
     unit_s = 1 / float(np.median(rates)) if known else 0.0
-    rows, shares, steps = [], [], [0.0]
+    rows, shares = [], []
     for job in jobs:
-        phases = [(phase, _least(fabric, phase, slowness)) for phase in _distinct(job)]
-        phases = [(phase, least) for phase, least in phases if least > 0]
-        step = sum(phase.times * least for phase, least in phases)
-        steps.append(step * unit_s)
-        for phase, least in phases:
-            rows.append((phase, least))
-            shares.append(phase.times * least / step)
-    share = np.array(shares)
-    number = np.arange(len(rows))
-    if len(rows) * len(fabric.channel_port) > MAX_CELLS:
+        phases = [(phase, least) for phase in _distinct(job) if (least := _least(fabric, phase, slowness)) > 0]
+        rows += phases
+        shares += [least / sum(least for _, least in phases) for _, least in phases]
+    if len(rows) * len(fabric.channel_port) > MAX_CELLS and any(len(job.phases) > 1 + _fixed(job) for job in jobs):
         return demand(fabric, [_together(job) for job in jobs])
     still = np.zeros((len(fabric.channel_port), len(rows)))
-    parts = [_entries(fabric, phase, least, int(at), slowness, still) for at, (phase, least) in zip(number, rows, strict=True)]
+    parts = [_entries(fabric, phase, least, number, slowness, still) for number, (phase, least) in enumerate(rows)]
     dst, leaf, index, amount = (np.concatenate(column) for column in zip(*parts, strict=True)) if parts else _nothing()
     ports, row = np.unique(dst, return_inverse=True)
     return Demand(
         fabric,
         ports.astype(np.int32),
         _switch(fabric, ports),
-        *_by_destination(row, leaf, index, amount, len(ports), max(1, len(rows))),
-        share,
+        *_by_destination(row, leaf, index, amount, len(ports)),
+        np.array(shares),
         slowness,
         still,
-        max(steps),
+        np.array([least * unit_s for _, least in rows]),
     )
 
 
@@ -150,40 +151,42 @@ def loads(tables: RoutingTables, wanted: Demand) -> Loads:
         at = fabric.channel_dst[channel]
         on = at != home
         at, lid, home, phase, amount = at[on], lid[on], home[on], phase[on], amount[on]
-    return Loads(part.reshape(-1, n_phases), wanted.share)
+    return Loads(part.reshape(wanted.still.shape), wanted.share, wanted.least_s)
 
 
 def _distinct(job: JobTraffic) -> Iterator[Phase]:
     """Yield a job's phases, those with the same flows in the same proportions as one of their bytes together."""
     kinds: dict[tuple[bytes, ...], list[Phase]] = {}
     for number, phase in enumerate(job.phases):
-        if not len(phase.flows) or phase.times < 1:
+        if not len(phase.flows):
             continue
         flows = phase.flows
-        shape = np.round(flows.weight / flows.weight.max(), 9) if flows.weight.max() > 0 else flows.weight
+        shape = np.round(flows.weight / max(float(flows.weight.max()), 1e-300), 9)
         key = (str(number).encode(),) if phase.fixed else (flows.src.tobytes(), flows.dst.tobytes(), shape.tobytes())
         kinds.setdefault(key, []).append(phase)
     for same in kinds.values():
-        bytes_sent = [phase.times * float(phase.flows.weight.max()) for phase in same]
-        scale = sum(bytes_sent) / max(float(same[0].flows.weight.max()), 1e-300)
-        yield _scaled(same[0], scale)
+        most = float(same[0].flows.weight.max())
+        if most > 0:
+            yield _scaled(same[0], sum(phase.times * float(phase.flows.weight.max()) for phase in same) / most)
 
 
 def _scaled(phase: Phase, scale: float) -> Phase:
-    flows = type(phase.flows)(phase.flows.src, phase.flows.dst, phase.flows.weight * scale)
-    return Phase(phase.name, flows, phase.src_rank, phase.dst_rank, 1, phase.fixed)
+    return replace(phase, flows=replace(phase.flows, weight=phase.flows.weight * scale), times=1)
+
+
+def _fixed(job: JobTraffic) -> int:
+    return sum(phase.fixed is not None for phase in job.phases)
 
 
 def _together(job: JobTraffic) -> JobTraffic:
     """Return a job whose phases that tables route are one; those on fixed trees stay apart."""
-    routed = [_scaled(phase, phase.times) for phase in job.phases if phase.fixed is None and len(phase.flows)]
+    routed = [_scaled(phase, phase.times) for phase in job.phases if phase.fixed is None]
     if len(routed) < 2:
         return job
     src, dst, weight = (np.concatenate([getattr(phase.flows, name) for phase in routed]) for name in ("src", "dst", "weight"))
-    ranks = (np.concatenate([getattr(phase, name) for phase in routed]) for name in ("src_rank", "dst_rank"))
-    one = Phase("all phases", type(routed[0].flows)(src, dst, weight), *ranks)
-    fixed = tuple(phase for phase in job.phases if phase.fixed is not None)
-    return JobTraffic(job.name, job.hosts, job.ranks_per_host, (one, *fixed), job.notes)
+    ranks = (np.concatenate([phase.src_rank for phase in routed]), np.concatenate([phase.dst_rank for phase in routed]))
+    one = Phase("all phases", Flows(src, dst, weight), *ranks)
+    return replace(job, phases=(one, *(phase for phase in job.phases if phase.fixed is not None)))
 
 
 def _least(fabric: Fabric, phase: Phase, slowness: Float64) -> float:
@@ -235,7 +238,7 @@ def _switch(fabric: Fabric, ports: NDArray[np.integer]) -> Int32:
 
 
 def _by_destination(
-    row: Int64, leaf: Int32, phase: Int32, amount: Float64, n_destinations: int, n_phases: int
+    row: Int64, leaf: Int32, phase: Int32, amount: Float64, n_destinations: int
 ) -> tuple[Int64, Int32, Int32, Float64]:
     """Return entries by destination, sending switch and phase, equal ones added up, behind their CSR pointer."""
     order = np.lexsort((phase, leaf, row))

@@ -4,7 +4,7 @@ A move takes all of the jobs' traffic that passes a switch for a destination fro
 tables let no less be moved. The cost is the sum over channels of the eighth powers of their loads (`fabctl.routing.demand`), so a
 few hot channels weigh more than many warm ones. Where no single move lowers it, chains of moves are tried (ejection chains,
 Glover, Discrete Applied Mathematics 65, 1996): traffic takes a channel that is taken, what was there goes elsewhere, and so on.
-On a tree whose flows form a permutation such chains are the alternating paths of edge colouring, which lead to one flow a channel.
+Where flows form a permutation on a tree, such chains are the alternating paths of edge colouring, and end with one flow a channel.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def search(tables: RoutingTables, paths: Paths, wanted: Demand) -> Searched:
 
     announce_compiling(cool)
     fabric = wanted.fabric
-    n, n_channels = fabric.n_switches, len(fabric.channel_port)
+    n = fabric.n_switches
     down = paths.goes_down is not None and paths.channel_down is not None
     net = Net(
         fabric.channel_ptr,
@@ -101,8 +101,9 @@ def search(tables: RoutingTables, paths: Paths, wanted: Demand) -> Searched:
         starts=np.zeros(2 * n, dtype=np.int32),
         kinds=np.zeros(len(wanted.share), dtype=np.int32),
         sums=np.zeros(len(wanted.share)),
-        moved=np.zeros((DEPTH, 3), dtype=np.int32),
+        moved=np.zeros((DEPTH, 4), dtype=np.int32),
         replaced=np.zeros((DEPTH * longest, 2), dtype=np.int32),
+        barred=np.zeros(len(fabric.channel_port), dtype=bool),
         effort=np.array([0, EFFORT]),
     )
     lay_out(net, state)

@@ -42,7 +42,9 @@ class State(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Scratch: by switch (`via` -1 between calls, `seen` 0), by phase (`sums` 0), chains' moves and the entries they replaced."""
+    """Scratch: by switch (`via` -1 between calls, `seen` 0), by phase (`sums` 0), by channel (`barred` False), and of chains:
+    destination, switch, number of replaced entries and channel relieved of each move, and switch and channel of each entry.
+    """
 
     cost: NDArray[np.float64]
     via: NDArray[np.int32]
@@ -53,6 +55,7 @@ class Work(NamedTuple):
     sums: NDArray[np.float64]
     moved: NDArray[np.int32]
     replaced: NDArray[np.int32]
+    barred: NDArray[np.bool_]
     effort: NDArray[np.int64]
 
 
@@ -97,7 +100,7 @@ def cool(channel, goal, net, state, work):  # type: ignore[no-untyped-def]
                 continue
             kinds, leaves = _gather(start, d, net, state, work)
             old = _lift(start, d, kinds, leaves, net, state, work)
-            filled = _search(start, d, kinds, -1, old * (1 - GAIN), net, state, work)
+            filled = _search(start, d, kinds, old * (1 - GAIN), net, state, work)
             target = net.home[d]
             if work.via[target] >= 0:
                 _redirect(start, target, d, 0, net, state, work)
@@ -112,7 +115,8 @@ def cool(channel, goal, net, state, work):  # type: ignore[no-untyped-def]
 def chain(channel, goal, net, state, work):  # type: ignore[no-untyped-def]
     """Try chains of moves: one off a hot channel, one off the channel that this makes hot, and so on, while all cost too much.
 
-    The first chain that lowers the cost stays; else everything is as it was.
+    No move of a chain takes a channel that the chain has relieved. The first chain that lowers the cost stays; else everything is
+    as it was.
 
     Returns
     -------
@@ -120,27 +124,30 @@ def chain(channel, goal, net, state, work):  # type: ignore[no-untyped-def]
         Number of moves that stay.
     """
     for choice in range(CHOICES):
-        made, replaced, total, at = 0, 0, 0.0, channel
+        made, replaced, total, old, at = 0, 0, 0.0, 0.0, channel
         while made < len(work.moved):
+            work.barred[at] = True
             d, start = _best(at, made, choice if made == 0 else 0, net, state, work)
             if d < 0 or work.effort[0] >= work.effort[1]:
+                work.barred[at] = False
                 break
             kinds, leaves = _gather(start, d, net, state, work)
             old = _lift(start, d, kinds, leaves, net, state, work)
-            filled = _search(start, d, kinds, at, np.inf, net, state, work)
+            filled = _search(start, d, kinds, np.inf, net, state, work)
             target = net.home[d]
             total += work.cost[target] - old
             more = _redirect(start, target, d, replaced + 1, net, state, work)
-            work.moved[made, 0], work.moved[made, 1], work.moved[made, 2] = d, start, more
+            work.moved[made, 0], work.moved[made, 1], work.moved[made, 2], work.moved[made, 3] = d, start, more, at
             replaced += more
             made += 1
             _clear(filled, work)
             at = _lay(start, d, kinds, leaves, net, state, work)
             _forget(kinds, work)
-            if total < -GAIN * max(old, 1.0):
-                return made
-            if heat(at, state) <= goal:
+            if total < -GAIN * max(old, 1.0) or heat(at, state) <= goal:
                 break
+        work.barred[work.moved[:made, 3]] = False
+        if total < -GAIN * max(old, 1.0):
+            return made
         _undo(made, replaced, net, state, work)
         if made == 0:
             break
@@ -280,7 +287,7 @@ def _lay(start, d, kinds, leaves, net, state, work):  # type: ignore[no-untyped-
 
 
 @njit(cache=True, error_model="numpy")
-def _search(start, d, kinds, barred, limit, net, state, work):  # type: ignore[no-untyped-def]
+def _search(start, d, kinds, limit, net, state, work):  # type: ignore[no-untyped-def]
     """Find the cheapest path below a limit: `work.cost` and `work.via` of the switches in `work.queue`; return their number.
 
     Every allowed hop lowers the label by one, so a breadth-first pass meets each switch after all that lead to it.
@@ -301,7 +308,7 @@ def _search(start, d, kinds, barred, limit, net, state, work):  # type: ignore[n
         work.effort[0] += end - begin
         for hop in range(begin, end):
             far = net.dst[hop]
-            if hop == barred or (free and (far >= len(cost) or net.label[target, far] != below)):
+            if work.barred[hop] or (free and (far >= len(cost) or net.label[target, far] != below)):
                 continue
             if free and len(net.channel_down) > 0:
                 down = net.channel_down[hop]
@@ -327,7 +334,7 @@ def _clear(filled, work):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, error_model="numpy")
 def _redirect(start, target, d, noted, net, state, work):  # type: ignore[no-untyped-def]
-    """Give the switches of the path found its entries; note the replaced ones from ``noted - 1`` on, unless 0; return how many."""
+    """Give the switches of the path found its entries; note those replaced from ``noted - 1`` on, unless 0; return how many."""
     switch, count = target, 0
     while switch != start:
         hop = work.via[switch]
@@ -357,7 +364,7 @@ def _best(channel, made, rank, net, state, work):  # type: ignore[no-untyped-def
                 continue
             kinds, leaves = _gather(start, d, net, state, work)
             old = _lift(start, d, kinds, leaves, net, state, work)
-            filled = _search(start, d, kinds, channel, old + least[rank], net, state, work)
+            filled = _search(start, d, kinds, old + least[rank], net, state, work)
             change = work.cost[target] - old if work.via[target] >= 0 else np.inf
             _clear(filled, work)
             _lay(start, d, kinds, leaves, net, state, work)
@@ -376,10 +383,7 @@ def _best(channel, made, rank, net, state, work):  # type: ignore[no-untyped-def
 
 @njit(cache=True, error_model="numpy")
 def _is_moved(d, made, work):  # type: ignore[no-untyped-def]
-    for index in range(made):
-        if work.moved[index, 0] == d:
-            return True
-    return False
+    return bool((work.moved[:made, 0] == d).any())
 
 
 @njit(cache=True, error_model="numpy")
