@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fabctl.traffic.algorithm import Algorithm, Round, round_of
+from fabctl.traffic.collective import Exchange
+from fabctl.traffic.placement import Job
 from fabctl.traffic.schedule import Schedule, step
 from fabctl.traffic.shape import Shape
 
@@ -13,6 +15,11 @@ def rounds(shape: Shape, _operation: str) -> list[Round]:
     """Return S / n for every ordered pair."""
     src, dst = np.nonzero(shape.node[:, None] != shape.node)
     return [round_of(src, dst, 1 / len(shape))]
+
+
+def exchanges(job: Job) -> tuple[Exchange, ...]:
+    """Return the same for all ranks of a job without writing pairs down: ``m**2 S / n`` with m ranks per HCA port."""
+    return (Exchange(job.ports, job.ranks_per_port**2 / job.n_ranks),)
 
 
 def schedule(shape: Shape, _operation: str) -> Schedule:

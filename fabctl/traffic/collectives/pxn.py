@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabctl.traffic.algorithm import Algorithm, Round, round_of
+from fabctl.traffic.collective import Exchange
+from fabctl.traffic.placement import Job
 from fabctl.traffic.schedule import Schedule, step
 from fabctl.traffic.shape import Shape
 
@@ -29,6 +31,15 @@ def rounds(shape: Shape, _operation: str) -> list[Round]:
     sender, other = (axis.ravel() for axis in np.meshgrid(np.arange(n), others, indexing="ij"))
     src = np.concatenate([shape.leader[node, shape.rail[receiver]], sender])
     return [round_of(src, np.concatenate([receiver, other]), np.concatenate([size[node], np.ones(len(sender))]) / n)]
+
+
+def exchanges(job: Job) -> tuple[Exchange, ...]:
+    """Return the same for all ranks of a job without writing pairs down.
+
+    ``m p S / n`` for each pair of ports on one rail, with m ranks per port and p per host.
+    """
+    weight = job.ranks_per_port * job.ranks_per_host / job.n_ranks
+    return tuple(Exchange(job.ports[:, [column]], weight) for column in range(job.ports.shape[1]))
 
 
 def schedule(shape: Shape, _operation: str) -> Schedule:
