@@ -1,6 +1,6 @@
 """Operations as nccl-tests names and counts them, each by its default algorithm: what ``bench`` predicts.
 
-Bus factors are busbw / algbw of nccl-tests (doc/PERFORMANCE.md). What an operation sends is its algorithm's closed form; the pairs
+Bus factors are busbw / algbw of nccl-tests (doc/PERFORMANCE.md). What an operation sends is its algorithm's closed form; pairs
 of an all-to-all are `Exchange`s.
 """
 
