@@ -33,17 +33,21 @@ class Neighbourhoods:
         """Leaf of each host, shape (n_hosts,)."""
         return self.level[-1]
 
-    def packed(self, count: int) -> Int64:
-        """Return `count` hosts on as few groups as a best fit finds, widest level first, in `order`."""
-        chosen = _fit(self.level, self.order, count, 0)
-        return self.order[np.isin(self.order, chosen)]
+    def packed(self, hosts: Int64, count: int) -> Int64:
+        """Return `count` of some hosts, on as few groups as a best fit finds, widest level first, in `order`."""
+        chosen = _fit(self.level, self._ordered(hosts), count, 0)
+        return self._ordered(chosen)
 
-    def spread(self, count: int) -> Int64:
-        """Return `count` hosts, one of each leaf in turn, in `order`."""
-        leaf = self.leaf[self.order]
+    def spread(self, hosts: Int64, count: int) -> Int64:
+        """Return `count` of some hosts, one of each leaf in turn, in `order`."""
+        hosts = self._ordered(hosts)
+        leaf = self.leaf[hosts]
         first = np.flatnonzero(np.r_[True, leaf[1:] != leaf[:-1]])
         turn = np.arange(len(leaf)) - np.repeat(first, np.diff(np.r_[first, len(leaf)]))
-        return self.order[np.sort(np.argsort(turn, kind="stable")[:count])]
+        return hosts[np.sort(np.argsort(turn, kind="stable")[:count])]
+
+    def _ordered(self, hosts: Int64) -> Int64:
+        return self.order[np.isin(self.order, hosts)]
 
 
 def neighbourhoods(fabric: Fabric, ports: Int32) -> Neighbourhoods:

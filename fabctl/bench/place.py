@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from fabctl.bench.orders import neighbourhoods
 from fabctl.bench.place_search import HOPS, Ground, Template, bounds, search, template
-from fabctl.congestion.slowdown import Laid, Lanes, beside, lay, step_s
+from fabctl.congestion.maxmin import fair_rates
+from fabctl.congestion.slowdown import Laid, Lanes, beside, join_lanes, lay, step_s
 from fabctl.errors import InputError
 from fabctl.model.flows import Flows
 from fabctl.model.naming import natural_key
@@ -205,30 +206,30 @@ def _turn(
     """Return the fastest rows of the pool for a job beside others, and the job there."""
     free = np.flatnonzero([name not in occupied for name in wanted.pool.hosts])
     background = [laid.busiest for laid in near]
-    ground = Ground(
-        tables=tables,
-        ports=wanted.pool.ports[free],
-        leaf=(tree := neighbourhoods(tables.fabric, wanted.pool.ports[free, 0])).leaf,
-        rates=rates,
-        background=_flows_on(background, len(rates)),
-    )
+    tree = neighbourhoods(tables.fabric, wanted.pool.ports[:, 0])
+    ground = Ground(tables, wanted.pool.ports[free], tree.leaf[free], rates, *_background(background, rates))
     count = len(wanted.given)
     rng = np.random.default_rng(seed)
     own = wanted.given if current is None else current
-    starts = [np.searchsorted(free, own)] if np.isin(own, free).all() else []
-    starts += [tree.packed(count), tree.spread(count), np.sort(tree.packed(count))]
-    starts += [rng.permutation(len(free))[:count] for _ in range(STARTS)]
-    found, _ = search(ground, wanted.flows, starts, hops=hops, seed=seed)
-    tried = [(free[rows], lay(tables, wanted.at(free[rows]), rates)) for rows in (starts[0], found)]
+    starts = [own] if np.isin(own, free).all() else []
+    starts += [tree.packed(free, count), tree.spread(free, count)]
+    quiet = free[~np.isin(tree.leaf[free], tree.leaf[np.setdiff1d(np.arange(wanted.pool.n_hosts), free)])]
+    if len(quiet) >= count:
+        starts.append(tree.packed(quiet, count))
+    starts += [rng.permutation(free)[:count] for _ in range(STARTS)]
+    found, _ = search(ground, wanted.flows, [np.searchsorted(free, start) for start in starts], hops=hops, seed=seed)
+    tried = [(rows, lay(tables, wanted.at(rows), rates)) for rows in (starts[0], free[found])]
     slow, fast = (step_s(laid.job, beside(laid, background, rates)) for _, laid in tried)
     return tried[1] if fast < slow * (1 - WORTH) else tried[0]
 
 
-def _flows_on(background: Sequence[Lanes], n_channels: int) -> Float64:
-    total = np.zeros(n_channels)
-    for lanes in background:
-        total += np.bincount(lanes.index, weights=lanes.share, minlength=n_channels)
-    return total
+def _background(lanes: Sequence[Lanes], rates: Float64) -> tuple[Float64, Float64]:
+    """Return endless flows on each channel, and the share of its rate that they take."""
+    every = join_lanes(lanes)
+    share = np.ones(len(every.index)) if every.share is None else every.share
+    speed = fair_rates(every.channels, rates, every.share).rate[every.owner] * share
+    count, taken = (np.bincount(every.index, weights=weight, minlength=len(rates)).astype(float) for weight in (share, speed))
+    return count, np.divide(taken, rates, out=np.zeros(len(rates)), where=rates > 0).clip(0.0, 1.0)
 
 
 def _times(jobs: Sequence[Laid], still: Sequence[Laid], rates: Float64) -> list[float]:
@@ -263,7 +264,7 @@ def _at_random(
 
 def _bound_s(tables: RoutingTables, one: Candidate, rates: Float64) -> float:
     nobody = np.zeros(len(rates))
-    ground = Ground(tables, one.pool.ports, np.zeros(one.pool.n_hosts, dtype=np.int64), rates, nobody)
+    ground = Ground(tables, one.pool.ports, np.zeros(one.pool.n_hosts, dtype=np.int64), rates, nobody, nobody)
     return float((one.flows.times * bounds(ground, one.flows)).sum())
 
 

@@ -51,15 +51,19 @@ def lay_flows(routes, flows, ports, place, load, count):  # type: ignore[no-unty
 
 
 @njit(cache=True, error_model="numpy")
-def drain_times(load, count, seconds_per_byte, background):  # type: ignore[no-untyped-def]
+def drain_times(load, count, channels):  # type: ignore[no-untyped-def]
     """Return each phase's longest time to drain a channel.
 
-    A channel that `background` endless flows share with `count` of the job's drains at the job's share of its rate.
+    Parameters
+    ----------
+    channels : (seconds_per_byte, background, taken)
+        Float64 arrays of shape (n_channels,): inverse rate, endless flows of others, and the share of the rate that these take
+        without the job. The job gets what they leave, or what falls to its flows if all had the same, whichever is more.
     """
     longest = np.zeros(load.shape[0])
     for phase in range(load.shape[0]):
         for at in range(load.shape[1]):
-            longest[phase] = max(longest[phase], _drain(load[phase, at], count[phase, at], seconds_per_byte[at], background[at]))
+            longest[phase] = max(longest[phase], _drain(load[phase, at], count[phase, at], channels, at))
     return longest
 
 
@@ -84,8 +88,8 @@ def improve(routes, flows, of_place, ports, group, place, spare, phases, channel
         Hosts that no place has; changed in place.
     phases : (times, bound_s)
         Float64 arrays of shape (n_phases,): runs of each phase, and the drain time below which no placement gets.
-    channels : (seconds_per_byte, background)
-        Float64 arrays of shape (n_channels,): inverse rate, and endless flows of others.
+    channels
+        As for `drain_times`.
     hops : int
         Budget, in hops walked.
     seed : int
@@ -98,7 +102,7 @@ def improve(routes, flows, of_place, ports, group, place, spare, phases, channel
     times, bound_s = phases
     load, count = np.zeros((len(times), len(channels[0]))), np.zeros((len(times), len(channels[0])))
     longest_route = lay_flows(routes, flows, ports, place, load, count)
-    unit = drain_times(load, count, channels[0], channels[1])
+    unit = drain_times(load, count, channels)
     powers = _powers(load, count, channels, unit)
     score = _score(times, unit, powers)
     best, best_cost = place.copy(), np.sum(times * unit)
@@ -160,7 +164,7 @@ def improve(routes, flows, of_place, ports, group, place, spare, phases, channel
         new_score = _score(times, unit, powers)
         if new_score < score * (1.0 - 1e-9):
             stale = 0
-            longest = drain_times(load, count, channels[0], channels[1])
+            longest = drain_times(load, count, channels)
             hops -= load.size // 8
             unit = longest.copy()
             powers = _powers(load, count, channels, unit)
@@ -208,8 +212,10 @@ def _flows_on(routes, flows, ports, place, phase, channel, crowd):  # type: igno
 
 
 @njit(cache=True, error_model="numpy")
-def _drain(load, count, seconds_per_byte, background):  # type: ignore[no-untyped-def]
-    return load * seconds_per_byte * (1.0 + background / count) if count > 0.0 else 0.0
+def _drain(load, count, channels, at):  # type: ignore[no-untyped-def]
+    if not count > 0.0:
+        return 0.0
+    return load * channels[0][at] / max(1.0 - channels[2][at], count / (count + channels[1][at]))
 
 
 @njit(cache=True, error_model="numpy")
@@ -228,7 +234,7 @@ def _powers(load, count, channels, unit):  # type: ignore[no-untyped-def]
     for phase in range(load.shape[0]):
         for at in range(load.shape[1]):
             if count[phase, at] > 0.0:
-                time = _drain(load[phase, at], count[phase, at], channels[0][at], channels[1][at])
+                time = _drain(load[phase, at], count[phase, at], channels, at)
                 powers[phase] += _power(time / unit[phase])
     return powers
 
@@ -273,12 +279,12 @@ def _pick_channel(load, count, channels, draw):  # type: ignore[no-untyped-def]
     """Return one of a phase's hottest channels at random."""
     longest, equals = 0.0, 0
     for at in range(len(load)):
-        longest = max(longest, _drain(load[at], count[at], channels[0][at], channels[1][at]))
+        longest = max(longest, _drain(load[at], count[at], channels, at))
     for at in range(len(load)):
-        equals += count[at] > 0.0 and _drain(load[at], count[at], channels[0][at], channels[1][at]) >= NEAR * longest
+        equals += count[at] > 0.0 and _drain(load[at], count[at], channels, at) >= NEAR * longest
     skip = int(draw * equals)
     for at in range(len(load)):
-        if count[at] > 0.0 and _drain(load[at], count[at], channels[0][at], channels[1][at]) >= NEAR * longest:
+        if count[at] > 0.0 and _drain(load[at], count[at], channels, at) >= NEAR * longest:
             if skip == 0:
                 return at
             skip -= 1
@@ -338,9 +344,8 @@ def _shift(routes, flows, of_place, ports, place, mover, other, load, count, cha
                 count[phase, channel] = number + sign
                 load[phase, channel] = old + sign * flows[5][flow] if number + sign > 0.5 else 0.0
                 if unit[phase] > 0.0:
-                    spb, behind = channels[0][channel], channels[1][channel]
-                    powers[phase] -= _power(_drain(old, number, spb, behind) / unit[phase])
-                    powers[phase] += _power(_drain(load[phase, channel], number + sign, spb, behind) / unit[phase])
+                    powers[phase] -= _power(_drain(old, number, channels, channel) / unit[phase])
+                    powers[phase] += _power(_drain(load[phase, channel], number + sign, channels, channel) / unit[phase])
     return written
 
 

@@ -111,8 +111,8 @@ class Ground:
         Leaf of each.
     rates : float64 array of shape (n_channels,)
         Bytes per second.
-    background : float64 array of shape (n_channels,)
-        Endless flows of other jobs on each channel.
+    background, taken : float64 arrays of shape (n_channels,)
+        Endless flows of other jobs on each channel, and the share of its rate that they take without this job.
     """
 
     tables: RoutingTables
@@ -120,6 +120,7 @@ class Ground:
     leaf: Int64
     rates: Float64
     background: Float64
+    taken: Float64
 
     @property
     def routes(self) -> tuple[NDArray[np.generic], ...]:
@@ -136,16 +137,16 @@ class Ground:
         )
 
     @property
-    def channels(self) -> tuple[Float64, Float64]:
-        """Seconds per byte (infinite where a rate is unknown), and endless flows of others, of each channel."""
-        return np.divide(1.0, self.rates, out=np.full(len(self.rates), np.inf), where=self.rates > 0), self.background
+    def channels(self) -> tuple[Float64, Float64, Float64]:
+        """Seconds per byte (infinite where a rate is unknown), `background` and `taken` of each channel."""
+        seconds = np.divide(1.0, self.rates, out=np.full(len(self.rates), np.inf), where=self.rates > 0)
+        return seconds, self.background, self.taken
 
 
 def price(ground: Ground, job: Template, place: Int64) -> float:
     """Return the time of a step as its slowest channels have it, in seconds: the sum of times x longest drain time.
 
-    Infinite where a flow has no route. A channel that others' endless flows share drains at the job's share of its rate, all
-    flows having the same.
+    Infinite where a flow has no route.
 
     Parameters
     ----------
@@ -160,7 +161,7 @@ def price(ground: Ground, job: Template, place: Int64) -> float:
     load, count = np.zeros(shape), np.zeros(shape)
     if lay_flows(ground.routes, job.flows, ground.ports, place.astype(np.int32), load, count) < 0:
         return float("inf")
-    return float((job.times * drain_times(load, count, *ground.channels)).sum())
+    return float((job.times * drain_times(load, count, ground.channels)).sum())
 
 
 def bounds(ground: Ground, job: Template) -> Float64:

@@ -217,7 +217,7 @@ def _training(values: dict[str, Node]) -> TrainingSpec | None:
 
 def _count(node: Node) -> int:
     """Return the number of hosts that is asked for; 0 for names. A name of digits alone goes into quotes."""
-    scalar = node.yaml_node.id == "scalar" and node.yaml_node.style is None
+    scalar = node.yaml_node.id == "scalar" and not node.yaml_node.style
     if not scalar or not re.fullmatch(r"[+-]?\d+", node.yaml_node.value):
         return 0
     return node.integer(low=2, high=MOST_HOSTS)

@@ -1,0 +1,130 @@
+"""``fabctl job place``: which hosts a job should run on, and in which rank order."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fabctl.cli.common import input_entry, load_source, output_options, write_report, write_text
+from fabctl.cli.completion import complete_names, complete_source
+from fabctl.cli.routes import DEFAULT_ENGINE, OPENSM, engine_tables, refuse_unknown_engine
+from fabctl.errors import UsageError
+from fabctl.routing import ENGINES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fabctl.model.fabric import Fabric
+    from fabctl.model.phases import JobTraffic
+    from fabctl.model.proposals import Proposals
+    from fabctl.model.tables import RoutingTables
+
+LISTS = ("job", "hostfile", "slurm")
+
+
+@click.command()
+@click.argument("job_path", metavar="JOB", type=click.Path())
+@click.option("--fabric", "source", metavar="SOURCE", required=True, shell_complete=complete_source, help="The fabric.")
+@click.option(
+    "--engine",
+    metavar="NAME",
+    shell_complete=complete_names(ENGINES),
+    help=f"Compute routes: {', '.join(ENGINES.names())}; {OPENSM}NAME asks the real OpenSM.  [default: {DEFAULT_ENGINE}]",
+)
+@click.option("--tables", "tables_path", metavar="FILE", help="Real tables (dump_fts, dump_lfts) instead.")
+@click.option("--with", "other_paths", multiple=True, metavar="JOB", help="Job that runs already and stays; repeatable.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the random placements and moves.")
+@click.option("--assume-speed", metavar="4xHDR", help="Link speed of cables whose own is unknown.")
+@output_options(*LISTS)
+def place(
+    job_path: str,
+    source: str,
+    engine: str | None,
+    tables_path: str | None,
+    other_paths: tuple[str, ...],
+    seed: int,
+    assume_speed: str | None,
+    output: dict[str, Any],
+) -> None:
+    """Choose a job's hosts and their order.
+
+    Hosts that are named keep their job and change places in the rank order; a number of hosts (hosts: 32) is chosen among all
+    complete compute hosts that no other job has. What is proposed is never slower than what is given. Several jobs in one file
+    are placed together, the one with the most hosts first.
+
+    -o name prints the hosts, one per line; -o job writes a job file with them, for the other commands; -o hostfile and -o slurm
+    are for mpirun --hostfile and SLURM_HOSTFILE (--distribution=arbitrary).
+
+    \b
+    Examples:
+      fabctl job place job.yaml --fabric fabric.txt --tables lfts.txt
+      fabctl job place new.yaml --fabric fabric.txt --engine ftree --with running.yaml -o name
+      fabctl job place jobs.yaml --fabric fabric.txt -o job --out placed.yaml
+    """
+    from fabctl.bench.place import propose
+    from fabctl.cli.job_files import read_jobs
+    from fabctl.model.rates import parse_speed, payload_rates
+    from fabctl.report.placement import placement_report
+    from fabctl.traffic.placement import place_jobs
+
+    if tables_path and engine:
+        raise UsageError("--tables excludes --engine")
+    if engine:
+        refuse_unknown_engine(engine)
+    assumed = parse_speed(assume_speed) if assume_speed else None
+    specs, job_inputs = read_jobs((job_path,))
+    other_specs, other_inputs = read_jobs(other_paths) if other_paths else ((), [])
+    wanted_list = output["output_format"] if output["output_format"] in LISTS else ""
+    if wanted_list in ("hostfile", "slurm") and len(specs) > 1:
+        raise UsageError(f"-o {wanted_list} is for one job, and {job_path} holds {len(specs)}", hint="-o job writes them all")
+    loaded = load_source(source, None)
+    jobs = place_jobs((*other_specs, *specs), loaded.fabric)
+    requests = list(zip(specs, jobs[len(other_specs) :], strict=True))
+    others = _traffic(other_specs, jobs)
+    tables = _tables(loaded.fabric, engine, tables_path, (*others, *_traffic(specs, jobs[len(other_specs) :])))
+    found = propose(tables, requests, payload_rates(loaded.fabric, assumed), others, seed=seed)
+    if wanted_list:
+        write_text(_list(found, wanted_list, job_path), output["out"])
+        return
+    remarks = [f"{tables.origin}: {note}" for note in tables.notes]
+    if assume_speed:
+        remarks.append(f"cables of unknown rate count as {assume_speed}")
+    again = ["fabctl", "job", "place", job_path, "--fabric", source]
+    again += [part for path in other_paths for part in ("--with", path)]
+    again += ["--tables", tables_path] if tables_path else ["--engine", engine or DEFAULT_ENGINE]
+    report = placement_report(
+        found,
+        inputs=[input_entry(loaded), *job_inputs, *other_inputs],
+        remarks=remarks,
+        next_step=shlex.join([*again, "-o", "job", "--out", "placed.yaml"]),
+    )
+    write_report(report, output)
+
+
+def _traffic(specs: Sequence[Any], jobs: Sequence[Any]) -> tuple[JobTraffic, ...]:
+    from fabctl.traffic.phases import placed_traffic
+
+    return tuple(placed_traffic(spec, job) for spec, job in zip(specs, jobs, strict=False))
+
+
+def _tables(fabric: Fabric, engine: str | None, tables_path: str | None, traffic: tuple[JobTraffic, ...]) -> RoutingTables:
+    from fabctl.routing.options import Options
+    from fabctl.sources.reading import load_tables
+
+    if tables_path:
+        return load_tables(tables_path, fabric)
+    return engine_tables(fabric, engine or DEFAULT_ENGINE, Options(traffic=traffic))
+
+
+def _list(found: Proposals, kind: str, job_path: str) -> str:
+    """Return a list of hosts for another program, or a job file."""
+    from fabctl.report.placement import hostfile, slurm_hostfile
+    from fabctl.sources.reading import decode, read_bytes
+    from fabctl.traffic.rewrite import with_hosts
+
+    if kind == "job":
+        text = decode(read_bytes(job_path), job_path)
+        return with_hosts(text, job_path, {proposal.name: proposal.hosts for proposal in found.jobs})
+    return (hostfile if kind == "hostfile" else slurm_hostfile)(found.jobs[0])
