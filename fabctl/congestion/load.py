@@ -23,8 +23,13 @@ BLOCK_ENTRIES = 1 << 19
 """Table entries that the per-destination passes hold at a time: a few arrays of this size stay in cache and memory small."""
 
 
-def walk(tables: RoutingTables, flows: Flows) -> Iterator[tuple[Int64, Int32]]:
+def walk(tables: RoutingTables, flows: Flows, lids: Int32 | None = None) -> Iterator[tuple[Int64, Int32]]:
     """Walk all flows through the tables, one hop per step.
+
+    Parameters
+    ----------
+    lids : int32 array of shape (n_flows,), optional
+        The LID of its destination port that each flow takes; the base LID by default.
 
     Yields
     ------
@@ -39,13 +44,8 @@ def walk(tables: RoutingTables, flows: Flows) -> Iterator[tuple[Int64, Int32]]:
         If a table has no entry for a flow, or a flow loops.
     """
     fabric = tables.fabric
-    lid = fabric.port_lid[flows.dst]
-    if len(flows) and not lid.all():
-        port = int(flows.dst[np.argmin(lid)])
-        raise InputError(f"{fabric.port_label(port)} has no LID, so nothing can be routed to it", where=tables.origin)
-    if len(flows) and int(lid.max()) >= tables.lft.shape[1]:
-        port = int(flows.dst[np.argmax(lid)])
-        raise InputError(f"no table has an entry for LID {int(lid.max())} of {fabric.port_label(port)}", where=tables.origin)
+    check_lids(tables, flows.dst)
+    lid = fabric.port_lid[flows.dst] if lids is None else lids
     channel_at, channel_dst, n_switches = fabric.channel_at, fabric.channel_dst, fabric.n_switches
     flow = np.flatnonzero(flows.src != flows.dst)
     channel = fabric.channel_of_port[flows.src[flow]]
@@ -68,6 +68,18 @@ def walk(tables: RoutingTables, flows: Flows) -> Iterator[tuple[Int64, Int32]]:
             )
     pair = fabric.port_label(int(flows.src[flow[0]])), fabric.port_label(int(flows.dst[flow[0]]))
     raise InputError(f"the route from {pair[0]} to {pair[1]} loops", where=tables.origin, hint="fabctl route names the loop")
+
+
+def check_lids(tables: RoutingTables, ports: Int32) -> None:
+    """Raise `InputError` naming a port without a LID, or one whose LID is beyond the tables."""
+    fabric = tables.fabric
+    lid = fabric.port_lid[ports]
+    if len(ports) and not lid.all():
+        port = int(ports[np.argmin(lid)])
+        raise InputError(f"{fabric.port_label(port)} has no LID, so nothing can be routed to it", where=tables.origin)
+    if len(ports) and int(lid.max()) >= tables.lft.shape[1]:
+        port = int(ports[np.argmax(lid)])
+        raise InputError(f"no table has an entry for LID {int(lid.max())} of {fabric.port_label(port)}", where=tables.origin)
 
 
 def _check_arrival(fabric: Fabric, flows: Flows, flow: Int64, channel: Int32) -> None:
@@ -98,8 +110,13 @@ def channel_loads(tables: RoutingTables, flows: Flows) -> NDArray[np.float64]:
     return loads
 
 
-def flow_channels(tables: RoutingTables, flows: Flows) -> tuple[Int64, Int32]:
+def flow_channels(tables: RoutingTables, flows: Flows, lids: Int32 | None = None) -> tuple[Int64, Int32]:
     """Return the channels of each flow in path order, as a CSR.
+
+    Parameters
+    ----------
+    lids : int32 array of shape (n_flows,), optional
+        As for `walk`.
 
     Returns
     -------
@@ -112,7 +129,7 @@ def flow_channels(tables: RoutingTables, flows: Flows) -> tuple[Int64, Int32]:
     InputError
         If a flow has no route or loops.
     """
-    steps = list(walk(tables, flows))
+    steps = list(walk(tables, flows, lids))
     count = np.zeros(len(flows) + 1, dtype=np.int64)
     for flow, _ in steps:
         count[flow + 1] += 1
@@ -195,8 +212,13 @@ class DestinationBlock:
             return self.fabric.channel_at[switch[:, None], self.lft[switch]]
         return self.fabric.channel_at[switch, self.lft[switch, destination]]
 
-    def hops(self) -> Iterator[tuple[Int64, Int32, NDArray[np.float64]]]:
+    def hops(self, which: NDArray[np.bool_] | None = None) -> Iterator[tuple[Int64, Int32, NDArray[np.float64]]]:
         """Move every source's unit to every destination of the block, one hop per step.
+
+        Parameters
+        ----------
+        which : bool array of shape (n_switches with sources, n_destinations), optional
+            Whose units to move; all by default.
 
         Yields
         ------
@@ -217,6 +239,8 @@ class DestinationBlock:
         units = np.repeat(self.sources[switch].astype(np.float64), width)
         home = fabric.channel_dst[fabric.channel_of_port[self.ports[self.sends]]]
         units[np.searchsorted(switch, home) * width + np.flatnonzero(self.sends)] -= 1
+        if which is not None:
+            units *= which.ravel()
         column = np.tile(np.arange(width), len(switch))
         channel = self.next_channel(switch).ravel()
         cell = (switch[:, None] * width + np.arange(width)).ravel()

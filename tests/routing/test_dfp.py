@@ -16,10 +16,10 @@ from fabctl.congestion.load import alltoall_loads
 from fabctl.congestion.quality import shift_congestion
 from fabctl.errors import RefusedError
 from fabctl.generate.spec import parse
+from fabctl.model.dragonfly_plus import find_groups
 from fabctl.model.fabric import Fabric
 from fabctl.model.tables import RoutingTables
 from fabctl.routing.compute import compute_tables
-from fabctl.routing.dragonfly_plus import find_groups
 from fabctl.routing.options import Options
 from fabctl.routing.verify import verify
 from fabctl.sources.reading import load_fabric

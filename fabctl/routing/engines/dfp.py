@@ -14,11 +14,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from fabctl.model.dragonfly_plus import Groups, find_groups
 from fabctl.model.fabric import Fabric
 from fabctl.model.tables import RoutingTables
 from fabctl.routing.assign import assign
 from fabctl.routing.dimension_order import shortest_in_order
-from fabctl.routing.dragonfly_plus import Groups, find_groups
 from fabctl.routing.layers import assign_layers
 from fabctl.routing.options import Options
 from fabctl.routing.parts import refuse_parts

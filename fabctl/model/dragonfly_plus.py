@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabctl.errors import RefusedError
+from fabctl.model.components import components
 from fabctl.model.fabric import Fabric
-from fabctl.routing.grid_links import common_labels
-from fabctl.routing.paths import switch_channels
 
 Int64 = NDArray[np.int64]
 
@@ -51,8 +50,9 @@ def find_groups(fabric: Fabric) -> Groups:
     RefusedError
         If the fabric is none; with the switches or cables that do not fit.
     """
-    tiers, channels = fabric.tiers.astype(np.int64), switch_channels(fabric)
-    src, dst = fabric.channel_src[channels].astype(np.int64), fabric.channel_dst[channels].astype(np.int64)
+    tiers, n = fabric.tiers.astype(np.int64), fabric.n_switches
+    channels = np.flatnonzero((fabric.channel_src < n) & (fabric.channel_dst < n) & (fabric.channel_src != fabric.channel_dst))
+    src, dst = fabric.channel_src[channels], fabric.channel_dst[channels]
     high = np.flatnonzero((tiers < 0) | (tiers > 1))
     if len(high):
         raise _other(f"{fabric.labels[high[0]]} is neither a leaf nor joined with one")
@@ -60,7 +60,7 @@ def find_groups(fabric: Fabric) -> Groups:
     between_leaves = channels[level & (tiers[src] == 0)]
     if len(between_leaves):
         raise _other(f"{len(between_leaves) // 2} cables join leaves: {fabric.cable_label(int(between_leaves[0]))}")
-    root = common_labels(fabric.n_switches, src[~level], dst[~level])
+    root = components(n, src[~level], dst[~level])
     roots, of_switch = np.unique(root, return_inverse=True)
     inside = channels[level & (root[src] == root[dst])]
     if len(inside):
