@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from fabctl.cli.common import input_entry, load_source, output_options, source_options, write_report
 from fabctl.cli.completion import complete_names
+from fabctl.cli.job_files import read_jobs
 from fabctl.cli.routes import DEFAULT_ENGINE, OPENSM, engine_tables, refuse_unknown_engine
-from fabctl.errors import UsageError
+from fabctl.errors import InputError, UsageError
 from fabctl.routing import ENGINES
 from fabctl.traffic.collectives import COLLECTIVES
 from fabctl.units import parse_size
@@ -87,7 +87,7 @@ def bench(
     assumed = parse_speed(assume_speed) if assume_speed else None
     sizes = _sizes(minbytes, maxbytes, stepfactor)
     engines = _engines(engine_names, tables_paths)
-    spec, job_inputs = _job(job_path)
+    spec, job_inputs = _job(job_path, collective_names)
     if spec.sizes and (minbytes, maxbytes, stepfactor) == (None, None, None):
         sizes = list(spec.sizes)
     collectives = _collectives(spec, collective_names)
@@ -104,15 +104,22 @@ def bench(
     write_report(bench_report(table, inputs=[input_entry(loaded), *job_inputs], remarks=remarks), output)
 
 
-def _job(path: str | None) -> tuple[JobSpec, list[dict[str, Any]]]:
-    from fabctl.sources.reading import decode, read_bytes
-    from fabctl.traffic.job import JobSpec, parse_job
+def _job(path: str | None, collective_names: str | None) -> tuple[JobSpec, list[dict[str, Any]]]:
+    """Return the one job to predict; a training, a flow list or a trace needs ``--collective``."""
+    from fabctl.traffic.job import JobSpec
 
     if path is None:
         return JobSpec(), []
-    data = read_bytes(path)
-    entry = {"path": path, "sha256": hashlib.sha256(data).hexdigest(), "parser": "job"}
-    return parse_job(decode(data, path), path), [entry]
+    specs, inputs = read_jobs([path])
+    if len(specs) > 1:
+        raise InputError(f"this file holds {len(specs)} jobs, and one is wanted", where=path, hint="put each into its own file")
+    if not (specs[0].collectives or specs[0].pattern or collective_names):
+        raise InputError(
+            "this job names no collective of all its ranks to predict",
+            where=path,
+            hint=f"fabctl job show {path} --fabric SOURCE --engine NAME times its phases; or give --collective",
+        )
+    return specs[0], inputs
 
 
 def _sizes(minbytes: str | None, maxbytes: str | None, stepfactor: int | None) -> list[int]:

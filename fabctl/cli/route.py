@@ -9,6 +9,7 @@ import click
 from fabctl.cli.common import exit_code, input_entry, load_source, output_options, source_options, write_report, write_text
 from fabctl.cli.completion import complete_names
 from fabctl.cli.engine_options import engine_options, read_options, refuse_options
+from fabctl.cli.job_files import read_jobs
 from fabctl.cli.routes import DEFAULT_ENGINE, OPENSM, engine_rows, engine_tables, refuse_unknown_engine
 from fabctl.cli.subcommands import CommandWithSubcommands
 from fabctl.errors import ExitCode, UsageError
@@ -120,16 +121,16 @@ def route(
     _check_case(case, job_path, export, assume_speed)
     if engine:
         refuse_unknown_engine(engine)
-    spec = _spec(job_path, hosts, pattern, seed)
+    specs = _specs(job_path, hosts, pattern, seed)
     loaded = _fabric(source, source_format, strict, live)
     options = read_options(loaded.fabric, asked)
     tables = _tables(loaded, live, engine, options, tables_path)
     changed = _changed(tables, previous_path, options if computed else None) if previous_path else None
     tables = changed.tables if changed else tables
-    if case and spec:
-        _write_case(case, tables, spec, assume_speed, output)
+    if case and specs:
+        _write_case(case, tables, specs, assume_speed, output)
         return ExitCode.DONE
-    judged = scope(spec, tables.fabric)
+    judged = scope(specs, tables.fabric)
     assessment = assess(tables, judged.ports, judged.flows, bisections=bisections, seed=seed, top=top)
     inputs = [input_entry(loaded)]
     report = route_report(assessment, inputs=inputs, traffic=judged.title, computed=computed, change=changed, top=top)
@@ -151,13 +152,15 @@ def _check_case(case: str | None, job_path: str | None, export: tuple[str, str] 
         raise UsageError(f"-o {case} writes a case, --export a folder of routes", hint="leave one of them out")
 
 
-def _write_case(case: str, tables: RoutingTables, spec: JobSpec, assume_speed: str | None, output: dict[str, Any]) -> None:
+def _write_case(
+    case: str, tables: RoutingTables, specs: tuple[JobSpec, ...], assume_speed: str | None, output: dict[str, Any]
+) -> None:
     """Write fabric, routes and a job's flows for another program."""
     from fabctl.model.rates import parse_speed
     from fabctl.routing.cases.case import make_case
     from fabctl.traffic.phases import jobs_traffic
 
-    jobs = jobs_traffic([spec], tables.fabric)
+    jobs = jobs_traffic(specs, tables.fabric)
     assumed = parse_speed(assume_speed) if assume_speed else None
     write_text(CASES.load(case)(make_case(tables, jobs, assumed)), output["out"])
 
@@ -202,18 +205,16 @@ def _changed(tables: RoutingTables, path: str, options: Options | None) -> Chang
     return difference(previous, tables) if options is None else change(previous, tables, options)
 
 
-def _spec(job_path: str | None, hosts: str | None, pattern: str | None, seed: int) -> JobSpec | None:
-    from fabctl.traffic.job import JobSpec, Placed, parse_job
+def _specs(job_path: str | None, hosts: str | None, pattern: str | None, seed: int) -> tuple[JobSpec, ...]:
+    from fabctl.traffic.job import JobSpec, Placed
 
     if job_path:
-        from fabctl.sources.reading import decode, read_bytes
-
-        return parse_job(decode(read_bytes(job_path), job_path), job_path)
+        return read_jobs([job_path])[0]
     if hosts is None and pattern is None:
-        return None
+        return ()
     name, _, distance = (pattern or "alltoall").partition(":")
     PATTERNS.load(name)
     if distance and (name != "shift" or not distance.isdigit()):
         raise UsageError(f"'{pattern}' is no pattern", hint="only shift takes a number: shift:8")
     where = (Placed(hosts, "--hosts"),) if hosts is not None else (Placed("all", ""),)
-    return JobSpec(hosts=where, collectives=(), pattern=name, shift=int(distance or 1), seed=seed)
+    return (JobSpec(hosts=where, collectives=(), pattern=name, shift=int(distance or 1), seed=seed),)

@@ -83,8 +83,8 @@ def compare(
     loaded = load_source(source, source_format, strict=strict)
     fabric, _ = with_lids(loaded.fabric)
     options = read_options(fabric, asked)
-    spec = None if hosts is None else JobSpec(hosts=(Placed(hosts, "--hosts"),), collectives=(), pattern="alltoall", seed=seed)
-    ports = scope(spec, fabric).ports
+    chosen = () if hosts is None else (JobSpec(hosts=(Placed(hosts, "--hosts"),), collectives=(), pattern="alltoall", seed=seed),)
+    ports = scope(chosen, fabric).ports
     small = [SOURCES.load("topology").parse(spec, "warm-up")[0] for spec in WARM_UP]
 
     def route(name: str) -> Routed:
