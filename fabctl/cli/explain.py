@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import click
 
 from fabctl.cli.common import exit_code, input_entry, load_source, output_options, write_report
 from fabctl.cli.completion import complete_names, complete_source
+from fabctl.cli.job_files import read_jobs
 from fabctl.cli.routes import DEFAULT_ENGINE, OPENSM, engine_tables, refuse_unknown_engine
 from fabctl.errors import ExitCode, UsageError
 from fabctl.routing import ENGINES
@@ -17,11 +18,13 @@ from fabctl.sources import SOURCES
 
 if TYPE_CHECKING:
     from fabctl.model.tables import RoutingTables
-    from fabctl.traffic.job import JobSpec
 
 _DEFAULT_REMARK = (
     f"routes computed by fabctl's {DEFAULT_ENGINE}: --tables FILE takes what the switches hold, --engine NAME another engine"
 )
+
+JOBS_ENGINE = "jobs"
+"""The engine that routes for given jobs."""
 
 
 @click.command()
@@ -78,7 +81,7 @@ def explain(
     from fabctl.model.lids import with_lids
     from fabctl.model.rates import parse_speed, payload_rates
     from fabctl.report.explain import explain_report
-    from fabctl.routing.options import DEFAULTS
+    from fabctl.routing.options import Options
     from fabctl.sources.reading import load_tables
     from fabctl.traffic.phases import jobs_traffic
 
@@ -87,13 +90,20 @@ def explain(
     if engine:
         refuse_unknown_engine(engine)
     assumed = parse_speed(assume_speed) if assume_speed else None
-    specs, job_inputs = _jobs(source, job_paths)
+    if (source, *job_paths).count("-") > 1:
+        raise UsageError("only one of --fabric and --job can be stdin")
+    specs, job_inputs = read_jobs(job_paths)
     loaded = load_source(source, source_format, strict=strict)
     fabric = loaded.fabric if tables_path else with_lids(loaded.fabric)[0]
     ends = find_end(fabric, first, "HOST-A"), find_end(fabric, second, "HOST-B")
     pairs, jobs = rail_pairs(fabric, *ends), jobs_traffic(specs, fabric)
-    tables = load_tables(tables_path, fabric) if tables_path else engine_tables(fabric, engine or DEFAULT_ENGINE, DEFAULTS)
-    question = Question(pairs, jobs, _keeps_deadlock_free(tables), _next_command(source, job_paths), top)
+    tables = (
+        load_tables(tables_path, fabric)
+        if tables_path
+        else engine_tables(fabric, engine or DEFAULT_ENGINE, Options(traffic=jobs))
+    )
+    command = _next_command(first, second, source, engine, job_paths)
+    question = Question(pairs, jobs, _keeps_deadlock_free(tables), command, top)
     found = explain_pair(tables, payload_rates(tables.fabric, assumed), question)
     remarks = [*tables.notes, *(f"{job.name}: {note}" for job in jobs for note in job.notes)]
     if not tables_path and engine is None:
@@ -105,17 +115,6 @@ def explain(
     return exit_code(report)
 
 
-def _jobs(source: str, paths: tuple[str, ...]) -> tuple[list[JobSpec], list[dict[str, Any]]]:
-    from fabctl.sources.reading import decode, read_bytes
-    from fabctl.traffic.job import parse_job
-
-    if (source, *paths).count("-") > 1:
-        raise UsageError("only one of --fabric and --job can be stdin")
-    texts = [(path, read_bytes(path)) for path in paths]
-    inputs = [{"path": path, "sha256": hashlib.sha256(data).hexdigest(), "parser": "job"} for path, data in texts]
-    return [parse_job(decode(data, path), path) for path, data in texts], inputs
-
-
 def _keeps_deadlock_free(tables: RoutingTables) -> Callable[[RoutingTables], bool]:
     """Return a check that changed tables have no credit loop that these did not have."""
     from fabctl.routing.verify import verify
@@ -123,7 +122,9 @@ def _keeps_deadlock_free(tables: RoutingTables) -> Callable[[RoutingTables], boo
     return lambda changed: not verify(changed).credit_loop or bool(verify(tables).credit_loop)
 
 
-def _next_command(source: str, job_paths: tuple[str, ...]) -> str:
-    if not job_paths or "jobs" not in ENGINES.entries:
-        return f"fabctl route compare {source}"
-    return " ".join(["fabctl route", source, "--engine jobs", *(f"--job {path}" for path in job_paths)])
+def _next_command(first: str, second: str, source: str, engine: str | None, job_paths: tuple[str, ...]) -> str:
+    """Return what to type next: the same with tables made for these jobs, or all engines side by side."""
+    if not job_paths or JOBS_ENGINE not in ENGINES.entries or engine == JOBS_ENGINE:
+        return shlex.join(["fabctl", "route", "compare", source])
+    jobs = [word for path in job_paths for word in ("--job", path)]
+    return shlex.join(["fabctl", "explain", first, second, "--fabric", source, *jobs, "--engine", JOBS_ENGINE])
