@@ -7,6 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -101,6 +102,53 @@ def quality(path: str, engine: str) -> dict[str, Any]:
     }
 
 
+def ends(path: str, pattern: str, sizes: str, program: str = "") -> dict[str, Any]:
+    """Walk the routes of flows and find when each ends, after the kernel has been loaded; write SimGrid's program if asked to.
+
+    `pattern` is ``permutation`` or ``alltoall`` of all hosts, `sizes` ``equal`` (1 GB) or ``mixed`` (0.1 to 1 GB at random).
+    """
+    import numpy as np
+
+    from fabctl.congestion.maxmin import complete
+    from fabctl.congestion.phases import phase_channels
+    from fabctl.model.flows import Flows
+    from fabctl.model.phases import JobTraffic, Phase
+    from fabctl.model.rates import payload_rates
+    from fabctl.routing.cases.case import Case
+    from fabctl.routing.cases.simgrid import simgrid
+    from fabctl.routing.compute import compute_tables
+    from fabctl.traffic.patterns import alltoall as all_pairs
+
+    tables = compute_tables(prepared(path), "ftree")
+    ports, rng = tables.fabric.compute_endpoints, np.random.default_rng(1)
+    if pattern == "alltoall":
+        flows = all_pairs(ports)
+    else:
+        target = rng.permutation(ports)
+        flows = Flows(ports[ports != target], target[ports != target], np.empty(0))
+    size = np.full(len(flows), 1e9) if sizes == "equal" else rng.integers(10**8, 10**9, len(flows)).astype(float)
+    flows, rates = Flows(flows.src, flows.dst, size), payload_rates(tables.fabric)
+    nobody = np.zeros(len(flows), dtype=np.int32)
+    phase = Phase(pattern, flows, nobody, nobody)
+    few = Phase(pattern, Flows(flows.src[:2], flows.dst[:2], size[:2]), nobody[:2], nobody[:2])
+    complete(phase_channels(tables, few), size[:2], rates)
+    seconds, found = timed(lambda: complete(phase_channels(tables, phase), size, rates))
+    if program:
+        Path(program).write_text(simgrid(Case(tables, (JobTraffic(pattern, (), 1, (phase,)),), rates)))
+        np.save(f"{program}.npy", found.seconds)
+    return {"cpu_s": seconds, "flows": len(flows), "solves": found.solves}
+
+
+def report(path: str) -> dict[str, Any]:
+    """Score an engine's tables: the metrics of ORCS, and more."""
+    from fabctl.congestion.quality import score
+    from fabctl.routing.compute import compute_tables
+
+    tables = compute_tables(prepared(path), "ftree")
+    seconds, _ = timed(lambda: score(tables, tables.fabric.compute_endpoints))
+    return {"cpu_s": seconds}
+
+
 CASES: dict[str, Callable[..., dict[str, Any]]] = {
     "parse": parse,
     "route": route,
@@ -108,6 +156,8 @@ CASES: dict[str, Callable[..., dict[str, Any]]] = {
     "alltoall": alltoall,
     "bisections": bisections,
     "quality": quality,
+    "ends": ends,
+    "report": report,
 }
 
 if __name__ == "__main__":
