@@ -109,21 +109,26 @@ def _sentences(found: PairExplanation, worst: Leg) -> Iterator[str]:
         yield f"{way} gets {worst.now_gb_s:.2f} of the {worst.alone_gb_s:.2f} GB/s that it has alone."
     else:
         yield f"{way} holds an all-to-all down to {worst.now_gb_s:.2f} of {worst.alone_gb_s:.2f} GB/s per HCA port."
-    yield _blame(found, worst.hops[worst.now_binds])
+    yield _blame(found, worst)
     yield _advice(worst, found.advice) if found.advice else _no_advice(found.trials)
     yield _against(found)
 
 
-def _blame(found: PairExplanation, binding: Hop) -> str:
+def _blame(found: PairExplanation, worst: Leg) -> str:
+    binding = worst.hops[worst.now_binds]
     cable = binding.cable
     slow = f" instead of {binding.slower_than}" if binding.slower_than else ""
     what = f"What binds is {cable.label} ({cable.speed}{slow}, {cable.data_gbps:.0f} Gb/s)"
+    own = [leg for leg in found.legs if leg is not worst and any(hop.cable == cable for hop in leg.hops)]
+    if own and not found.competing:
+        return f"{what}, which also carries the pair's own {', '.join(f'{leg.source} > {leg.target}' for leg in own)}."
     if not found.competing:
         return f"{what}; nothing else is on it."
     if not found.jobs:
         others = f"{found.competing[0].flows:,} other flows of {found.all_to_all_ports:,} HCA ports that send all to all"
         return f"{what}, which carries {others}."
     shares = [f"{_flows(share.flows)} of {share.job} ({share.phase})" for share in found.competing[:3]]
+    shares += ["the pair's own other rails"] if own else []
     first = found.competitors[0]
     return f"{what}, which also carries {' and '.join(shares)}, the largest {first.source} > {first.target}."
 

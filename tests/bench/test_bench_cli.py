@@ -84,6 +84,7 @@ def test_the_default_engine_is_said(run: Any, fixtures: Path) -> None:
         ("leaf-spine-648", "leaf-spine-random-ring", "all_reduce (ring), minhop", "25.0%"),
         ("oversubscribed-2to1", "oversubscribed-bisect", "bisect (pattern), minhop", "25.0%"),
         ("superpod-4su", "superpod-48-alltoall", "alltoall (pairwise), minhop", "100.0%"),
+        ("nccl-319-one-switch", "nccl-319", "all_reduce (ring), minhop", "100.0%"),
     ],
 )
 def test_shipped_jobs(run: Any, project: Path, topology: str, job_file: str, first: str, share: str) -> None:
@@ -94,7 +95,7 @@ def test_shipped_jobs(run: Any, project: Path, topology: str, job_file: str, fir
 
 
 def test_every_shipped_job_is_tried(project: Path) -> None:
-    tried = {"dgx1-16", "leaf-spine-random-ring", "oversubscribed-bisect", "superpod-48-alltoall"}
+    tried = {"dgx1-16", "leaf-spine-random-ring", "oversubscribed-bisect", "superpod-48-alltoall", "nccl-319"}
     elsewhere = {"llama3-405b", "selene-8"}  # a training and several jobs: fabctl job
     assert {path.stem for path in (project / "topologies/jobs").glob("*")} == tried | elsewhere
 
