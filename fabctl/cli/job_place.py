@@ -9,6 +9,7 @@ import click
 
 from fabctl.cli.common import input_entry, load_source, output_options, write_report, write_text
 from fabctl.cli.completion import complete_names, complete_source
+from fabctl.cli.job_slowdown import DEFAULT_REMARK
 from fabctl.cli.routes import DEFAULT_ENGINE, OPENSM, engine_tables, refuse_unknown_engine
 from fabctl.errors import UsageError
 from fabctl.routing import ENGINES
@@ -79,6 +80,8 @@ def place(
     wanted_list = output["output_format"] if output["output_format"] in LISTS else ""
     if wanted_list in ("hostfile", "slurm") and len(specs) > 1:
         raise UsageError(f"-o {wanted_list} is for one job, and {job_path} holds {len(specs)}", hint="-o job writes them all")
+    if wanted_list == "job" and job_path == "-":
+        raise UsageError("-o job rewrites the job file, and stdin cannot be read twice", hint="give the file's name")
     loaded = load_source(source, None)
     jobs = place_jobs((*other_specs, *specs), loaded.fabric)
     requests = list(zip(specs, jobs[len(other_specs) :], strict=True))
@@ -89,6 +92,8 @@ def place(
         write_text(_list(found, wanted_list, job_path), output["out"])
         return
     remarks = [f"{tables.origin}: {note}" for note in tables.notes]
+    if not engine and not tables_path:
+        remarks.insert(0, DEFAULT_REMARK)
     if assume_speed:
         remarks.append(f"cables of unknown rate count as {assume_speed}")
     again = ["fabctl", "job", "place", job_path, "--fabric", source]
@@ -98,7 +103,7 @@ def place(
         found,
         inputs=[input_entry(loaded), *job_inputs, *other_inputs],
         remarks=remarks,
-        next_step=shlex.join([*again, "-o", "job", "--out", "placed.yaml"]),
+        next_step=shlex.join([*again, "-o", "job", "--out", "placed.yaml"]) if found.gains else "",
     )
     write_report(report, output)
 

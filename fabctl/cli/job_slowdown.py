@@ -86,12 +86,12 @@ def slowdown(
         remarks.insert(0, DEFAULT_REMARK)
     if assume_speed:
         remarks.append(f"cables of unknown rate count as {assume_speed}")
-    remarks += [f"{job.name}: {note}" for job in jobs for note in job.notes]
     report = slowdown_report(
         results,
         fail_above=fail_above,
         inputs=[input_entry(loaded), *job_inputs],
         remarks=remarks,
+        notes={job.name: job.notes for job in jobs},
         next_step=_next_step(results, job_paths, source, tables_paths, engines),
     )
     write_report(report, output)

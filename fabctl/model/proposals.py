@@ -79,3 +79,8 @@ class Proposals:
     others: tuple[str, ...]
     jobs: tuple[Proposal, ...]
     turns: tuple[str, ...]
+
+    @property
+    def gains(self) -> bool:
+        """Whether any job is faster than as given."""
+        return any(proposal.gain > 1 + 1e-9 for proposal in self.jobs)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
+from fabctl.model.naming import natural_key
 from fabctl.model.proposals import Proposal, Proposals
+from fabctl.nodeset import NodesetError, fold
 from fabctl.report.output import Column, Report, Table
+from fabctl.report.slowdown import job_notes
 
 ASSUMPTIONS = (
     "times are those of a step's communication: every phase until its last flow has ended, all rates max-min fair, static routes",
     "beside other jobs: the busiest phase of each runs without end; GIVEN has all jobs as given, PROPOSED all as proposed",
     "RANDOM: the mean with all jobs on random hosts in random order",
-    "hosts' cables: the step's time if no other cable bounded; no hosts of these kinds get below",
+    "HOSTS' CABLES: the step's time if no other cable bounded; no choice of hosts gets below",
 )
 GAINS = (
     Column("job", "JOB"),
@@ -34,6 +38,9 @@ HOSTS = (
     Column("given", "GIVEN", wide=True),
 )
 
+RUNS = 6
+"""How many runs of rising names a line holds."""
+
 
 def placement_report(
     proposals: Proposals,
@@ -52,7 +59,6 @@ def placement_report(
         Command to type next; empty where there is none.
     """
     rows = [row for proposal in proposals.jobs for row in _hosts(proposal)]
-    notes = [f"{proposal.name}: {note}" for proposal in proposals.jobs for note in proposal.notes]
     text: list[str | Table] = [
         f"Routes  {proposals.routes}",
         *(f"        {remark}" for remark in remarks),
@@ -63,13 +69,12 @@ def placement_report(
     text += [
         Table("Communication time of a step", GAINS, [_gains(proposal) for proposal in proposals.jobs]),
         *(Table(f"Hosts of {proposal.name} in rank order", HOSTS, _hosts(proposal), wide=True) for proposal in proposals.jobs),
-        "",
-        *(f"{proposal.name}: {','.join(proposal.hosts)}" for proposal in proposals.jobs),
+        "\nHosts in rank order",
+        *(f"  {proposal.name}: {_in_runs(proposal.hosts)}" for proposal in proposals.jobs),
         "\nAssumptions",
         *(f"  {line}" for line in ASSUMPTIONS),
     ]
-    if notes:
-        text += ["\nNotes", *(f"  {note}" for note in notes)]
+    text += job_notes({proposal.name: proposal.notes for proposal in proposals.jobs})
     if next_step:
         text += [f"\nNext: {next_step}"]
     return Report(
@@ -106,6 +111,19 @@ def hostfile(proposal: Proposal) -> str:
 def slurm_hostfile(proposal: Proposal) -> str:
     """Return a job's hosts as ``SLURM_HOSTFILE`` wants them with ``--distribution=arbitrary``: a line per task, in rank order."""
     return "".join(f"{host}\n" * proposal.ranks_per_host for host in proposal.hosts)
+
+
+def _in_runs(hosts: Sequence[str]) -> str:
+    """Return hosts in their order as node sets, one for each run of rising names."""
+    keys = [natural_key(host) for host in hosts]
+    cuts = [0, *(at for at in range(1, len(hosts)) if keys[at] <= keys[at - 1]), len(hosts)]
+    runs = [hosts[first:last] for first, last in pairwise(cuts)]
+    try:
+        folded = [fold(run) for run in runs[:RUNS]]
+    except NodesetError:
+        folded = [",".join(run) for run in runs[:RUNS]]
+    more = ["... (-o name lists them all)"] if len(runs) > RUNS else []
+    return " ".join([*folded, *more])
 
 
 def _gains(proposal: Proposal) -> dict[str, Any]:

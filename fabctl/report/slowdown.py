@@ -32,7 +32,7 @@ MAIN = (
     Column("others", "OTHER JOBS ON IT"),
 )
 SHOWN = 3
-"""How many other jobs on a cable a line names."""
+"""How many jobs a line names."""
 
 
 def slowdown_report(
@@ -41,6 +41,7 @@ def slowdown_report(
     fail_above: float | None,
     inputs: Sequence[Mapping[str, Any]] = (),
     remarks: Sequence[str] = (),
+    notes: Mapping[str, Sequence[str]] | None = None,
     next_step: str = "",
 ) -> Report:
     """Return the report of several jobs on one or more sets of routes.
@@ -53,6 +54,8 @@ def slowdown_report(
         A job that is slowed by more is a finding.
     remarks : sequence of str
         Lines for people about how the command came to its routes.
+    notes : mapping of str to sequence of str, optional
+        What was decided for each job.
     next_step : str
         Command to type next; empty where there is none.
     """
@@ -71,6 +74,8 @@ def slowdown_report(
         "\nAssumptions",
         *(f"  {line}" for line in ASSUMPTIONS),
     ]
+    if notes:
+        text += job_notes(notes)
     if findings:
         text += [findings_table(findings)]
     if next_step:
@@ -83,6 +88,20 @@ def slowdown_report(
         inputs=inputs,
         findings=findings,
     )
+
+
+def job_notes(notes: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return what was decided for jobs as lines for people; what is true of several is said once."""
+    jobs: dict[str, list[str]] = {}
+    for job, lines in notes.items():
+        for line in lines:
+            jobs.setdefault(line, []).append(job)
+    return ["\nNotes", *(f"  {_listed(names)}: {line}" for line, names in jobs.items())] if jobs else []
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 def _one(rows: Sequence[Mapping[str, Any]], routes: str) -> Iterator[Table]:
@@ -166,9 +185,7 @@ def _row(job: JobSlowdown, routes: str) -> dict[str, Any]:
 
 
 def _for_people(row: Mapping[str, Any]) -> dict[str, Any]:
-    others = row["others"]
-    more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
-    return {**row, "others": ", ".join(others[:SHOWN]) + more or "-"}
+    return {**row, "others": _listed(row["others"]) or "-"}
 
 
 def _data(result: Interference) -> dict[str, Any]:
