@@ -82,10 +82,13 @@ def listed_phases(spec: JobSpec, job: Job) -> tuple[Phase, ...]:
     Raises
     ------
     InputError
-        If an end of a transfer is not to be found, or an operation is of a rank that the job does not have.
+        If an end of a transfer is not to be found, or the traces are of more or fewer ranks than the job has.
     """
     if spec.transfers:
         return tuple(_transfer_phases(spec.transfers, job))
+    if spec.n_ranks and spec.n_ranks != job.n_ranks:
+        text = f"the traces are of {spec.n_ranks} ranks, the job has {job.n_ranks}"
+        raise InputError(text, where=spec.trace.where if spec.trace else spec.path)
     return tuple(_operation_phases(spec.operations, job))
 
 

@@ -59,7 +59,7 @@ def scope(specs: Sequence[JobSpec], fabric: Fabric) -> Scope:
     dst = np.concatenate([_NOBODY, *(phase.flows.dst for phase in phases)])
     weight = np.concatenate([np.empty(0), *(phase.flows.weight * phase.times for phase in phases)])
     what = f"a step of {specs[0].name}" if len(specs) == 1 else f"a step of {len(specs)} jobs"
-    ports = np.unique(np.concatenate([job.ports.ravel() for job in jobs]))
+    ports = np.unique(np.concatenate([*(job.ports.ravel() for job in jobs), src, dst]))
     return Scope(ports, Flows(src, dst, weight), f"{what}, bytes")
 
 

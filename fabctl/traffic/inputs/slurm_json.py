@@ -81,7 +81,8 @@ def _line(text: str, number: str) -> int:
 
 
 def _recognises(head: bytes, _: str) -> bool:
-    return head.lstrip()[:1] == b"{" and bool(re.search(rb'"(?:jobs|job_id|job_state)"\s*:', head))
+    named = re.search(rb'"(?:job_id|job_state)"\s*:', head) or (b'"jobs"' in head and b'"hosts"' not in head)
+    return head.lstrip()[:1] == b"{" and bool(named)
 
 
 SOURCE = JobSource(_recognises, parse)
