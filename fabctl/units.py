@@ -95,4 +95,5 @@ def parse_size(text: str) -> int:
         raise UsageError(f"'{text}' is not a size", hint="write bytes, or a number with K, M, G (powers of 1024), KB, MB, GB")
     number, prefix, binary = match.groups()
     decimal = not binary and text.strip().lower().endswith("b") and prefix
-    return round(float(number) * (1000 if decimal else 1024) ** _POWER[prefix.lower()])
+    unit = (1000 if decimal else 1024) ** _POWER[prefix.lower()]
+    return round(float(number) * unit) if "." in number else int(number) * unit

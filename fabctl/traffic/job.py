@@ -16,6 +16,7 @@
     size: 256M                   # or sizes: [64K, 1M, 1G]; default: 8 bytes to 16 GiB
     pxn: true                    # all-to-all goes by NVLink to the destination's rail first (NCCL's PXN); default: false
     # model: llama3-70b          # or instead a training: see below
+    # trace: run-7/              # or instead Chakra traces: a folder or a file name with *, from the job file's folder
 
 Several jobs stand in one file under ``jobs:``, a list of such mappings.
 """
@@ -38,7 +39,19 @@ from fabctl.yamlspec import Node, load, suggestion
 ORDERS = ("as-given", "sorted", "random", "topology")
 PLACEMENTS = ("packed", "spread", "random", "rail", "given")
 SENDS = ("collective", "pattern", "shift", "algorithm", "size", "sizes", "pxn")
-KEYS = ("name", "hosts", "placement", "ranks_per_host", "gpus_per_host", "rails", "order", "seed", *SENDS, *TRAINING_KEYS)
+KEYS = (
+    "name",
+    "hosts",
+    "placement",
+    "ranks_per_host",
+    "gpus_per_host",
+    "rails",
+    "order",
+    "seed",
+    "trace",
+    *SENDS,
+    *TRAINING_KEYS,
+)
 JOBS = "jobs"
 ALL = "all"
 LARGEST_BYTES = (1 << 63) - 1
@@ -86,6 +99,8 @@ class JobSpec:
         Sent all at once, in place of collectives.
     operations : tuple of Operation
         Run one after the other, in place of collectives.
+    trace : Placed, optional
+        Folder or pattern of traces, in place of collectives; the reader puts what they hold into `operations`.
     n_ranks : int
         Ranks of a trace, which names no hosts: they take the first hosts that hold them. 0: all ranks of all hosts.
     notes : tuple of str
@@ -120,6 +135,7 @@ class JobSpec:
     pxn: bool = False
     transfers: tuple[Transfer, ...] = ()
     operations: tuple[Operation, ...] = ()
+    trace: Placed | None = None
     n_ranks: int = 0
     notes: tuple[str, ...] = ()
     count: int = 0
@@ -175,9 +191,13 @@ def _job(node: Node, path: str, name: str) -> JobSpec:
     _exclude(values, "ranks_per_host", "gpus_per_host")
     _exclude(values, "algorithm", "pattern")
     training = _training(values)
+    trace = values.get("trace")
+    for key in (*SENDS, "model") if trace else ():
+        _exclude(values, "trace", key)
     ranks, rails, pattern = values.get("ranks_per_host", values.get("gpus_per_host")), values.get("rails"), values.get("pattern")
     if "shift" in values and (pattern is None or pattern.text() != "shift"):
         raise values["shift"].error("'shift' belongs to the pattern of that name", hint="pattern: shift")
+    collectives = () if pattern or training or trace else _collectives(values.get("collective"))
     count = _count(values["hosts"])
     placement, seed = _placement(values.get("placement"), count)
     return JobSpec(
@@ -190,16 +210,17 @@ def _job(node: Node, path: str, name: str) -> JobSpec:
         rails_where=rails.where if rails else "",
         order=values["order"].choice(ORDERS) if "order" in values else "as-given",
         seed=values["seed"].integer(low=0) if "seed" in values else 1,
-        collectives=() if pattern or training else _collectives(values.get("collective")),
+        collectives=collectives,
         pattern=pattern.choice(PATTERNS.names()) if pattern else "",
         shift=values["shift"].integer() if "shift" in values else 1,
         sizes=_sizes(values),
         pxn=values["pxn"].flag() if "pxn" in values else False,
+        trace=Placed(trace.text(), trace.where) if trace else None,
         count=count,
         placement=placement,
         placement_seed=seed,
         placement_where=values["placement"].where if "placement" in values else "",
-        algorithm=values["algorithm"].choice(ALGORITHMS.names()) if "algorithm" in values else "",
+        algorithm=_algorithm(values["algorithm"], collectives) if "algorithm" in values else "",
         training=training,
     )
 
@@ -273,6 +294,17 @@ def _collective(node: Node) -> str:
     except UsageError as error:
         raise node.error(error.message, hint=error.hint) from error
     return node.text()
+
+
+def _algorithm(node: Node, collectives: tuple[str, ...]) -> str:
+    """Return the name of an algorithm that does all of some collectives."""
+    name = node.choice(ALGORITHMS.names())
+    operations = ALGORITHMS.load(name).operations
+    for collective in collectives:
+        if collective not in operations:
+            others = [other for other in ALGORITHMS.names() if collective in ALGORITHMS.load(other).operations]
+            raise node.error(f"algorithm '{name}' does no {collective}", hint=f"these do: {', '.join(others)}")
+    return name
 
 
 def _sizes(values: dict[str, Node]) -> tuple[int, ...]:

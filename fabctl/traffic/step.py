@@ -10,7 +10,7 @@ from fabctl.errors import InputError
 from fabctl.nodeset import NodesetError, expand
 from fabctl.traffic.call import Call
 from fabctl.traffic.collectives import ALGORITHMS, DEFAULT_ALGORITHM
-from fabctl.traffic.job import ALL, JobSpec
+from fabctl.traffic.job import ALL, LARGEST_BYTES, JobSpec
 from fabctl.traffic.parallelism import grid
 from fabctl.traffic.training import training_calls
 
@@ -24,10 +24,14 @@ def job_calls(spec: JobSpec, n_ranks: int) -> list[Call]:
     Raises
     ------
     InputError
-        If the ranks do not divide as the training is cut.
+        If the ranks do not divide as the training is cut, or a message is past 2^63 bytes.
     """
     if spec.training is not None:
-        calls = training_calls(spec.training, grid(spec.training.parallelism, n_ranks))
+        cut = spec.training.parallelism
+        calls = training_calls(spec.training, grid(cut, n_ranks))
+        largest = max((float(call.size_bytes.max()) for call in calls), default=0.0)
+        if largest > LARGEST_BYTES:
+            raise InputError(f"a message of {largest:.3g} bytes is past 2^63", where=cut.where("micro_batch_size", "model"))
         return [_with_algorithm(spec, call) for call in calls]
     size_bytes = float(spec.sizes[-1] if spec.sizes else DEFAULT_BYTES)
     everyone = np.arange(n_ranks, dtype=np.int32)[None, :]
