@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fabctl.cli.adaptive_options import adaptive_options, with_adaptive
 from fabctl.cli.common import exit_code, input_entry, load_source, output_options, source_options, write_report, write_text
 from fabctl.cli.completion import complete_names
 from fabctl.cli.engine_options import engine_options, read_options, refuse_options
@@ -60,6 +61,7 @@ SUBCOMMANDS = Registry(
 @click.option("--job", "job_path", metavar="FILE", help="Score for a job's hosts, and show its hottest cables (fabctl help job).")
 @click.option("--hosts", metavar="NODESET", help="Score for these hosts only, like node[001-016].")
 @click.option("--pattern", metavar="NAME", help=f"Show the hottest cables of {', '.join(PATTERNS.names())} (shift:K).")
+@adaptive_options
 @click.option("--bisections", type=click.IntRange(min=2), default=1000, show_default=True, help="Random bisections for eBB.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the random patterns.")
 @click.option("--top", type=click.IntRange(min=0), default=5, show_default=True, help="Hottest cables, and moved LIDs, to name.")
@@ -79,6 +81,7 @@ def route(
     job_path: str | None,
     hosts: str | None,
     pattern: str | None,
+    adaptive: dict[str, Any],
     bisections: int,
     seed: int,
     top: int,
@@ -94,6 +97,7 @@ def route(
     Examples:
       fabctl route fabric.txt --engine ftree
       fabctl route fabric.txt --tables lfts.txt --job job.yaml
+      fabctl route fabric.txt --engine updn --adaptive tree
       fabctl route fabric.txt --engine updn --export opensm routes/
       fabctl route now.txt --engine updn --previous before-lfts.txt
       fabctl route fabric.txt --engine ftree --job job.yaml -o simgrid --out case.py
@@ -134,6 +138,7 @@ def route(
     assessment = assess(tables, judged.ports, judged.flows, bisections=bisections, seed=seed, top=top)
     inputs = [input_entry(loaded)]
     report = route_report(assessment, inputs=inputs, traffic=judged.title, computed=computed, change=changed, top=top)
+    report = with_adaptive(report, adaptive, assessment, (judged.flows, judged.title), bisections=bisections, seed=seed)
     write_report(report, output)
     if export and write:
         write(assessment, export[1], options)

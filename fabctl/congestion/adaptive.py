@@ -91,6 +91,11 @@ class Ways:
         place[self.cells] = np.arange(len(self.cells))
         return place[cell]
 
+    def class_end(self, start: Int64) -> Int64:
+        """Return the number behind the last cell of the class of each cell."""
+        kind = np.append(self.cells // self.groups.n_states, len(self.groups.rank))
+        return np.minimum(np.searchsorted(kind, kind[start], side="right"), len(self.cells))
+
 
 def ways(groups: Groups, met: NDArray[np.bool_]) -> Ways:
     """Return the part of groups that traffic from the cells that are `met` may use; bool array of shape (n_cells,)."""
@@ -170,8 +175,8 @@ def balance(groups: Groups, demand: Demand, rates: Float64, *, gap: float = GAP,
     load = way.loads(chosen, demand)
     static, split = float((demand.static / rates).max(initial=0.0)), float((load / rates).max(initial=0.0))
     if static < split:
-        return Balanced(way, None, demand.static, Convergence(tuple(found), static, static))
-    return Balanced(way, chosen, load, Convergence(tuple(found), static, split))
+        return Balanced(way, None, demand.static, Convergence(tuple(found), static, static, kept_static=True))
+    return Balanced(way, chosen, load, Convergence(tuple(found), static, split, kept_static=False))
 
 
 def relative_rates(groups: Groups, demand: Demand) -> Float64:
@@ -249,11 +254,8 @@ def _unit_channels(way: Ways, fraction: Float64, cell: Int64) -> tuple[Channels,
 
     announce_compiling(unit_shares)
     starts, which = np.unique(way.place(cell), return_inverse=True)
-    kind = np.append(way.cells // way.groups.n_states, -1)
-    last = np.searchsorted(kind[:-1], kind[starts], side="right")
-    last[starts == len(way.cells)] = len(way.cells)
     n_channels = len(way.groups.fabric.channel_port)
-    ptr, index, share = unit_shares(starts, last, way.ptr, way.channel, way.far, fraction, n_channels)
+    ptr, index, share = unit_shares(starts, way.class_end(starts), way.ptr, way.channel, way.far, fraction, n_channels)
     length = np.diff(ptr)[which]
     at = _runs(ptr[which], length)
     return Channels(np.concatenate([[0], np.cumsum(length)]), index[at]), share[at]

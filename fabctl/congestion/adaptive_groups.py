@@ -72,6 +72,10 @@ class Groups:
         """Ports of the largest group."""
         return int(np.diff(self.ptr).max(initial=0))
 
+    def switch(self, cell: Int64) -> Int64:
+        """Return the switch of each cell."""
+        return cell % self.n_states % self.fabric.n_switches
+
     @cached_property
     def order(self) -> Int64:
         """Return the cells with a way, class by class, by falling rank: what sends before what receives."""

@@ -113,15 +113,6 @@ def steer(ptr, channel, far, fraction, price, eagerness, toll, least):  # type: 
 
 
 @njit(cache=True, error_model="numpy")
-def worst_ahead(ptr, channel, far, fraction, use, worst):  # type: ignore[no-untyped-def]
-    """Set `worst` of each cell to the highest `use` of the channels that its traffic takes from there on."""
-    for cell in range(len(ptr) - 2, -1, -1):
-        for edge in range(ptr[cell], ptr[cell + 1]):
-            if fraction[edge] > 0:
-                worst[cell] = max(worst[cell], use[channel[edge]], worst[far[edge]])
-
-
-@njit(cache=True, error_model="numpy")
 def unit_shares(starts, last, ptr, channel, far, fraction, n_channels):  # type: ignore[no-untyped-def]
     """Return the channels of one unit from each start, as a CSR, with the share of it on each; a channel met twice is there once.
 
@@ -168,8 +159,8 @@ def unit_shares(starts, last, ptr, channel, far, fraction, n_channels):  # type:
 
 
 @njit(cache=True, error_model="numpy")
-def least_loaded(starts, weight, slowness, rounds, ptr, channel, far, seed, longest):  # type: ignore[no-untyped-def]
-    """Route unsplit flows in turn, each at every cell to the port whose load drains first there; then each anew, some rounds.
+def least_loaded(starts, last, weight, load, slowness, rounds, ptr, channel, far, seed, longest):  # type: ignore[no-untyped-def]
+    """Route unsplit flows in turn, each at every cell to the port whose load drains first; then each anew, some rounds.
 
     Between equal ports chance decides.
 
@@ -177,7 +168,12 @@ def least_loaded(starts, weight, slowness, rounds, ptr, channel, far, seed, long
     ----------
     starts : int64 array of shape (n_flows,)
         First cell of each flow, the last cell for one that meets no choice.
+    last : int64 array of shape (n_flows,)
+        Flows see as far ahead as the cells before this one: from `starts` on nothing but the ports, to the end of their class
+        the most loaded channel of each whole way.
     weight : float64 array of shape (n_flows,)
+    load : float64 array of shape (n_channels,)
+        What the channels carry besides; changed in place.
     slowness : float64 array of shape (n_channels,)
         Time that a unit of load takes.
     seed : uint64
@@ -189,8 +185,8 @@ def least_loaded(starts, weight, slowness, rounds, ptr, channel, far, seed, long
     path : int32 array of shape (n_flows, longest)
         Channels of each flow; -1 behind its last.
     """
-    load = np.zeros(len(slowness))
     path = np.full((len(starts), longest), -1, dtype=np.int32)
+    ahead = np.zeros(len(ptr))
     state = seed | np.uint64(1)
     for _ in range(rounds):
         for flow in range(len(starts)):
@@ -199,11 +195,16 @@ def least_loaded(starts, weight, slowness, rounds, ptr, channel, far, seed, long
                 load[path[flow, hop]] -= weight[flow]
                 path[flow, hop] = -1
                 hop += 1
+            for cell in range(last[flow] - 1, starts[flow], -1):
+                ahead[cell] = np.inf
+                for edge in range(ptr[cell], ptr[cell + 1]):
+                    here = load[channel[edge]] * slowness[channel[edge]]
+                    ahead[cell] = min(ahead[cell], max(here, ahead[far[edge]]))
             cell, hop = starts[flow], 0
             while cell < len(ptr) - 1:
                 lightest, ties, chosen = np.inf, 0, -1
                 for edge in range(ptr[cell], ptr[cell + 1]):
-                    here = load[channel[edge]] * slowness[channel[edge]]
+                    here = max(load[channel[edge]] * slowness[channel[edge]], ahead[far[edge]])
                     if here < lightest:
                         lightest, ties, chosen = here, 1, edge
                     elif here == lightest:

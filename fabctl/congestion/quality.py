@@ -6,6 +6,8 @@ source), with one correction: ORCS multiplies the variance, not the standard dev
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -84,20 +86,28 @@ def effective_bisection(tables: RoutingTables, ports: Int32, *, samples: int = 1
     ----------
     O(samples x n x hops), vectorised in batches of bounded memory.
     """
+    means = []
+    for src, dst in bisections(ports, samples, seed):
+        pattern = np.repeat(np.arange(len(src)), src.shape[1])
+        share = 1.0 / _route_congestion(tables, unit_flows(src.ravel(), dst.ravel()), pattern, len(src))
+        means.append(share.reshape(src.shape).mean(axis=1))
+    return estimate(np.concatenate(means))
+
+
+def bisections(ports: Int32, samples: int, seed: int) -> Iterator[tuple[Int32, Int32]]:
+    """Yield random matchings of ports into senders and receivers, in batches of shape (n_patterns, n // 2)."""
     half = len(ports) // 2
     rng = np.random.default_rng(seed)
-    means = np.empty(samples)
     batch = max(1, BATCH_FLOWS // max(1, half))
     for start in range(0, samples, batch):
-        count = min(batch, samples - start)
-        order = rng.permuted(np.broadcast_to(ports, (count, len(ports))), axis=1)
-        pattern = np.repeat(np.arange(count), half)
-        share = 1.0 / _route_congestion(
-            tables, unit_flows(order[:, :half].ravel(), order[:, half : 2 * half].ravel()), pattern, count
-        )
-        means[start : start + count] = share.reshape(count, half).mean(axis=1)
-    spread = float(means.std(ddof=1)) if samples > 1 else float("nan")
-    return Estimate(float(means.mean()), Z99 * spread / samples**0.5, samples)
+        order = rng.permuted(np.broadcast_to(ports, (min(batch, samples - start), len(ports))), axis=1)
+        yield order[:, :half], order[:, half : 2 * half]
+
+
+def estimate(means: NDArray[np.float64]) -> Estimate:
+    """Return the mean over patterns, with the half width of its 99 % confidence interval (nan for a single one)."""
+    spread = float(means.std(ddof=1)) if len(means) > 1 else float("nan")
+    return Estimate(float(means.mean()), Z99 * spread / len(means) ** 0.5, len(means))
 
 
 def _route_congestion(tables: RoutingTables, flows: Flows, pattern: NDArray[np.int64], n_patterns: int) -> NDArray[np.int32]:

@@ -35,11 +35,14 @@ class Convergence:
         Hottest channel on the tables' own routes.
     hottest : float
         Hottest channel of what was chosen: the best round, or the tables' own routes where no round beats them.
+    kept_static : bool
+        Whether the tables' own routes were chosen.
     """
 
     rounds: tuple[Round, ...]
     static: float
     hottest: float
+    kept_static: bool
 
     @property
     def bound(self) -> float:
