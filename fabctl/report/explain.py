@@ -14,7 +14,7 @@ SHARE = 0.99
 """A rate at this share of another counts as equal to it."""
 
 PHASES = 2
-"""Phases on a cable that the table names; JSON has all."""
+"""Phases that a line names; JSON has all."""
 
 _ROUTE = (Column("route", "ROUTE"), Column("hop", "HOP", right=True))
 _CABLE = (
@@ -26,7 +26,7 @@ _CABLE = (
 )
 _JOB_LOAD = (
     Column("step_bytes", "BYTES/STEP", right=True, digits=0),
-    Column("flows", "FLOWS"),
+    Column("flows", "FLOWS (THE LARGEST)"),
     Column("own_share", "OWN", right=True),
 )
 _ALL_LOAD = (Column("sources", "FLOWS", right=True),)
@@ -155,7 +155,9 @@ def _no_advice(trials: Sequence[Trial]) -> str:
 
 def _against(found: PairExplanation) -> str:
     if found.jobs:
-        phases = ", ".join(f"{job} in {phase}" for job, phase in found.phases) or "jobs that send nothing"
+        named = [f"{job} in {phase}" for job, phase in found.phases[:PHASES]]
+        more = len(found.phases) - PHASES
+        phases = ", ".join([*named, f"{more} more jobs"] if more > 0 else named) or "jobs that send nothing"
         return f"Routes of {found.routes}, among {phases}; payload, max-min fair."
     return f"Routes of {found.routes}, among an all-to-all of {found.all_to_all_ports:,} HCA ports (or --job FILE); payload."
 
@@ -179,7 +181,8 @@ def _hop_rows(found: PairExplanation, leg: Leg) -> Iterator[dict[str, Any]]:
 
 
 def _phases(hop: Hop) -> str:
-    named = [f"{share.flows:,} {share.job}: {share.phase}" for share in hop.shares[:PHASES]]
+    largest = sorted(hop.shares, key=lambda share: -share.size_bytes)[:PHASES]
+    named = [f"{share.flows:,} {share.job}: {share.phase}" for share in largest]
     more = len(hop.shares) - PHASES
     return "; ".join([*named, f"{more} more phases"] if more > 0 else named)
 
