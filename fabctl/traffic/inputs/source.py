@@ -61,5 +61,5 @@ def checked_size(size_bytes: int, where: str, what: str = "a flow") -> int:
     if size_bytes == 0:
         raise InputError(f"{what} of 0 bytes moves nothing", where=where, hint="leave it out")
     if size_bytes > MAX_BYTES:
-        raise InputError(f"{size_bytes} bytes are more than {MAX_BYTES} (2^63 - 1)", where=where)
+        raise InputError(f"{what} of more than {MAX_BYTES} bytes (2^63 - 1) is none", where=where)
     return size_bytes
