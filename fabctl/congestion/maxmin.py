@@ -92,39 +92,35 @@ def complete(channels: Channels, size_bytes: Float64, rates: Float64, share: Flo
     O(entries of the CSR x log channels) for the first rates; for each moment at which flows end, the same over the flows
     that it can affect.
     """
-    from fabctl.congestion.maxmin_kernel import run_flows
-
     sizes = np.ascontiguousarray(size_bytes, dtype=np.float64)
     bad = np.flatnonzero(~(sizes >= 0))
     if len(bad):
         raise InputError(f"flow {bad[0]} has a size of {sizes[bad[0]]:g} bytes", hint="sizes are zero or more")
-    announce_compiling(run_flows)
-    return Completion(*run_flows(*_columns(channels, share), sizes, _capacities(channels, rates), True))
+    return _run(channels, sizes, rates, share, to_the_end=True)
 
 
 def fair_rates(channels: Channels, rates: Float64, share: Float64 | None = None) -> FairRates:
     """Return the max-min fair rates of flows that all run; parameters, errors and complexity are those of `complete`."""
-    from fabctl.congestion.maxmin_kernel import run_flows
-
-    announce_compiling(run_flows)
-    endless = np.full(len(channels), np.inf)
-    _, rate, bottleneck, _ = run_flows(*_columns(channels, share), endless, _capacities(channels, rates), False)
-    return FairRates(rate, bottleneck)
+    found = _run(channels, np.full(len(channels), np.inf), rates, share, to_the_end=False)
+    return FairRates(found.first_rate, found.bottleneck)
 
 
-def _columns(channels: Channels, share: Float64 | None) -> tuple[NDArray[np.int64], Int32, Float64]:
+def _run(channels: Channels, sizes: Float64, rates: Float64, share: Float64 | None, *, to_the_end: bool) -> Completion:
+    from fabctl.congestion.maxmin_kernel import Paths, make_state, run_flows
+
     part = np.empty(0) if share is None else np.ascontiguousarray(share, dtype=np.float64)
     if share is not None and not np.all((part > 0) & np.isfinite(part)):
         raise InputError("a share of a flow is not above zero")
-    index = np.ascontiguousarray(channels.index, dtype=np.int32)
-    return np.ascontiguousarray(channels.ptr, dtype=np.int64), index, part
-
-
-def _capacities(channels: Channels, rates: Float64) -> Float64:
     capacity = np.ascontiguousarray(rates, dtype=np.float64)
     used = np.zeros(len(capacity), dtype=bool)
     used[channels.index] = True
     bad = np.flatnonzero(used & ~((capacity > 0) & np.isfinite(capacity)))
     if len(bad):
         raise InputError(f"{len(bad)} directed channels that carry flows have no known rate, the first: channel {bad[0]}")
-    return capacity
+    ptr = np.ascontiguousarray(channels.ptr, dtype=np.int64)
+    paths = Paths(ptr, np.ascontiguousarray(channels.index, dtype=np.int32), part)
+    seconds = np.where(np.isinf(sizes) | ((sizes > 0) & (ptr[1:] > ptr[:-1])), np.inf, 0.0)
+    first_rate, bottleneck = np.full(len(sizes), np.inf), np.full(len(sizes), -1, dtype=np.int32)
+    announce_compiling(run_flows)
+    solves = run_flows(paths, make_state(paths, sizes, capacity), seconds, first_rate, bottleneck, to_the_end)
+    return Completion(seconds, first_rate, bottleneck, solves)

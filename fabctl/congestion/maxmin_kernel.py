@@ -2,139 +2,187 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 TIE = 1e-12
 """What differs by less than this share is equal: ends that rounding keeps apart, and levels at which channels fill."""
 ROUNDING = 1e-15
 """What rounding may leave of a channel, as a share of its capacity."""
-HELPER = {"cache": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-"""How functions that only kernels call are compiled: quickly. For the same reason no literal number is handed to them, which
-would compile them for this number as well."""
 BLOCK = 512
 """Flows of which one number says when the next ends."""
 ENDED = -1
+HELPER: Any = {"cache": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""How functions that only kernels call are compiled: quickly. For the same reason no literal number is handed to them, which
+would compile them for this number as well, and arrays are made outside."""
 
 RATE, NEXT_RATE, LEFT, SINCE, FINISH = range(5)
 """Columns of flows: bytes per second now and after this filling; bytes left at a time; when they end at this rate."""
 CAPACITY, BASE, LOAD, LEVEL, HELD = range(5)
-"""Columns of channels: what it carries; what is left of it below a level, and the shares fixed at that level, which use ``LEVEL x
-HELD`` more; the shares of the flows that are not fixed. Many flows at one level cost one rounding, not one each."""
+"""Columns of channels: what it carries; what is left of it by flows below a level, and the shares fixed at that level, which use
+``LEVEL x HELD`` more, so that many flows at one level cost one rounding, not one each; the shares of the flows to be filled."""
 
 
-@njit(cache=True, error_model="numpy")
-def run_flows(ptr, index, share, size, capacity, to_the_end):  # type: ignore[no-untyped-def]
-    """Fill channels progressively, end the flows that are first, fill again what that touches, and so on.
+class Paths(NamedTuple):
+    """Channels of each flow, as a CSR.
 
     Parameters
     ----------
     ptr, index : int64 and int32 arrays
-        Channels of each flow, as a CSR.
     share : float64 array of shape (len(index),) or (0,)
         Bytes on each channel per byte of the flow; empty: 1.
-    size : float64 array of shape (n_flows,)
-    capacity : float64 array of shape (n_channels,)
-        Above zero for every channel in use.
+    """
+
+    ptr: NDArray[np.int64]
+    index: NDArray[np.int32]
+    share: NDArray[np.float64]
+
+
+class State(NamedTuple):
+    """What changes while flows run.
+
+    Parameters
+    ----------
+    flows, channels : float64 arrays of shape (n_flows, 5) and (n_channels, 5)
+    first, end : int64 arrays of shape (n_channels + 1,) and (n_channels,)
+        Channel `c` has the flows ``flow_at[first[c]:end[c]]``.
+    flow_at, share_at : int32 and float64 arrays of the shapes of ``Paths.index`` and ``Paths.share``
+    flow_turn, channel_turn : int32 arrays
+        Turn in which a flow or channel was last reached; 0 for flows that are fixed.
+    touched, reached : int32 arrays
+        Flows and channels of this turn, in the order in which they were reached.
+    unfixed : int32 array of shape (n_channels,)
+        Flows to be filled.
+    limit : int32 array of shape (n_flows,)
+        Channel that fixed each flow.
+    heap, heap_level : int32 and float64 arrays of shape (n_channels,)
+    earliest, stale : float64 and bool arrays of shape (n_flows // BLOCK + 1,)
+        When the next flow of a block ends, and whether that must be found again.
+    """
+
+    flows: NDArray[np.float64]
+    channels: NDArray[np.float64]
+    first: NDArray[np.int64]
+    end: NDArray[np.int64]
+    flow_at: NDArray[np.int32]
+    share_at: NDArray[np.float64]
+    flow_turn: NDArray[np.int32]
+    channel_turn: NDArray[np.int32]
+    touched: NDArray[np.int32]
+    reached: NDArray[np.int32]
+    unfixed: NDArray[np.int32]
+    limit: NDArray[np.int32]
+    heap: NDArray[np.int32]
+    heap_level: NDArray[np.float64]
+    earliest: NDArray[np.float64]
+    stale: NDArray[np.bool_]
+
+
+def make_state(paths: Paths, size: NDArray[np.float64], capacity: NDArray[np.float64]) -> State:
+    """Return the state before the start."""
+    n, m = len(size), len(capacity)
+    flows, channels = np.zeros((n, 5)), np.zeros((m, 5))
+    flows[:, LEFT], flows[:, FINISH], channels[:, CAPACITY] = size, np.inf, capacity
+    return State(
+        flows=flows,
+        channels=channels,
+        first=np.zeros(m + 1, dtype=np.int64),
+        end=np.empty(m, dtype=np.int64),
+        flow_at=np.empty(len(paths.index), dtype=np.int32),
+        share_at=np.empty(len(paths.share)),
+        flow_turn=np.where((size > 0) & (paths.ptr[1:] > paths.ptr[:-1]), 0, ENDED).astype(np.int32),
+        channel_turn=np.zeros(m, dtype=np.int32),
+        touched=np.empty(n, dtype=np.int32),
+        reached=np.empty(m, dtype=np.int32),
+        unfixed=np.zeros(m, dtype=np.int32),
+        limit=np.full(n, -1, dtype=np.int32),
+        heap=np.empty(m, dtype=np.int32),
+        heap_level=np.empty(m),
+        earliest=np.empty(n // BLOCK + 1),
+        stale=np.ones(n // BLOCK + 1, dtype=bool),
+    )
+
+
+@njit(cache=True, error_model="numpy")
+def run_flows(paths, state, seconds, first_rate, bottleneck, to_the_end):  # type: ignore[no-untyped-def]
+    """Fill channels progressively, end the flows that are first, fill again what that touches, and so on.
+
+    Parameters
+    ----------
+    paths : Paths
+    state : State
+    seconds, first_rate, bottleneck : float64, float64 and int32 arrays of shape (n_flows,)
+        Changed in place: when each flow ends, where it does; its rate and the channel that fixed it at the start, if it runs.
     to_the_end : bool
         Whether flows end; else only their rates at the start are wanted.
 
     Returns
     -------
-    seconds, first_rate : float64 arrays of shape (n_flows,)
-    bottleneck : int32 array of shape (n_flows,)
-    solves : int
+    int
+        How often channels were filled.
     """
-    n, m = len(size), len(capacity)
-    seconds, first_rate = np.zeros(n), np.empty(n)
-    flows, channels = np.zeros((n, 5)), np.zeros((m, 5))
-    limit, first_limit = np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int32)
-    flow_turn, channel_turn = np.zeros(n, dtype=np.int32), np.zeros(m, dtype=np.int32)
-    touched, reached = np.empty(n, dtype=np.int32), np.empty(m, dtype=np.int32)
-    unfixed, heap = np.empty(m, dtype=np.int32), np.empty(m, dtype=np.int32)
-    heap_level = np.empty(m)
-    earliest, stale = np.empty(n // BLOCK + 1), np.ones(n // BLOCK + 1, dtype=np.bool_)
-    for flow in range(n):
-        limit[flow] = -1
-        flows[flow, LEFT], flows[flow, FINISH] = size[flow], np.inf
-        if not size[flow] > 0.0 or ptr[flow] == ptr[flow + 1]:
-            flow_turn[flow] = ENDED
-            seconds[flow] = np.inf if size[flow] == np.inf else 0.0
-    first, end, flow_at, share_at = _flows_by_channel(ptr, index, share, flow_turn, m)
-    n_reached = np.int64(0)
-    for channel in range(m):
-        channels[channel, CAPACITY] = capacity[channel]
-        if end[channel] > first[channel]:
-            reached[n_reached], channel_turn[channel] = channel, 1
-            n_reached += 1
-    turn, solves, now, floor = np.int64(1), 0, 0.0, 0.0
+    turn, n_reached = np.int64(1), _list_flows(paths, state)
+    solves, now, floor = 0, 0.0, 0.0
     while True:
-        n_reached, n_touched = _reach(
-            turn, floor, n_reached, reached, channel_turn, touched, flow_turn, ptr, index, first, end, flow_at, share_at, flows,
-            channels, unfixed,
-        )  # fmt: skip
+        n_reached, n_touched = _reach(paths, state, turn, floor, n_reached)
         if n_touched:
             solves += 1
-            _fill(
-                turn, floor, reached[:n_reached], flow_turn, ptr, index, share, first, end, flow_at, flows, channels, unfixed,
-                limit, heap, heap_level,
-            )  # fmt: skip
-            _take_rates(touched[:n_touched], now, flows, stale)
+            _fill(paths, state, turn, floor, n_reached)
+            _take_rates(state, n_touched, now)
         if turn == 1:
-            for flow in range(n):
-                first_limit[flow] = limit[flow]
-                first_rate[flow] = np.inf if flow_turn[flow] == ENDED else flows[flow, RATE]
-        now = _next_end(flows, earliest, stale)
+            for position in range(n_touched):
+                flow = state.touched[position]
+                first_rate[flow], bottleneck[flow] = state.flows[flow, RATE], state.limit[flow]
+        now = _next_end(state)
         if now == np.inf or not to_the_end:
-            break
+            return solves
         turn += 1
-        n_reached, floor = _end_flows(turn, now, ptr, index, reached, channel_turn, flow_turn, flows, seconds, earliest, stale)
-    for flow in range(n):
-        if flow_turn[flow] != ENDED:
-            seconds[flow] = np.inf
-    return seconds, first_rate, first_limit, solves
+        n_reached, floor = _end_flows(paths, state, turn, now, seconds)
 
 
 @njit(**HELPER)
-def _flows_by_channel(ptr, index, share, flow_turn, m):  # type: ignore[no-untyped-def]
-    """Return the running flows of each channel: where each list begins and ends, the flows, and their shares."""
-    first = np.zeros(m + 1, dtype=np.int64)
-    for flow in range(len(flow_turn)):
-        if flow_turn[flow] != ENDED:
+def _list_flows(paths, state):  # type: ignore[no-untyped-def]
+    """List the running flows of each channel; return the number of channels that have any, and reach them."""
+    ptr, index, share = paths
+    first, end = state.first, state.end
+    for flow in range(len(ptr) - 1):
+        if state.flow_turn[flow] != ENDED:
             for edge in range(ptr[flow], ptr[flow + 1]):
                 first[index[edge] + 1] += 1
-    end = np.empty(m, dtype=np.int64)
-    for channel in range(m):
+    n_reached = 0
+    for channel in range(len(end)):
+        if first[channel + 1]:
+            state.reached[n_reached], state.channel_turn[channel] = channel, 1
+            n_reached += 1
         end[channel] = first[channel]
         first[channel + 1] += first[channel]
-    flow_at = np.empty(first[m], dtype=np.int32)
-    share_at = np.empty(first[m] if len(share) else 0)
-    for flow in range(len(flow_turn)):
-        if flow_turn[flow] != ENDED:
+    for flow in range(len(ptr) - 1):
+        if state.flow_turn[flow] != ENDED:
             for edge in range(ptr[flow], ptr[flow + 1]):
                 at = end[index[edge]]
                 end[index[edge]] = at + 1
-                flow_at[at] = flow
+                state.flow_at[at] = flow
                 if len(share):
-                    share_at[at] = share[edge]
-    return first, end, flow_at, share_at
+                    state.share_at[at] = share[edge]
+    return n_reached
 
 
 @njit(**HELPER)
-def _reach(  # type: ignore[no-untyped-def]
-    turn, floor, n_reached, reached, channel_turn, touched, flow_turn, ptr, index, first, end, flow_at, share_at, flows,
-    channels, unfixed,
-):  # fmt: skip
+def _reach(paths, state, turn, floor, n_reached):  # type: ignore[no-untyped-def]
     """Follow flows at rates of `floor` and more from channel to channel; return the number of channels and of flows.
 
     Flows at lower rates keep them: they are taken off the capacity. Lists of flows lose those that have ended.
     """
+    flow_at, share_at, flow_turn, flows = state.flow_at, state.share_at, state.flow_turn, state.flows
     position, n_touched = 0, 0
     while position < n_reached:
-        channel = reached[position]
+        channel = state.reached[position]
         position += 1
-        kept, count, spent, wanted = first[channel], 0, 0.0, 0.0
-        for at in range(first[channel], end[channel]):
+        kept, count, spent, wanted = state.first[channel], 0, 0.0, 0.0
+        for at in range(state.first[channel], state.end[channel]):
             flow = flow_at[at]
             if flow_turn[flow] == ENDED:
                 continue
@@ -152,27 +200,34 @@ def _reach(  # type: ignore[no-untyped-def]
             if flow_turn[flow] == turn:
                 continue
             flow_turn[flow] = turn
-            touched[n_touched] = flow
+            state.touched[n_touched] = flow
             n_touched += 1
-            for edge in range(ptr[flow], ptr[flow + 1]):
-                other = index[edge]
-                if channel_turn[other] != turn:
-                    reached[n_reached], channel_turn[other] = other, turn
-                    n_reached += 1
-        end[channel], unfixed[channel] = kept, count
-        channels[channel, BASE], channels[channel, LOAD] = channels[channel, CAPACITY] - spent, wanted
-        channels[channel, LEVEL], channels[channel, HELD] = 0.0, 0.0
+            n_reached = _reach_channels(paths, state, turn, flow, n_reached)
+        state.end[channel], state.unfixed[channel] = kept, count
+        state.channels[channel, BASE], state.channels[channel, LOAD] = state.channels[channel, CAPACITY] - spent, wanted
+        state.channels[channel, LEVEL], state.channels[channel, HELD] = 0.0, 0.0
     return n_reached, n_touched
 
 
 @njit(**HELPER)
-def _fill(  # type: ignore[no-untyped-def]
-    turn, floor, reached, flow_turn, ptr, index, share, first, end, flow_at, flows, channels, unfixed, limit, heap, heap_level
-):
+def _reach_channels(paths, state, turn, flow, n_reached):  # type: ignore[no-untyped-def]
+    """Reach the channels of a flow that were not reached in this turn; return the number of all that were."""
+    for edge in range(paths.ptr[flow], paths.ptr[flow + 1]):
+        channel = paths.index[edge]
+        if state.channel_turn[channel] != turn:
+            state.reached[n_reached], state.channel_turn[channel] = channel, turn
+            n_reached += 1
+    return n_reached
+
+
+@njit(**HELPER)
+def _fill(paths, state, turn, floor, n_reached):  # type: ignore[no-untyped-def]
     """Fill channels: the one that leaves the least to each of its flows that are not fixed yet fixes them, then the next."""
+    heap, heap_level, channels, flow_turn = state.heap, state.heap_level, state.channels, state.flow_turn
     count, top = np.int64(0), np.int64(0)
-    for channel in reached:
-        if unfixed[channel] > 0:
+    for position in range(n_reached):
+        channel = state.reached[position]
+        if state.unfixed[channel] > 0:
             heap[count], heap_level[count] = channel, channels[channel, BASE] / channels[channel, LOAD]
             count += 1
     for position in range(count // 2 - 1, -1, -1):
@@ -180,38 +235,49 @@ def _fill(  # type: ignore[no-untyped-def]
     level = 0.0
     while count > 0:
         channel = heap[top]
-        if unfixed[channel] > 0:
+        if state.unfixed[channel] > 0:
             left = channels[channel, BASE] - channels[channel, LEVEL] * channels[channel, HELD]
-            load = channels[channel, LOAD]
+            load = _load(state, turn, channel)
             if level == 0.0 or left > level * load * (1.0 + TIE) + ROUNDING * channels[channel, CAPACITY]:
                 if left / load > heap_level[top] * (1.0 + TIE):
                     heap_level[top] = left / load
                     _sink(heap, heap_level, top, count)
                     continue
                 level = max(left / load, floor)
-            for at in range(first[channel], end[channel]):
-                flow = flow_at[at]
+            for at in range(state.first[channel], state.end[channel]):
+                flow = state.flow_at[at]
                 if flow_turn[flow] == turn:
                     flow_turn[flow] = 0
-                    flows[flow, NEXT_RATE], limit[flow] = level, channel
-                    _hold(flow, level, ptr, index, share, channels, unfixed)
+                    state.flows[flow, NEXT_RATE], state.limit[flow] = level, channel
+                    _hold(paths, state, flow, level)
         count -= 1
         heap[top], heap_level[top] = heap[count], heap_level[count]
         _sink(heap, heap_level, top, count)
 
 
 @njit(**HELPER)
-def _hold(flow, level, ptr, index, share, channels, unfixed):  # type: ignore[no-untyped-def]
+def _load(state, turn, channel):  # type: ignore[no-untyped-def]
+    """Return the shares on a channel of the flows that are not fixed, added up anew: differences would drown small ones."""
+    if not len(state.share_at):
+        return float(state.unfixed[channel])
+    load = 0.0
+    for at in range(state.first[channel], state.end[channel]):
+        if state.flow_turn[state.flow_at[at]] == turn:
+            load += state.share_at[at]
+    return load
+
+
+@njit(**HELPER)
+def _hold(paths, state, flow, level):  # type: ignore[no-untyped-def]
     """Take a flow that is fixed at a level off its channels."""
-    for edge in range(ptr[flow], ptr[flow + 1]):
-        channel = index[edge]
-        part = share[edge] if len(share) else 1.0
+    channels = state.channels
+    for edge in range(paths.ptr[flow], paths.ptr[flow + 1]):
+        channel = paths.index[edge]
         if channels[channel, LEVEL] != level:
             channels[channel, BASE] -= channels[channel, LEVEL] * channels[channel, HELD]
             channels[channel, LEVEL], channels[channel, HELD] = level, 0.0
-        channels[channel, HELD] += part
-        channels[channel, LOAD] -= part
-        unfixed[channel] -= 1
+        channels[channel, HELD] += paths.share[edge] if len(paths.share) else 1.0
+        state.unfixed[channel] -= 1
 
 
 @njit(**HELPER)
@@ -230,47 +296,45 @@ def _sink(heap, key, position, count):  # type: ignore[no-untyped-def]
 
 
 @njit(**HELPER)
-def _take_rates(touched, now, flows, stale):  # type: ignore[no-untyped-def]
+def _take_rates(state, n_touched, now):  # type: ignore[no-untyped-def]
     """Let flows run at their next rates from now on."""
-    for flow in touched:
+    flows = state.flows
+    for position in range(n_touched):
+        flow = state.touched[position]
         rate = flows[flow, NEXT_RATE]
         if rate != flows[flow, RATE]:
             flows[flow, LEFT] = max(flows[flow, LEFT] - flows[flow, RATE] * (now - flows[flow, SINCE]), 0.0)
             flows[flow, SINCE], flows[flow, RATE] = now, rate
             flows[flow, FINISH] = now + flows[flow, LEFT] / rate
-            stale[flow // BLOCK] = True
+            state.stale[flow // BLOCK] = True
 
 
 @njit(**HELPER)
-def _next_end(flows, earliest, stale):  # type: ignore[no-untyped-def]
+def _next_end(state):  # type: ignore[no-untyped-def]
     """Return when the next flow ends."""
-    now = np.inf
-    for block in range(len(earliest)):
-        if stale[block]:
-            stale[block], soonest = False, np.inf
+    flows, now = state.flows, np.inf
+    for block in range(len(state.earliest)):
+        if state.stale[block]:
+            state.stale[block], soonest = False, np.inf
             for flow in range(block * BLOCK, min(len(flows), (block + 1) * BLOCK)):
                 soonest = min(soonest, flows[flow, FINISH])
-            earliest[block] = soonest
-        now = min(now, earliest[block])
+            state.earliest[block] = soonest
+        now = min(now, state.earliest[block])
     return now
 
 
 @njit(**HELPER)
-def _end_flows(turn, now, ptr, index, reached, channel_turn, flow_turn, flows, seconds, earliest, stale):  # type: ignore[no-untyped-def]
-    """End the flows whose time has come; return the number of their channels, and the lowest rate among them."""
-    n_reached, floor = 0, np.inf
-    for block in range(len(earliest)):
-        if earliest[block] > now * (1.0 + TIE):
+def _end_flows(paths, state, turn, now, seconds):  # type: ignore[no-untyped-def]
+    """End the flows whose time has come, and reach their channels; return the number of these, and the flows' lowest rate."""
+    flows, n_reached, floor = state.flows, np.int64(0), np.inf
+    for block in range(len(state.earliest)):
+        if state.earliest[block] > now * (1.0 + TIE):
             continue
-        stale[block] = True
+        state.stale[block] = True
         for flow in range(block * BLOCK, min(len(flows), (block + 1) * BLOCK)):
             if flows[flow, FINISH] > now * (1.0 + TIE):
                 continue
-            seconds[flow], flows[flow, FINISH], flow_turn[flow] = flows[flow, FINISH], np.inf, ENDED
+            seconds[flow], flows[flow, FINISH], state.flow_turn[flow] = flows[flow, FINISH], np.inf, ENDED
             floor = min(floor, flows[flow, RATE])
-            for edge in range(ptr[flow], ptr[flow + 1]):
-                channel = index[edge]
-                if channel_turn[channel] != turn:
-                    reached[n_reached], channel_turn[channel] = channel, turn
-                    n_reached += 1
+            n_reached = _reach_channels(paths, state, turn, flow, n_reached)
     return n_reached, floor * (1.0 - TIE)

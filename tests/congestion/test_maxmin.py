@@ -221,6 +221,24 @@ def test_a_million_to_one_ends_together() -> None:
     assert found.solves == 1
 
 
+def test_small_shares_are_not_lost_beside_large_ones() -> None:
+    """A flow that puts a ten-millionth of itself on a channel that a thousand others fill, and the rest on one of its own."""
+    n = 1000
+    index = np.append(np.zeros(n), [0, 1]).astype(np.int32)
+    channels = Channels(np.append(np.arange(n + 1), n + 2), index)
+    share = np.append(np.linspace(0.5, 1.5, n), [1e-7, 1.0])
+    rate = fair_rates(channels, np.array([1.0, 1.0]), share).rate
+    np.testing.assert_allclose(rate[:n], 1 / (n + 1e-7), rtol=1e-13)
+    alone = Channels(np.append(np.arange(n + 1), n + 1), index[: n + 1])
+    assert fair_rates(alone, np.array([1.0]), share[: n + 1]).rate[n] == pytest.approx(1 / (n + 1e-7), rel=1e-13)
+    held = np.append(np.arange(0, 2 * n + 1, 2), 2 * n + 1)
+    paths = np.append(np.column_stack([np.zeros(n), np.arange(1, n + 1)]).ravel(), 0).astype(np.int32)
+    shares = np.append(np.column_stack([np.linspace(0.5, 1.5, n), np.ones(n)]).ravel(), 1e-7)
+    found = fair_rates(Channels(held, paths), np.append(1.0, np.full(n, 5e-4)), shares)
+    assert found.rate[n] == pytest.approx(0.5 / 1e-7, rel=1e-12)
+    assert found.bottleneck[n] == 0
+
+
 def test_endless_flows_keep_their_share() -> None:
     """One channel of 6 B/s: 3 B beside an endless flow take a second, then it runs alone, and another channel is not its concern."""
     channels = Channels(np.arange(4), np.array([0, 0, 1], dtype=np.int32))

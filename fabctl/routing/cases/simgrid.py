@@ -95,7 +95,7 @@ def main():
         if child:
             status = os.waitpid(child, 0)[1]
             if status:
-                sys.exit("SimGrid failed")
+                raise SystemExit("SimGrid failed")
             continue
         flows = [line.split() for line in text.splitlines()]
         for number, (flow, seconds) in enumerate(zip(flows, simulate(flows, scale))):
