@@ -31,13 +31,13 @@ class Paths(NamedTuple):
 
     Parameters
     ----------
-    ptr, index : int64 and int32 arrays
-    share : float64 array of shape (len(index),) or (0,)
+    ptr, channel : int64 and int32 arrays
+    share : float64 array of shape (len(channel),) or (0,)
         Bytes on each channel per byte of the flow; empty: 1.
     """
 
     ptr: NDArray[np.int64]
-    index: NDArray[np.int32]
+    channel: NDArray[np.int32]
     share: NDArray[np.float64]
 
 
@@ -49,7 +49,7 @@ class State(NamedTuple):
     flows, channels : float64 arrays of shape (n_flows, 5) and (n_channels, 5)
     first, end : int64 arrays of shape (n_channels + 1,) and (n_channels,)
         Channel `c` has the flows ``flow_at[first[c]:end[c]]``.
-    flow_at, share_at : int32 and float64 arrays of the shapes of ``Paths.index`` and ``Paths.share``
+    flow_at, share_at : int32 and float64 arrays of the shapes of ``Paths.channel`` and ``Paths.share``
     flow_turn, channel_turn : int32 arrays
         Turn in which a flow or channel was last reached; 0 for flows that are fixed.
     touched, reached : int32 arrays
@@ -91,7 +91,7 @@ def make_state(paths: Paths, size: NDArray[np.float64], capacity: NDArray[np.flo
         channels=channels,
         first=np.zeros(m + 1, dtype=np.int64),
         end=np.empty(m, dtype=np.int64),
-        flow_at=np.empty(len(paths.index), dtype=np.int32),
+        flow_at=np.empty(len(paths.channel), dtype=np.int32),
         share_at=np.empty(len(paths.share)),
         flow_turn=np.where((size > 0) & (paths.ptr[1:] > paths.ptr[:-1]), 0, ENDED).astype(np.int32),
         channel_turn=np.zeros(m, dtype=np.int32),
@@ -213,7 +213,7 @@ def _reach(paths, state, turn, floor, n_reached):  # type: ignore[no-untyped-def
 def _reach_channels(paths, state, turn, flow, n_reached):  # type: ignore[no-untyped-def]
     """Reach the channels of a flow that were not reached in this turn; return the number of all that were."""
     for edge in range(paths.ptr[flow], paths.ptr[flow + 1]):
-        channel = paths.index[edge]
+        channel = paths.channel[edge]
         if state.channel_turn[channel] != turn:
             state.reached[n_reached], state.channel_turn[channel] = channel, turn
             n_reached += 1
@@ -272,7 +272,7 @@ def _hold(paths, state, flow, level):  # type: ignore[no-untyped-def]
     """Take a flow that is fixed at a level off its channels."""
     channels = state.channels
     for edge in range(paths.ptr[flow], paths.ptr[flow + 1]):
-        channel = paths.index[edge]
+        channel = paths.channel[edge]
         if channels[channel, LEVEL] != level:
             channels[channel, BASE] -= channels[channel, LEVEL] * channels[channel, HELD]
             channels[channel, LEVEL], channels[channel, HELD] = level, 0.0
