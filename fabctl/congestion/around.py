@@ -22,6 +22,8 @@ Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 
+TIE = 1e-9
+"""Relative difference below which rates count as equal."""
 Ends = tuple[tuple[int, int], ...]
 """Sending and receiving port of each of the pair's own flows."""
 
@@ -81,8 +83,15 @@ def own_channels(tables: RoutingTables, ends: Ends) -> Channels:
 
 
 def _fair(channels: Channels, rates: Float64, count: int) -> Figures:
+    """Return the rates of the first `count` flows; where several cables are full, a host's own sets the rate."""
     found = fair_rates(channels, rates)
-    return Figures(found.rate[:count], found.bottleneck[:count])
+    binds = found.bottleneck[:count].copy()
+    for row in range(count):
+        own_ends = channels.index[[channels.ptr[row + 1] - 1, channels.ptr[row]]]
+        for channel in own_ends.tolist():
+            if found.rate[row] >= rates[channel] * (1 - TIE):
+                binds[row] = channel
+    return Figures(found.rate[:count], binds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +117,11 @@ class JobsAround:
         """Return the max-min fair rates of the pair's own flows while all the others run."""
         others = select(self.met.channels, np.flatnonzero(~self.own))
         return _fair(join([own_channels(self.tables, ends), others]), self.rates, len(ends))
+
+    def uses(self, ends: Ends) -> NDArray[np.bool_]:
+        """Return which of the pair's legs the jobs send on, shape (n_legs,)."""
+        keys = _keys(self.met.src[self.own], self.met.dst[self.own])
+        return np.isin([source << 32 | target for source, target in ends], keys)
 
     def rates_among(self, ends: Ends) -> Float64:
         """Return the max-min fair rate of every other flow, shape (n_flows,); 0 for the pair's own."""
@@ -227,6 +241,9 @@ def _towards(tables: RoutingTables, ports: Int32, target: int) -> Int64:
 
 def jobs_around(tables: RoutingTables, rates: Float64, met: Meeting, ends: Sequence[tuple[int, int]]) -> JobsAround:
     """Return the flows of jobs, those between the pair's own ports known as such."""
-    keys = met.src.astype(np.int64) << 32 | met.dst
-    own = np.isin(keys, [source << 32 | target for source, target in ends])
+    own = np.isin(_keys(met.src, met.dst), [source << 32 | target for source, target in ends])
     return JobsAround(tables, rates, met, own)
+
+
+def _keys(src: Int32, dst: Int32) -> Int64:
+    return src.astype(np.int64) << 32 | dst

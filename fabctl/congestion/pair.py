@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fabctl.congestion.around import AllToAllAround, Around, Figures, JobsAround, all_to_all_around, alone, jobs_around
+from fabctl.congestion.around import AllToAllAround, Around, Ends, Figures, JobsAround, all_to_all_around, alone, jobs_around
 from fabctl.congestion.bottlenecks import meet
 from fabctl.congestion.carried import Carried, carried_by
 from fabctl.congestion.explain import pairs_through
 from fabctl.congestion.peers import Peers, find_peers
-from fabctl.congestion.remedies import GAIN, Case, other_entry, other_rail, slow_cables
+from fabctl.congestion.remedies import Case, other_entry, other_rail, slow_cables
 from fabctl.congestion.swaps import other_host
 from fabctl.congestion.trace import Trace, trace
 from fabctl.errors import InputError
@@ -102,7 +102,7 @@ def explain_pair(tables: RoutingTables, rates: Float64, question: Question) -> P
         everybody, notes = _all_to_all(tables, rates, ends)
         around, view = everybody, _View(tables, rates, view.peers, None, everybody)
     quiet, now = alone(tables, rates, ends), around.figures(ends)
-    worst = int(np.argmin(np.round(now.rate, 3)))
+    worst = _worst(around, ends, now)
     case = Case(around, ends, rails, worst, traces[worst].channels, now, view.peers, question.safe)
     competing, competitors = _competitors(case, question.top)
     return PairExplanation(
@@ -113,15 +113,19 @@ def explain_pair(tables: RoutingTables, rates: Float64, question: Question) -> P
         worst=worst,
         competing=competing,
         competitors=competitors,
-        trials=tuple(_trials(case, quiet, question.command, competes=bool(competing))),
+        trials=tuple(_trials(case, question.command, competes=bool(competing))),
         findings=(),
         notes=notes,
     )
 
 
-def _all_to_all(
-    tables: RoutingTables, rates: Float64, ends: tuple[tuple[int, int], ...]
-) -> tuple[AllToAllAround, tuple[str, ...]]:
+def _worst(around: Around, ends: Ends, now: Figures) -> int:
+    """Return the slowest leg, of those that the jobs use where they use any."""
+    used = around.uses(ends) if isinstance(around, JobsAround) else np.zeros(len(ends), dtype=bool)
+    return int(np.argmin(np.where(used | ~used.any(), np.round(now.rate, 3), np.inf)))
+
+
+def _all_to_all(tables: RoutingTables, rates: Float64, ends: Ends) -> tuple[AllToAllAround, tuple[str, ...]]:
     fabric = tables.fabric
     every = np.union1d(fabric.compute_endpoints, np.array(ends, dtype=np.int32).ravel()).astype(np.int32)
     ports = every[fabric.channel_dst[fabric.channel_of_port[every]] < fabric.n_switches]
@@ -205,7 +209,7 @@ def _anonymous(tables: RoutingTables, pair: tuple[int, int]) -> RankPair:
     return RankPair(ALL_TO_ALL, "", source, target, *labels, size_bytes=0.0, gb_s=0.0)
 
 
-def _trials(case: Case, quiet: Figures, command: str, *, competes: bool) -> Iterator[Trial]:
+def _trials(case: Case, command: str, *, competes: bool) -> Iterator[Trial]:
     """Yield what was tried: a slow cable first, as it is what operators need, then what can be typed, then what moves jobs."""
     fabric = case.around.tables.fabric
     slow = list(slow_cables(case))
@@ -221,8 +225,8 @@ def _trials(case: Case, quiet: Figures, command: str, *, competes: bool) -> Iter
         yield other_host(case, case.around)
     if command:
         yield Trial("engine", "other tables for all of this traffic", command=command)
-    if at_host and case.rate * GAIN >= float(quiet.rate[case.leg]):
-        yield Trial("none", f"the host's own cable binds, {fabric.cable_label(binds)}, whatever else is on it")
+    if at_host:
+        yield Trial("none", f"the host's own cable binds, {fabric.cable_label(binds)}: all that is on it is that host's traffic")
 
 
 def _finding(leg: Leg, found: Trace) -> Finding:
