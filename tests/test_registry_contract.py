@@ -50,7 +50,7 @@ ENTRIES = [(kind, name) for kind, registry in REGISTRIES.items() for name in reg
 
 
 def test_all_registries_are_found() -> None:
-    assert set(REGISTRIES) >= {"command", "help topic", "source", "table source", "engine", "collective", "pattern"}
+    assert set(REGISTRIES) >= {"command", "help topic", "source", "table source", "engine", "collective", "algorithm", "pattern"}
 
 
 @pytest.mark.parametrize(("kind", "name"), ENTRIES)

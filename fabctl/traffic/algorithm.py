@@ -176,9 +176,10 @@ def _same_ports_together(phase: Phase) -> Phase:
     """Return one flow for each pair of ports, in the order of their first."""
     flows = phase.flows
     key = flows.src.astype(np.int64) * (int(flows.dst.max(initial=0)) + 1) + flows.dst
-    unique, first, which = np.unique(key, return_index=True, return_inverse=True)
-    if len(unique) == len(key):
+    in_order = np.sort(key)
+    if not np.any(in_order[1:] == in_order[:-1]):
         return phase
+    unique, first, which = np.unique(key, return_index=True, return_inverse=True)
     order = np.argsort(first)
     weight = np.zeros(len(unique))
     np.add.at(weight, which, flows.weight)

@@ -155,6 +155,17 @@ def test_channels_beyond_the_rails_share_them_and_cross_nic_2_crosses_no_rail(un
     assert [crossing(0), crossing(1), crossing(2)] == [0, 8 * n_hosts, 0]
 
 
+def test_cross_nic_2_needs_channels_in_pairs() -> None:
+    group = world(place(JobSpec(), two_levels(4, 4, 2, rails=3)))
+
+    def pairs(cross_nic: int, channels: int) -> set[tuple[int, int]]:
+        (phase,) = collective_phases("all_reduce", "ring", [group], 1.0, cross_nic=cross_nic, channels=channels)
+        return set(zip(phase.src_rank.tolist(), phase.dst_rank.tolist(), strict=True))
+
+    assert pairs(2, 3) == pairs(1, 3)
+    assert pairs(2, 2) != pairs(1, 2)
+
+
 def test_per_nic_bytes() -> None:
     """Per HCA of 4 hosts with 4 rails, 16 ranks: the table of volumes per NIC."""
     fabric = two_levels(4, 4, 2, rails=4)
