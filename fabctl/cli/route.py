@@ -122,7 +122,7 @@ def route(
         raise UsageError("--job excludes --hosts and --pattern: they are keys of the job file")
     write = EXPORTS.load(export[0]) if export else None
     case = output["output_format"] if output["output_format"] in CASES.entries else None
-    _check_case(case, job_path, export, assume_speed)
+    _check_case(case, job_path, export, assume_speed, adaptive)
     if engine:
         refuse_unknown_engine(engine)
     specs = _specs(job_path, hosts, pattern, seed)
@@ -145,7 +145,13 @@ def route(
     return exit_code(report)
 
 
-def _check_case(case: str | None, job_path: str | None, export: tuple[str, str] | None, assume_speed: str | None) -> None:
+def _check_case(
+    case: str | None,
+    job_path: str | None,
+    export: tuple[str, str] | None,
+    assume_speed: str | None,
+    adaptive: dict[str, Any],
+) -> None:
     if case is None:
         if assume_speed:
             raise UsageError(
@@ -155,6 +161,8 @@ def _check_case(case: str | None, job_path: str | None, export: tuple[str, str] 
         raise UsageError(f"-o {case} writes a job's flows: it needs --job FILE", hint="fabctl help job")
     elif export:
         raise UsageError(f"-o {case} writes a case, --export a folder of routes", hint="leave one of them out")
+    elif adaptive:
+        raise UsageError(f"-o {case} writes one path for each flow", hint="leave --adaptive and --hash out")
 
 
 def _write_case(

@@ -192,6 +192,7 @@ def test_a_case_needs_a_job_and_known_speeds(run: Run, project: Path, tmp_path: 
     job.write_text("hosts: all\ncollective: all_reduce\n")
     assert run("route", source, "--job", job, "-o", "simgrid", "--export", "ibdm", tmp_path / "out").code == 2
     assert run("route", source, "--job", job, "--assume-speed", "4xHDR").code == 2
+    assert run("route", source, "--job", job, "-o", "simgrid", "--adaptive", "tree").code == 2
     fabric = load_fabric(str(source)).fabric
     unknown = tmp_path / "unknown.json"
     unknown.write_text(dump_snapshot(replace(fabric, port_speed=np.zeros_like(fabric.port_speed))))
