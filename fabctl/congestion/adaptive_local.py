@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fabctl.congestion.adaptive import ways
+from fabctl.congestion.adaptive import Ways, ways
 from fabctl.congestion.adaptive_demand import demand_of_flows
 from fabctl.congestion.adaptive_groups import Groups, adaptive_groups
 from fabctl.congestion.load import MAX_HOPS, channel_loads, flow_channels
@@ -37,6 +37,7 @@ def local_channels(
     rates: Float64 | None = None,
     sls: frozenset[int] | None = None,
     groups: Groups | None = None,
+    way: Ways | None = None,
 ) -> Channels:
     """Return the channels of flows that choose in turn, in random order, the port that drains first at each switch of their way.
 
@@ -52,6 +53,8 @@ def local_channels(
         Flows know the most loaded channel of each whole way, not only the ports of the switch that they have reached.
     rates : float64 array of shape (n_channels,), optional
         Relative rates, above 0; all equal by default.
+    way : Ways, optional
+        All cells of `groups`, gathered before: for many small sets of flows.
 
     Complexity
     ----------
@@ -69,7 +72,7 @@ def local_channels(
     announce_compiling(least_loaded)
     known = groups or adaptive_groups(tables, flows.dst, mode)
     demand = demand_of_flows(tables, known, flows, sls)
-    way = ways(known, demand.inject > 0)
+    way = way or ways(known, demand.inject > 0)
     moved, stays = np.flatnonzero(demand.cell >= 0), np.flatnonzero(demand.cell < 0)
     moved = np.random.default_rng(seed).permutation(moved)
     rest = Flows(flows.src[stays], flows.dst[stays], flows.weight[stays])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fabctl.congestion.adaptive import Balanced, balance, relative_rates, split_channels
+from fabctl.congestion.adaptive import Balanced, balance, relative_rates, split_channels, ways
 from fabctl.congestion.adaptive_demand import demand_of_alltoall, demand_of_flows
 from fabctl.congestion.adaptive_groups import Groups, adaptive_groups
 from fabctl.congestion.adaptive_local import local_channels
@@ -36,8 +36,9 @@ EBB_GAP = 0.02
 EBB_ROUNDS = 50
 """A bisection is balanced this closely, in so many rounds at most."""
 EBB_WORK = 1 << 29
-"""Edges that balancing bisections may look at before the number of bisections is cut; 64 at least are balanced."""
-FEWEST = 64
+"""Edges that balancing bisections may look at before their number is cut ..."""
+FEWEST, MOST = 32, 250
+"""... to this at least. So many bisections at most are laid, flow by flow."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def adaptive_quality(
     lays = _lays(tables, groups, ask, seed)
     for name, lay in lays.items():
         hottest = balanced.convergence.hottest if name == "fluid" and balanced else _hottest(lay, flows, rates)
-        count = min(samples, _affordable(balanced)) if name == "fluid" else samples
+        count = min(samples, MOST, _affordable(balanced) if name == "fluid" else MOST)
         spreads.append(Spread(name, hottest, bisection(ports, lay, samples=count, seed=seed)))
     return AdaptiveQuality(
         mode=ask.mode,
@@ -134,13 +135,21 @@ def adaptive_quality(
     )
 
 
-def bisection(ports: Int32, lay: Lay, *, samples: int, seed: int) -> Estimate:
-    """Estimate the effective bisection bandwidth of flows laid by a rule; patterns as in `quality.effective_bisection`."""
+def bisection(ports: Int32, lay: Lay, *, samples: int, seed: int, exchange: bool = False) -> Estimate:
+    """Estimate the effective bisection bandwidth of flows laid by a rule; patterns as in `quality.effective_bisection`.
+
+    Parameters
+    ----------
+    exchange : bool
+        Pairs send both ways at once, and the slower way counts for both: MPI_Sendrecv, ORCS's pattern ``bisect_fb_sym``.
+    """
     means: list[float] = []
     for senders, receivers in bisections(ports, samples, seed):
         for src, dst in zip(senders, receivers, strict=True):
-            flows = unit_flows(src, dst)
-            means.append(float((1.0 / congestion(*lay(flows, len(means)), flows.weight)).mean()))
+            ways_of_pair = ((src, dst), (dst, src)) if exchange else ((src, dst),)
+            flows = unit_flows(*(np.concatenate(ends) for ends in zip(*ways_of_pair, strict=True)))
+            slowest = congestion(*lay(flows, len(means)), flows.weight).reshape(len(ways_of_pair), -1).max(axis=0)
+            means.append(float((1.0 / slowest).mean()))
     return estimate(np.array(means))
 
 
@@ -164,7 +173,12 @@ def fluid_lay(tables: RoutingTables, groups: Groups, sls: frozenset[int] | None 
 
 def local_lay(tables: RoutingTables, groups: Groups, seed: int, sls: frozenset[int] | None = None) -> Lay:
     """Return the rule by which each flow goes to the port that carries least, at every switch; all links count as equal."""
-    return lambda flows, turn: (local_channels(tables, flows, groups.mode, seed=seed + turn, sls=sls, groups=groups), None)
+    whole = ways(groups, np.ones(groups.rank.size, dtype=bool))
+
+    def lay(flows: Flows, turn: int) -> tuple[Channels, None]:
+        return local_channels(tables, flows, groups.mode, seed=seed + turn, sls=sls, groups=groups, way=whole), None
+
+    return lay
 
 
 def _lays(tables: RoutingTables, groups: Groups | None, ask: Ask, seed: int) -> dict[str, Lay]:
