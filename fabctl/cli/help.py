@@ -111,10 +111,13 @@ def topologies() -> str:
 
 
 def job() -> str:
-    """Return a job file with every key, as the module that reads it documents it."""
+    """Return a job file with every key, as the module that reads it documents it, and what is read in its place."""
     from fabctl.traffic import job as reader
+    from fabctl.traffic.inputs import JOB_SOURCES
 
-    return (reader.__doc__ or "").partition("::\n\n")[2]
+    others = ((name, JOB_SOURCES.entries[name].summary) for name in JOB_SOURCES.names()[:-1])
+    keys = (reader.__doc__ or "").partition("::\n\n")[2]
+    return f"{keys}\nRead in place of a job file, found by content (docs/job-inputs.md):\n\n{_columns(others)}"
 
 
 def _columns(pairs: Iterable[tuple[str, str]]) -> str:
