@@ -125,7 +125,7 @@ def place(spec: JobSpec, fabric: Fabric, taken: Collection[str] = ()) -> Job:
     _refuse_down(spec, fabric, [index[name] for name in names])
     rows, row_notes = _comparable(spec, {name: sockets.get(index[name], {}) for name in names})
     columns, rail_notes = _common_columns(spec, rows)
-    used, ranks_per_host, rank_notes = _spread(spec, columns)
+    used, ranks_per_host, rank_notes = _spread(spec, columns, _lacking(rows))
     return Job(
         fabric=fabric,
         hosts=tuple(names),
@@ -198,8 +198,7 @@ def _common_columns(spec: JobSpec, rows: dict[str, _Row]) -> tuple[list[_Socket]
     if not common:
         have = "; ".join(f"{name} {', '.join(str(rail) for rail, _ in row)}" for name, row in list(rows.items())[:SHOWN])
         raise InputError("no rail is common to all hosts of this job", where=_first_place(spec), hint=f"rails: {have}")
-    every = set.union(*(set(row) for row in rows.values()))
-    short = [name for name, row in rows.items() if len(row) < len(every)]
+    short = _lacking(rows)
     notes = []
     if short:
         notes.append(
@@ -215,7 +214,13 @@ def _common_columns(spec: JobSpec, rows: dict[str, _Row]) -> tuple[list[_Socket]
     return [socket for socket in common if socket[0] in spec.rails], notes
 
 
-def _spread(spec: JobSpec, columns: list[_Socket]) -> tuple[list[_Socket], int, list[str]]:
+def _lacking(rows: dict[str, _Row]) -> list[str]:
+    """Return the hosts without an HCA that another has."""
+    every = set.union(*(set(row) for row in rows.values()))
+    return [name for name, row in rows.items() if len(row) < len(every)]
+
+
+def _spread(spec: JobSpec, columns: list[_Socket], lacking: list[str]) -> tuple[list[_Socket], int, list[str]]:
     available = len(columns)
     ranks = spec.ranks_per_host
     if ranks is None:
@@ -225,10 +230,11 @@ def _spread(spec: JobSpec, columns: list[_Socket]) -> tuple[list[_Socket], int, 
         rails = ", ".join(str(rail) for rail, _ in used)
         return used, ranks, [f"{ranks} ranks per host use {ranks} of its {available} HCAs (rails {rails})"]
     if ranks % available:
+        short = f"; or leave out: {listed(lacking)} lacks HCAs that others have" if lacking else ""
         raise InputError(
             f"{ranks} ranks per host do not spread evenly over {available} HCAs",
             where=spec.ranks_where,
-            hint=f"{ranks - ranks % available} or {ranks - ranks % available + available} do; or choose fewer rails",
+            hint=f"{ranks - ranks % available} or {ranks - ranks % available + available} do; or choose fewer rails{short}",
         )
     return columns, ranks, []
 

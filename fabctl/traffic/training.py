@@ -38,7 +38,13 @@ def training_calls(spec: TrainingSpec, grid: Grid) -> list[Call]:
     """Return the collectives of one step, in the order in which a microbatch meets them; groups of one rank are left out."""
     step = _Step(spec, grid)
     made = [*step.tensor(), *step.context(), *step.experts(), *step.pipeline(), *step.embedding(), *step.data()]
-    return [replace(call, overlapped=call.kind in spec.overlap) for call in made if call.size_bytes.any()]
+    return [_of_senders(call, call.kind in spec.overlap) for call in made if call.size_bytes.any()]
+
+
+def _of_senders(call: Call, overlapped: bool) -> Call:
+    """Return a call without the groups that send nothing."""
+    sends = call.size_bytes > 0
+    return replace(call, ranks=call.ranks[sends], size_bytes=call.size_bytes[sends], overlapped=overlapped)
 
 
 def stage_parameters(spec: TrainingSpec, grid: Grid) -> tuple[Float64, Float64]:
@@ -142,17 +148,15 @@ class _Step:
 
     def _vocabulary(self, ranks: Int32, size: float) -> Iterator[Call]:
         """Return the exchanges of the embedding (first stage, forward) and of the output layer (last stage, backward)."""
-        last = self.grid.pp - 1
-        stage = self.grid.stage(ranks[:, 0])
-        ends = (stage == 0).astype(float) + (stage == last)
-        chosen = ends > 0
-        ranks, count = ranks[chosen], ends[chosen]
+        name, ends, output = "tp embedding and output", np.zeros(self.grid.pp), np.zeros(self.grid.pp)
+        ends[0] += 1
+        ends[-1] += 1
+        output[-1] = 1
         if not self.spec.parallelism.sequence_parallel:
-            yield Call("tp", "tp embedding and output", "all_reduce", ranks, size * count, self._microbatches)
+            yield self._per_layer("tp", name, "all_reduce", ranks, size, ends)
             return
-        extra = (stage[chosen] == last).astype(float)
-        yield Call("tp", "tp embedding and output", "all_gather", ranks, size * (count + extra), self._microbatches)
-        yield Call("tp", "tp embedding and output", "reduce_scatter", ranks, size * count, self._microbatches)
+        yield self._per_layer("tp", name, "all_gather", ranks, size, ends + output)
+        yield self._per_layer("tp", name, "reduce_scatter", ranks, size, ends)
 
     def context(self) -> Iterator[Call]:
         """Context parallelism: every rank sees the keys and values of all tokens, in every layer.
