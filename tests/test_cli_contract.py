@@ -27,7 +27,9 @@ from fabctl.cli.main import COMMANDS
 from fabctl.errors import ExitCode
 from fabctl.generate import FAMILIES
 from fabctl.registry import Entry
-from fabctl.traffic.job import KEYS, parse_job
+from fabctl.traffic.job import KEYS, parse_job, parse_jobs
+from fabctl.traffic.model_presets import preset_names
+from fabctl.traffic.training_spec import PARALLELISM
 
 HEAVY = {"numpy", "networkx", "rich", "yaml", "numba", "scipy"}
 FABCTL = [sys.executable, "-m", "fabctl"]
@@ -435,11 +437,24 @@ def test_the_topologies_topic_lists_shipped_and_site_topologies(
     assert re.findall(r"^  (\S+)  ", families, re.MULTILINE) == FAMILIES.names()
 
 
-def test_the_job_topic_is_a_job_file_with_every_key(run: Any) -> None:
-    text = run("help", "job").out
-    assert set(re.findall(r"^ *(?:# )?(\w+): ", text, re.MULTILINE)) | {"sizes"} == set(KEYS)
-    assert "sizes: " in text
-    assert parse_job(text, "job.yaml").collectives
+def test_the_job_topic_has_job_files_with_every_key(run: Any) -> None:
+    _, plain, training, several, rest = re.split(r"^# .*:\n|^Models .*:\n", run("help", "job").out, flags=re.MULTILINE)
+    keys = {key for text in (plain, training) for key in re.findall(r"^(?:# )?(\w+): ?", text, re.MULTILINE)}
+    assert keys | {"sizes", "gpus_per_host"} == set(KEYS)
+    assert "sizes: " in plain
+    assert "or gpus_per_host" in plain
+    assert set(re.findall(r"^  (\w+): ", training, re.MULTILINE)) == set(PARALLELISM)
+    assert parse_job(plain, "job.yaml").collectives
+    assert [job.name for job in parse_jobs(several, "jobs.yaml")] == ["one", "two"]
+    assert re.findall(r"^  (\S+)  ", rest.partition("\nRead in place")[0], re.MULTILINE) == list(preset_names())
+
+
+def test_the_training_of_the_job_topic_can_be_read(run: Any) -> None:
+    training = run("help", "job").out.split("as above:\n")[1].partition("\n# Several")[0]
+    lines = [line for line in training.splitlines() if not line.strip().startswith("layers_per_stage")]
+    spec = parse_job("hosts: 16\n" + "\n".join(lines), "job.yaml")
+    assert spec.training is not None
+    assert (spec.training.parallelism.dp, spec.training.overlap) == (128, ("dp",))
 
 
 # ---- completion ---------------------------------------------------------------------------------------------------------

@@ -111,13 +111,33 @@ def topologies() -> str:
 
 
 def job() -> str:
-    """Return a job file with every key, as the module that reads it documents it, and what is read in its place."""
+    """Return job files with every key, as the modules that read them document them, and what is read in their place."""
     from fabctl.traffic import job as reader
+    from fabctl.traffic import training_spec
     from fabctl.traffic.inputs import JOB_SOURCES
+    from fabctl.traffic.model_presets import preset, preset_names
 
     others = ((name, JOB_SOURCES.entries[name].summary) for name in JOB_SOURCES.names()[:-1])
-    keys = (reader.__doc__ or "").partition("::\n\n")[2]
-    return f"{keys}\nRead in place of a job file, found by content (docs/job-inputs.md):\n\n{_columns(others)}"
+    models = ((name, preset(name).title) for name in preset_names())
+    return (
+        "# A job file (docs/jobs.md says more):\n"
+        + _example(reader.__doc__)
+        + "\n# A training has, in place of collective or pattern, algorithm, size and pxn being as above:\n"
+        + _example(training_spec.__doc__)
+        + "\n# Several jobs in one file:\njobs:\n  - {name: one, hosts: 16, model: llama3-8b}\n  - {name: two, hosts: 8}\n"
+        + "\nModels (sources in docs/jobs.md):\n\n"
+        + _columns(models)
+        + "\nRead in place of a job file, found by content (docs/job-inputs.md):\n\n"
+        + _columns(others)
+    )
+
+
+def _example(doc: str | None) -> str:
+    """Return the indented block of a module's docstring, without its indentation."""
+    from textwrap import dedent
+
+    block = (doc or "").partition("::\n\n")[2]
+    return dedent("".join(line for line in block.splitlines(keepends=True) if line.startswith("    "))).rstrip() + "\n"
 
 
 def _columns(pairs: Iterable[tuple[str, str]]) -> str:

@@ -19,7 +19,7 @@ SUBCOMMANDS = Registry(
 
 @click.group(cls=LazyGroup, table=SUBCOMMANDS)
 def job() -> None:
-    """Show what jobs send, how they fare together, and where to place them.
+    """Show what jobs send and how they fare together; place them.
 
     \b
     Examples:
