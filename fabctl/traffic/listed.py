@@ -181,14 +181,17 @@ class _Ends:
         here, there = self.ports[src[0]], self.ports[dst[0]]
         if src[1] is not None and dst[1] is not None:
             return [(src[1], dst[1])]
-        common = [slot for slot in here if slot in there] if src[0] != dst[0] else []
-        if src[1] is None and dst[1] is None:
-            return [(here[slot], there[slot]) for slot in common] or [(min(here.values()), min(there.values()))]
-        fixed = src[1] if src[1] is not None else dst[1]
-        sides = (here, there) if src[1] is not None else (there, here)
-        slot = next((slot for slot, port in sides[0].items() if port == fixed), None)
-        other = sides[1].get(slot, min(sides[1].values())) if slot is not None else min(sides[1].values())
-        return [(int(fixed or 0), other)] if src[1] is not None else [(other, int(fixed or 0))]
+        if src[1] is not None:
+            return [(src[1], _across(src[1], here, there))]
+        if dst[1] is not None:
+            return [(_across(dst[1], there, here), dst[1])]
+        return [(here[slot], there[slot]) for slot in here if slot in there] or [(min(here.values()), min(there.values()))]
+
+
+def _across(port: int, mine: dict[tuple[int, int], int], other: dict[tuple[int, int], int]) -> int:
+    """Return the other host's port in the place of one's own, else its first."""
+    slot = next(slot for slot, known in mine.items() if known == port)
+    return other.get(slot, min(other.values()))
 
 
 def _transfer_phases(transfers: Sequence[Transfer], job: Job) -> Iterator[Phase]:
@@ -200,9 +203,9 @@ def _transfer_phases(transfers: Sequence[Transfer], job: Job) -> Iterator[Phase]
         ranks = row[src[0]], row[dst[0]]
         source, target = (ends.moved(end, there[rank], transfer.where) for end, rank in zip((src, dst), ranks, strict=True))
         links = ends.links(source, target)
-        for here, other in links:
-            if here != other:
-                flows[transfer.phase].append((here, other, transfer.size_bytes / len(links), *ranks))
+        if any(here == other for here, other in links):
+            raise InputError(f"this flow begins and ends at {job.fabric.port_label(links[0][0])}", where=transfer.where)
+        flows[transfer.phase] += [(here, other, transfer.size_bytes / len(links), *ranks) for here, other in links]
     for name, rows in flows.items():
         src_port, dst_port, size_bytes, src_rank, dst_rank = zip(*rows, strict=True)
         yield Phase(

@@ -181,6 +181,7 @@ def test_ranks_by_tasks_where_there_are_no_gpus() -> None:
     assert read(text)[0].ranks_per_host == 16
     assert read(text.replace("NumTasks=64", "NumTasks=63"))[0].ranks_per_host is None
     assert read(text.replace(" NumTasks=64", ""))[0].ranks_per_host is None
+    assert read(record().replace(",gres/gpu=32", ""))[0].ranks_per_host == 8, "typed GPUs count where there is no total"
 
 
 def test_jobs_that_do_not_use_the_fabric_are_told() -> None:

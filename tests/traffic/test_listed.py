@@ -104,6 +104,7 @@ def damaged() -> Fabric:
         ("n0000 mlx5_9,n0001,1,", "no node 'n0000 mlx5_9'", "n0000 mlx5_0"),
         ("n9999:mlx5_0,n0001,1,", "no node 'n9999:mlx5_0'", ""),
         ("leaf-0/P9,n0001,1,", "'leaf-0/P9' is no connected port of an HCA", "write it as fabctl does"),
+        ("n0001,n0001:mlx5_1,1,", "begins and ends at n0001 mlx5_1/P1", ""),
         ("0xdead,n0001,1,", "'0xdead' is no connected port of an HCA", ""),
     ],
 )

@@ -12,7 +12,7 @@ from fabctl.traffic.job import JobSpec, Placed
 
 RUNNING = "RUNNING"
 
-_GPUS = re.compile(r"(?:^|,)gres/gpu=(\d{1,9})(?:,|$)")
+_GPUS = re.compile(r"(?:^|,)gres/gpu(:[^=,]+)?=(\d{1,9})(?=,|$)")
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,8 @@ def _hosts(record: SlurmJob) -> list[str]:
 
 
 def _spec(record: SlurmJob, n_hosts: int, path: str, notes: list[str]) -> JobSpec:
-    gpus = sum(int(count) for count in _GPUS.findall(record.tres))
+    counts = [(bool(model), int(count)) for model, count in _GPUS.findall(record.tres)]
+    gpus = next((count for typed, count in counts if not typed), sum(count for _, count in counts))
     per_host, what = 0, ""
     if gpus and gpus % n_hosts == 0:
         per_host, what = gpus // n_hosts, "one rank per GPU"
