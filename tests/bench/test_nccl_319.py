@@ -94,3 +94,12 @@ def test_bench_names_the_same_cable(run: Run, project: Path, collided: Path) -> 
     done = run("bench", "nccl-319-two-switches", "--job", job, "--tables", collided, "-o", "csv")
     (row,) = csv.DictReader(io.StringIO(done.out))
     assert (row["bound"], row["bound_flows"]) == ("leaf-01/P9 -> spine-01/P1", "2")
+
+
+def test_the_transcript_of_the_docs_is_true(run: Run, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (project / "docs/explain.md").read_text()
+    command, _, output = text.partition("    $ fabctl ")[2].replace(" \\\n        ", " ").partition("\n")
+    monkeypatch.chdir(project)
+    expected = [line.strip() for line in output.splitlines() if line.startswith("    ")]
+    assert len(expected) == 3
+    assert run(*command.split()).out.splitlines()[:3] == expected

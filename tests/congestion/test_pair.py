@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from families import build
 from pair_oracles import fair_rates_by_hand, job_of, routed
 from small_fabrics import dmodk, two_levels, walked
 
+from fabctl.cli.job_files import read_jobs
 from fabctl.congestion.pair import Question, explain_pair
 from fabctl.congestion.phases import phase_channels
+from fabctl.congestion.slowdown import interference
 from fabctl.congestion.trace import trace, with_entry
 from fabctl.errors import RefusedError
 from fabctl.model.ends import RailPair, find_end, rail_pairs
@@ -24,19 +27,21 @@ from fabctl.model.phases import JobTraffic, Phase
 from fabctl.model.rates import payload_rates
 from fabctl.model.tables import RoutingTables
 from fabctl.routing.verify import verify
+from fabctl.sources.reading import load_fabric
 from fabctl.traffic.patterns import alltoall
+from fabctl.traffic.phases import jobs_traffic
 from fabctl.units import Speed
 
 GB = 1e9
 
 
 def ask(
-    tables: RoutingTables, first: str, second: str, *jobs: JobTraffic, rates: np.ndarray | None = None, command: str = ""
+    tables: RoutingTables, first: str, second: str, *jobs: JobTraffic, command: str = "", safe: bool | None = None
 ) -> PairExplanation:
     fabric = tables.fabric
     pairs = rail_pairs(fabric, find_end(fabric, first), find_end(fabric, second))
-    question = Question(pairs, jobs, lambda changed: verify(changed).safe, command)
-    return explain_pair(tables, payload_rates(fabric) if rates is None else rates, question)
+    question = Question(pairs, jobs, lambda changed: verify(changed).safe if safe is None else safe, command)
+    return explain_pair(tables, payload_rates(fabric), question)
 
 
 def trial_of(found: PairExplanation, kind: str) -> Trial:
@@ -379,3 +384,46 @@ def test_an_entry_that_closes_a_loop_of_credits_is_not_offered() -> None:
     found = explain_pair(dmodk(fabric), payload_rates(fabric), Question(pairs, (traffic,), lambda changed: False))
     assert trial_of(found, "entry").helps is False
     assert "could close a loop of credits" in trial_of(found, "entry").what
+
+
+# ---- which leg it is about -----------------------------------------------------------------------------------------------
+
+
+def test_legs_that_jobs_use_come_before_slower_ones_that_they_do_not() -> None:
+    fabric = two_levels(8, 4, 2)
+    crowd = [(4, 0), (5, 1)]  # both LIDs even: collide on spine 0 on the way back, where n0004 > n0000 is not in the job
+    used = ask(dmodk(fabric), "n0000", "n0005", job_of(fabric, range(8), [(0, 5), (6, 2), (7, 0)], GB))
+    assert used.legs[used.worst].forward
+    unused = ask(dmodk(fabric), "n0001", "n0006", job_of(fabric, range(8), crowd, GB))
+    assert unused.legs[unused.worst].now_gb_s == min(leg.now_gb_s for leg in unused.legs)
+
+
+def test_the_host_s_cable_binds_where_several_are_full() -> None:
+    fabric = two_levels(8, 4, 2)
+    found = ask(dmodk(fabric), "n0000", "n0004", job_of(fabric, range(8), [(0, 4)], GB))
+    assert {leg.now_binds for leg in found.legs} == {0}
+    assert found.trials[-1].kind == "none"
+
+
+def test_the_worst_flow_of_eight_jobs_on_selene(fixtures: Path, project: Path) -> None:
+    """The cable is the one that `fabctl job slowdown` names, and the loss is the job's."""
+    fabric = load_fabric(str(fixtures / "ibnetdiscover/selene-compute-2021.txt")).fabric
+    specs, _ = read_jobs([str(project / "topologies/jobs/selene-8.yaml")])
+    jobs, tables, rates = jobs_traffic(specs, fabric), routed(fabric), payload_rates(fabric)
+    worst = max(interference(tables, jobs, rates).jobs, key=lambda row: row.slowdown)
+    assert worst.binding is not None
+    job = next(job for job in jobs if job.name == worst.name)
+    flows = job.phases[0].flows
+    channels = phase_channels(tables, job.phases[0])
+    labels = [fabric.cable_label(channel) for channel in channels.index.tolist()]
+    flow = int(np.searchsorted(channels.ptr, labels.index(worst.binding.cable.label), side="right") - 1)
+    names = [fabric.port_label(int(port[flow])) for port in (flows.src, flows.dst)]
+    found = ask(tables, *names, *jobs, safe=True)  # minhop's tables have credit loops on Selene as they are
+    leg = found.legs[found.worst]
+    assert leg.hops[leg.now_binds].cable.label == worst.binding.cable.label
+    assert leg.alone_gb_s / leg.now_gb_s == pytest.approx(worst.slowdown, rel=0.01)
+    assert {share.job for share in found.competing} == {name for name, _ in worst.binding.others}
+    trial = trial_of(found, "entry")
+    after = ask(with_trial(tables, trial.what), *names, *jobs, safe=True).legs[found.worst]
+    assert after.now_gb_s == pytest.approx(trial.after_gb_s)
+    assert trial.helps
