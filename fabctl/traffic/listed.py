@@ -46,7 +46,9 @@ def with_count(spec: JobSpec, fabric: Fabric) -> JobSpec:
     if rest or count < 2:
         what = "do not fill hosts of" if rest else "fit on one host of"
         raise InputError(f"{spec.n_ranks} ranks {what} {per_host}", where=spec.hosts[0].where, hint=hint)
-    return replace(spec, count=count, hosts=(Placed(str(count), spec.hosts[0].where),))
+    note = f"traces name no hosts: their {spec.n_ranks} ranks fill the first that hold them (a job file with trace: says others)"
+    hosts = (Placed(str(count), spec.hosts[0].where),)
+    return replace(spec, count=count, hosts=hosts, notes=(*spec.notes, note))
 
 
 def place_transfers(spec: JobSpec, fabric: Fabric) -> Job:
@@ -231,8 +233,8 @@ def _operation_phases(operations: Sequence[Operation], job: Job) -> Iterator[Pha
                 break
         else:
             families[key].append((set(operation.ranks), [operation]))
-    for (collective, _, size_bytes, times), found in families.items():
+    for (collective, size, size_bytes, times), found in families.items():
         for _, family in found:
             groups = [group(job, np.array(operation.ranks)) for operation in family]
             for phase in collective_phases(collective, "", groups, size_bytes, fabric=job.fabric):
-                yield replace(phase, times=phase.times * times)
+                yield replace(phase, times=phase.times * times, groups=len(groups), group_size=size)

@@ -158,7 +158,11 @@ def test_the_traffic_of_a_trace() -> None:
     job = job_traffic(loaded(nodes), fabric)
     assert job.hosts == ("n0000", "n0001", "n0002", "n0003")
     assert [(phase.name, phase.times) for phase in job.phases] == [("all_reduce, ring", 3), ("sendrecv, pipeline", 1)]
+    assert job.notes[0] == (
+        "traces name no hosts: their 8 ranks fill the first that hold them (a job file with trace: says others)"
+    )
     ring, pair = job.phases
+    assert [(phase.groups, phase.group_size) for phase in job.phases] == [(2, 4), (1, 2)]
     assert sorted(zip(ring.src_rank.tolist(), ring.dst_rank.tolist(), strict=True)) == sorted((r, (r + 2) % 8) for r in range(8))
     np.testing.assert_allclose(ring.flows.weight, 2 * 3 / 4 * 1000)
     assert (pair.src_rank.tolist(), pair.dst_rank.tolist(), pair.flows.weight.tolist()) == ([0], [6], [50.0])
