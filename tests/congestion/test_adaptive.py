@@ -82,7 +82,9 @@ def test_groups_by_the_hops_of_any_tables(fabric: Fabric, engine: str) -> None:
                     wanted.add(channel)
             assert group_of(tree, switch, port) == wanted
             own = int(fabric.channel_at[switch, tables.lft[switch, fabric.port_lid[port]]])
-            parallel = set(np.flatnonzero((fabric.channel_src == switch) & (fabric.channel_dst == fabric.channel_dst[own])).tolist())
+            parallel = set(
+                np.flatnonzero((fabric.channel_src == switch) & (fabric.channel_dst == fabric.channel_dst[own])).tolist()
+            )
             assert group_of(lag, switch, port) == (parallel if hops else set())
 
 
@@ -99,7 +101,7 @@ def test_dragonfly_plus_goes_by_way_of_every_joined_group(size: str) -> None:
             while met:
                 cell = met.pop()
                 edges = range(groups.ptr[cell], groups.ptr[cell + 1])
-                if not len(edges):
+                if not edges:
                     assert groups.rank.ravel()[cell] == 0
                     assert groups.switch(np.array([cell]))[0] == fabric.port_node[fabric.port_peer[port]]
                 seen |= {names[int(groups.switch(np.array([int(groups.far[edge])]))[0])] for edge in edges}
@@ -221,7 +223,9 @@ def test_a_slower_cable_takes_less() -> None:
     assert load[slow] == pytest.approx(2 / 5, rel=0.01)
 
 
-@pytest.mark.parametrize(("name", "mode"), [("xgft-faults", "tree"), ("xgft", "lag"), ("torus", "tree"), ("dragonfly-plus", "dragonfly+")])
+@pytest.mark.parametrize(
+    ("name", "mode"), [("xgft-faults", "tree"), ("xgft", "lag"), ("torus", "tree"), ("dragonfly-plus", "dragonfly+")]
+)
 def test_an_all_to_all_is_that_of_its_pairs(name: str, mode: str) -> None:
     tables = compute_tables(family(name, "small"), "minhop")
     ports = tables.fabric.endpoints
