@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fabctl.errors import InputError
 from fabctl.model.fabric import Fabric
 from fabctl.model.naming import natural_key
-from fabctl.nodeset import NodesetError, expand, fold
+from fabctl.nodeset import NodesetError, expand
 from fabctl.traffic.choosing import by_topology, choose
 from fabctl.traffic.job import ALL, JobSpec, Placed
 
@@ -39,8 +39,9 @@ def roster(spec: JobSpec, fabric: Fabric, taken: Collection[str] = ()) -> tuple[
     """
     usual, notes = usual_hosts(fabric)
     if spec.count:
-        chosen = choose(spec, fabric, [name for name in usual if name not in taken])
-        return _ordered(spec, fabric, chosen), [*notes, f"hosts: {fold(chosen)} ({spec.placement}, of {len(usual)})"]
+        free = [name for name in usual if name not in taken]
+        chosen = choose(spec, fabric, free)
+        return _ordered(spec, fabric, chosen), [*notes, f"placement {spec.placement}: {len(chosen)} of {len(free)} free hosts"]
     known = fabric.hosts.name
     every = set(known)
     places: dict[str, str] = {}

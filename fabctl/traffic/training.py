@@ -229,7 +229,10 @@ class _Step:
         Psi parameters: one all-reduce, 2 Psi sent; with ZeRO 1 and 2 a reduce-scatter of gradients and an all-gather of
         parameters, 2 Psi together ([3]_ section 7); with ZeRO 3 and FSDP each layer's parameters are gathered forward and
         backward and its gradients scattered, 3 Psi ([3]_ section 7, [4]_), for each microbatch. ZeRO 2 keeps
-        no whole gradients, so it scatters them for each microbatch.
+        no whole gradients, so it scatters them for each microbatch (DeepSpeed, issue 2252).
+
+        Slices: every rank sends each other one that one's slice of its gradients, and its own slice of the new parameters
+        (CaffeOnSpark, ``SocketSync`` and ``RDMASync`` in ``caffe-distri/src/main/cpp/util``): 2 Psi, between all pairs.
         """
         shared, routed = stage_parameters(self.spec, self.grid)
         yield from self._replicas("dp", self.grid.groups("cp", "dp"), shared)
@@ -242,7 +245,10 @@ class _Step:
         zero, precision = self.spec.parallelism.zero, self.spec.precision
         held = parameters[self.grid.stage(ranks[:, 0])]
         gradients, weights = held * precision.gradients, held * precision.parameters
-        if zero == 0:
+        if self.spec.parallelism.exchange == "slices":
+            yield Call("dp", f"{name} gradients, to their owners", "alltoall", ranks, gradients)
+            yield Call("dp", f"{name} parameters, from their owners", "alltoall", ranks, weights)
+        elif zero == 0:
             yield Call("dp", f"{name} gradients", "all_reduce", ranks, gradients)
         elif zero < 3:
             yield Call("dp", f"{name} gradients", "reduce_scatter", ranks, gradients, self._microbatches if zero == 2 else 1)

@@ -18,6 +18,7 @@
       sequence_parallel: true    # default: where tp is more than 1
       ends_as_layers: true       # embedding and output take the place of a layer each; default: false
       layers_per_stage: [7, 8]   # or the layers of each (virtual) stage, one by one
+      exchange: collective       # or slices: each data parallel rank adds up a slice for all, as CaffeOnSpark does
       context: p2p               # how context parallel ranks share keys and values: p2p or all_gather
     sequence_length: 8192        # default: that of the preset
     precision: bf16              # fp32, fp16, bf16, fp8, or {parameters: bf16, gradients: fp32, activations: bf16, dispatch: fp8}
@@ -44,8 +45,10 @@ PARALLELISM = (
     "sequence_parallel",
     "ends_as_layers",
     "layers_per_stage",
+    "exchange",
     "context",
 )
+EXCHANGES = ("collective", "slices")
 CONTEXTS = ("p2p", "all_gather")
 KINDS = ("dp", "tp", "cp", "ep", "pp", "embedding")
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1}
@@ -77,6 +80,8 @@ class Parallelism:
         The embedding and the output layer count as a layer each when layers are dealt to stages.
     layers_per_stage : tuple of int
         Of each virtual stage; empty: as even as can be.
+    exchange : str
+        One of `EXCHANGES`: gradients are added up by a collective, or slice by slice by the rank that owns the slice.
     context : str
         One of `CONTEXTS`.
     places : dict of str to str
@@ -96,6 +101,7 @@ class Parallelism:
     sequence_parallel: bool = False
     ends_as_layers: bool = False
     layers_per_stage: tuple[int, ...] = ()
+    exchange: str = "collective"
     context: str = "p2p"
     places: dict[str, str] = field(default_factory=dict, compare=False)
 
@@ -177,6 +183,11 @@ def _parallelism(node: Node, model_where: str) -> Parallelism:
     fsdp = flag("fsdp", zero == 3)
     if "zero" in values and fsdp != (zero == 3):
         raise values["fsdp"].error(f"'fsdp' is ZeRO stage 3, and 'zero' says {zero}", hint="give one of them")
+    exchange = values["exchange"].choice(EXCHANGES) if "exchange" in values else "collective"
+    if exchange == "slices" and (zero or fsdp):
+        raise values["exchange"].error(
+            "slices are exchanged by ranks that hold the whole model", hint="leave 'zero' and 'fsdp' out"
+        )
     if "layers_per_stage" in values and "ends_as_layers" in values:
         raise values["ends_as_layers"].error("'layers_per_stage' and 'ends_as_layers' exclude each other")
     stages = values["layers_per_stage"].items() if "layers_per_stage" in values else []
@@ -195,6 +206,7 @@ def _parallelism(node: Node, model_where: str) -> Parallelism:
         sequence_parallel=flag("sequence_parallel", tp > 1),
         ends_as_layers=flag("ends_as_layers", False),
         layers_per_stage=tuple(stage.integer(low=0, high=1 << 16) for stage in stages),
+        exchange=exchange,
         context=values["context"].choice(CONTEXTS) if "context" in values else "p2p",
         places=places,
     )

@@ -145,6 +145,14 @@ def test_plain_data_parallelism_of_any_model(name: str) -> None:
     assert calls[0].ranks.tolist() == [list(range(16))]
 
 
+def test_slices_of_caffeonspark() -> None:
+    """Every rank sends each other rank its slice of the gradients, and its own slice of the model to each."""
+    _, _, calls = step("model: alexnet\nparallelism: {exchange: slices}\nprecision: fp32\n", 8)
+    assert [(call.operation, call.times) for call in calls] == [("alltoall", 1), ("alltoall", 1)]
+    a_slice = 60_965_224 * 4 / 8
+    assert sent(calls, 8) == pytest.approx(np.full(8, 2 * 7 * a_slice))
+
+
 def test_gradients_are_added_up_over_context_ranks_too() -> None:
     _, cut, calls = step("model: llama3-8b\nparallelism: {tp: 2, cp: 2, dp: 4}\n", 16)
     (gradients,) = of_kind(calls, "dp")

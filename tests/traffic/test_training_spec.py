@@ -111,6 +111,7 @@ LLAMA = "model: llama3-8b\n"
         ("model: mixtral-8x7b\nparallelism: {ep: 2, tp: 2, sequence_parallel: no}", "no}", "experts with 'tp' need", ""),
         (LLAMA + "parallelism: {zero: 4}", "4}", "'zero' must be at most 3, not 4", ""),
         (LLAMA + "parallelism: {zero: 1, fsdp: true}", "true", "'fsdp' is ZeRO stage 3, and 'zero' says 1", ""),
+        (LLAMA + "parallelism: {zero: 1, exchange: slices}", "slices", "slices are exchanged by ranks that hold", "leave 'zero'"),
         (LLAMA + "parallelism: {context: ring}", "ring", "unknown context 'ring'", "known: p2p, all_gather"),
         (LLAMA + "precision: bf61", "bf61", "unknown precision 'bf61'", "did you mean 'bf16'?"),
         (LLAMA + "precision: {gradient: bf16}", "gradient", "unknown key 'gradient'", "did you mean 'gradients'?"),
