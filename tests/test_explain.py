@@ -41,7 +41,7 @@ def test_the_sentence_comes_first(run: Run, tree: Path, job: Path) -> None:
     done = run("explain", "node-0001", "node-0005", "--fabric", tree, "--job", job, "--engine", "minhop")
     assert done.code == 0
     lines = done.out.splitlines()
-    assert lines[0] == "node-0001 mlx5_0/P1 > node-0005 mlx5_0/P1 gets 6.21 of the 24.84 GB/s that it has alone."
+    assert lines[0] == "node-0001 mlx5_0/P1 > node-0005 mlx5_0/P1 gets 6.21 of 24.84 GB/s."
     assert lines[1].startswith("What binds is leaf-01/P5 -> spine-01/P1 (4xHDR, 200 Gb/s), which also carries 3 flows of ")
     assert lines[1].endswith("the largest node-0002:0 > node-0006:0.")
     assert lines[2].startswith(

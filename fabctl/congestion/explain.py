@@ -45,24 +45,42 @@ def hottest_of_alltoall(
     """
     found = []
     for channel in hottest_channels(tables, loads)[:top].tolist():
+        pairs: list[tuple[int, int]] = []
+        for target in _targets_through(tables, ports, channel):
+            pairs += [
+                (source, int(target)) for source in _sources_through(tables, ports, channel, int(target), examples - len(pairs))
+            ]
+            if len(pairs) >= examples:
+                break
         load = int(loads[channel])
-        found.append(HotCable(channel, float(load), load, pairs_through(tables, ports, channel, examples=examples)))
+        found.append(HotCable(channel, float(load), load, tuple(pairs)))
     return found
 
 
-def pairs_through(
-    tables: RoutingTables, ports: NDArray[np.int32], channel: int, *, examples: int = EXAMPLES
-) -> tuple[tuple[int, int], ...]:
-    """Return the first few pairs of an all-to-all whose route takes a channel: sending and receiving port."""
-    pairs: list[tuple[int, int]] = []
-    for target in _targets_through(tables, ports, channel):
-        sources = ports[ports != target]
-        ptr, channels = flow_channels(tables, unit_flows(sources, np.full(len(sources), target)))
-        owner = np.repeat(np.arange(len(sources)), np.diff(ptr))
-        pairs += [(int(sources[flow]), int(target)) for flow in owner[channels == channel][: examples - len(pairs)]]
-        if len(pairs) >= examples:
-            break
+def pairs_through(tables: RoutingTables, ports: NDArray[np.int32], channel: int, count: int) -> tuple[tuple[int, int], ...]:
+    """Return pairs of an all-to-all whose route takes a channel, to targets spread evenly over all that have any.
+
+    Returns
+    -------
+    tuple of (int, int)
+        Sending and receiving port; at most `count`, one for each target.
+    """
+    targets = _targets_through(tables, ports, channel)
+    chosen = targets[np.unique(np.linspace(0, len(targets) - 1, min(count, len(targets))).round().astype(np.int64))]
+    pairs = []
+    for number, target in enumerate(chosen.tolist()):
+        sources = _sources_through(tables, ports, channel, target, len(ports))
+        if sources:
+            pairs.append((sources[number * len(sources) // len(chosen)], target))
     return tuple(pairs)
+
+
+def _sources_through(tables: RoutingTables, ports: NDArray[np.int32], channel: int, target: int, most: int) -> list[int]:
+    """Return the first ports whose route to a target takes a channel."""
+    sources = ports[ports != target]
+    ptr, channels = flow_channels(tables, unit_flows(sources, np.full(len(sources), target)))
+    owner = np.repeat(np.arange(len(sources)), np.diff(ptr))
+    return sources[owner[channels == channel][:most]].tolist()
 
 
 def hottest_channels(tables: RoutingTables, loads: NDArray[np.floating | np.integer]) -> NDArray[np.int64]:

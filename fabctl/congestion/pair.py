@@ -168,6 +168,7 @@ class _View:
             target_lid=int(fabric.port_lid[end[1]]),
             hops=tuple(self._hop(channel, own_bytes) for channel in found.channels),
             problem=found.problem,
+            host_gb_s=float(self.rates[[found.channels[0], found.channels[-1]]].min()) / 1e9,
             alone_gb_s=float(quiet.rate[row]) / 1e9 if quiet else 0.0,
             now_gb_s=float(now.rate[row]) / 1e9 if now else 0.0,
             alone_binds=found.channels.index(int(quiet.binds[row])) if quiet else -1,
@@ -196,7 +197,7 @@ def _competitors(case: Case, top: int) -> tuple[tuple[JobShare, ...], tuple[Rank
         return around.met.shares(others), tuple(around.met.rank_pair(flow, float(rate[flow])) for flow in named)
     if not isinstance(around, AllToAllAround) or around.units[channel] < 2:
         return (), ()
-    pairs = [pair for pair in pairs_through(around.tables, around.ports, channel, examples=top + 1) if pair not in case.ends]
+    pairs = [pair for pair in pairs_through(around.tables, around.ports, channel, top + 1) if pair not in case.ends]
     share = JobShare(ALL_TO_ALL, "", int(around.units[channel]) - 1, 0.0)
     return (share,), tuple(_anonymous(around.tables, pair) for pair in pairs[:top])
 

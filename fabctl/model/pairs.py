@@ -55,6 +55,8 @@ class Leg:
         Up to where it stops, if it does.
     problem : str
         Why the target is not reached; empty if it is.
+    host_gb_s : float
+        What the slower of both ends' own cables carries.
     alone_gb_s : float
         Max-min fair rate with nothing else on the fabric than the pair's other legs, 1e9 bytes of payload per second.
     now_gb_s : float
@@ -70,6 +72,7 @@ class Leg:
     target_lid: int
     hops: tuple[Hop, ...]
     problem: str
+    host_gb_s: float
     alone_gb_s: float
     now_gb_s: float
     alone_binds: int

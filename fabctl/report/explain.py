@@ -36,6 +36,7 @@ _LEGS = (
     Column("source", "FROM"),
     Column("target", "TO"),
     Column("hops", "HOPS", right=True),
+    Column("host_gb_s", "HCA GB/s", right=True, digits=2, wide=True),
     Column("alone_gb_s", "ALONE GB/s", right=True, digits=2),
     Column("now_gb_s", "NOW GB/s", right=True, digits=2),
     Column("binds", "CABLE THAT BINDS"),
@@ -103,15 +104,23 @@ def _sentences(found: PairExplanation, worst: Leg) -> Iterator[str]:
         yield f"{way} (LID {worst.target_lid}) is NOT REACHED: {worst.problem}."
         yield f"Routes of {found.routes}. Nothing is scored: fabctl route names every pair that is lost."
         return
-    if worst.now_gb_s >= SHARE * worst.alone_gb_s:
-        yield f"{way} gets {worst.now_gb_s:.2f} GB/s, as much as alone."
-    elif found.jobs:
-        yield f"{way} gets {worst.now_gb_s:.2f} of the {worst.alone_gb_s:.2f} GB/s that it has alone."
-    else:
-        yield f"{way} holds an all-to-all down to {worst.now_gb_s:.2f} of {worst.alone_gb_s:.2f} GB/s per HCA port."
+    yield f"{way} {_rate(found, worst)}"
     yield _blame(found, worst)
     yield _advice(worst, found.advice) if found.advice else _no_advice(found.trials)
     yield _against(found)
+
+
+def _rate(found: PairExplanation, worst: Leg) -> str:
+    host, whole = f"{worst.host_gb_s:.2f} GB/s", worst.now_gb_s >= SHARE * worst.host_gb_s
+    if not found.jobs:
+        if whole:
+            return f"is no obstacle to an all-to-all at the {host} of its HCA ports."
+        return f"holds an all-to-all down to {worst.now_gb_s:.2f} of {host} per HCA port."
+    if whole:
+        return f"gets {worst.now_gb_s:.2f} GB/s, all that its HCAs' own cables carry."
+    clash = worst.alone_gb_s < SHARE * worst.host_gb_s
+    alone = f", and {worst.alone_gb_s:.2f} with nothing else on the fabric: the pair's own rails collide" if clash else ""
+    return f"gets {worst.now_gb_s:.2f} of {host}{alone}."
 
 
 def _blame(found: PairExplanation, worst: Leg) -> str:
@@ -202,6 +211,7 @@ def _leg_row(leg: Leg) -> dict[str, Any]:
         "source": leg.source,
         "target": leg.target,
         "hops": len(leg.hops),
+        "host_gb_s": leg.host_gb_s or None,
         "alone_gb_s": None if leg.problem else leg.alone_gb_s,
         "now_gb_s": None if leg.now_binds < 0 else leg.now_gb_s,
         "binds": leg.problem or (leg.hops[leg.now_binds].cable.label if leg.now_binds >= 0 else None),
@@ -255,6 +265,7 @@ def _leg_data(found: PairExplanation, leg: Leg) -> dict[str, Any]:
         "target": leg.target,
         "target_lid": leg.target_lid,
         "problem": leg.problem or None,
+        "host_gb_s": rounded(leg.host_gb_s) if scored else None,
         "alone_gb_s": rounded(leg.alone_gb_s) if scored else None,
         "now_gb_s": rounded(leg.now_gb_s) if scored else None,
         "binds_hop": leg.now_binds + 1 if scored else None,
