@@ -37,8 +37,8 @@ Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 
-SAMPLES = 10
-"""Random placements that a proposal is compared with."""
+SAMPLES, SAMPLED_JOBS = 10, 80
+"""Random placements that proposals are compared with; fewer, but two, where these make more jobs than the second number."""
 STARTS = 2
 """Random placements among those where the search starts."""
 WORTH = 1e-9
@@ -138,7 +138,10 @@ def propose(
     after = _times([placed[number] for number in range(len(wanted))], still, rates)
     if _loses(before, after):
         after, placed = before, dict(enumerate(given))
-    samples = [_at_random(tables, wanted, still, rates, seed + sample) for sample in range(SAMPLES)]
+    samples = [
+        _at_random(tables, wanted, still, rates, seed + sample)
+        for sample in range(max(2, min(SAMPLES, SAMPLED_JOBS // len(wanted))))
+    ]
     return Proposals(
         routes=tables.origin,
         others=tuple(job.name for job in others),
@@ -161,6 +164,13 @@ def propose(
     )
 
 
+def at_hosts(spec: JobSpec, hosts: Sequence[str]) -> JobSpec:
+    """Return a job with hosts named one by one, in rank order."""
+    where = spec.hosts[0].where
+    named = tuple(Placed(host, where) for host in hosts)
+    return replace(spec, hosts=named, count=0, placement="given", order="as-given")
+
+
 def _candidate(tables: RoutingTables, spec: JobSpec, job: Job, taken: set[str]) -> Candidate:
     if spec.transfers:
         raise InputError(f"the transfers of '{spec.name}' name their hosts: they cannot be moved", where=spec.path)
@@ -168,15 +178,8 @@ def _candidate(tables: RoutingTables, spec: JobSpec, job: Job, taken: set[str]) 
     if spec.count:
         free, _ = usual_hosts(job.fabric)
         names |= (set(free) & _with_rails(tables, job)) - taken
-    wide = replace(
-        spec,
-        hosts=tuple(Placed(name, spec.hosts[0].where) for name in sorted(names, key=natural_key)),
-        count=0,
-        placement="given",
-        order="as-given",
-        rails=job.rails,
-        ranks_per_host=job.ranks_per_host,
-    )
+    wide = at_hosts(spec, sorted(names, key=natural_key))
+    wide = replace(wide, rails=job.rails, ranks_per_host=job.ranks_per_host)
     pool = place(wide, job.fabric)
     traffic = placed_traffic(spec, job)
     row = {host: number for number, host in enumerate(pool.hosts)}
@@ -218,9 +221,11 @@ def _turn(
         starts.append(tree.packed(quiet, count))
     starts += [rng.permutation(free)[:count] for _ in range(STARTS)]
     found, _ = search(ground, wanted.flows, [np.searchsorted(free, start) for start in starts], hops=hops, seed=seed)
-    tried = [(rows, lay(tables, wanted.at(rows), rates)) for rows in (starts[0], free[found])]
-    slow, fast = (step_s(laid.job, beside(laid, background, rates)) for _, laid in tried)
-    return tried[1] if fast < slow * (1 - WORTH) else tried[0]
+    first, second = lay(tables, wanted.at(starts[0]), rates), lay(tables, wanted.at(free[found]), rates)
+    if np.array_equal(starts[0], free[found]):
+        return starts[0], first
+    slow, fast = (step_s(laid.job, beside(laid, background, rates)) for laid in (first, second))
+    return (free[found], second) if fast < slow * (1 - WORTH) else (starts[0], first)
 
 
 def _background(lanes: Sequence[Lanes], rates: Float64) -> tuple[Float64, Float64]:

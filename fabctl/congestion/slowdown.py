@@ -83,15 +83,16 @@ def touching(own: Lanes, others: Lanes, n_channels: int) -> Int64:
     """Return the flows of `others` that share a channel with `own`, directly or through other flows of `others`."""
     reached = np.zeros(n_channels, dtype=bool)
     reached[own.index] = True
-    owner = others.owner
+    owner, index = others.owner, others.index
     taken = np.zeros(len(others), dtype=bool)
     while True:
-        met = np.zeros(len(others), dtype=bool)
-        met[owner[reached[others.index]]] = True
-        if not np.any(met & ~taken):
+        fresh = owner[reached[index]]
+        if not len(fresh):
             return np.flatnonzero(taken)
-        taken |= met
-        reached[others.index[taken[owner]]] = True
+        taken[fresh] = True
+        inside = taken[owner]
+        reached[index[inside]] = True
+        owner, index = owner[~inside], index[~inside]
 
 
 @dataclass(frozen=True, eq=False)
