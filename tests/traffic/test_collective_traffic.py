@@ -286,6 +286,15 @@ def test_sharp_on_a_three_level_tree(routed: dict[str, RoutingTables]) -> None:
     assert check_tree(fabric, job.ports[:, 0], trees_of(fabric, job)[0]) == 128 + 16 + 1
 
 
+@pytest.mark.parametrize("topology", ["torus-44", "hypercube-5", "dragonfly-1056", "slim-fly-200"])
+def test_sharp_where_leaves_are_not_equally_far(topology: str) -> None:
+    fabric = load_fabric(str(Path(__file__).parents[2] / f"topologies/{topology}.yaml")).fabric
+    everybody = place(JobSpec(), fabric)
+    for seed in range(5):
+        some = np.random.default_rng(seed).choice(everybody.n_hosts, min(everybody.n_hosts, 20), replace=False)
+        check_sharp(fabric, job_of(fabric, [everybody.hosts[index] for index in some]))
+
+
 def test_sharp_on_selene(fixtures: Path) -> None:
     fabric = load_fabric(str(fixtures / "ibnetdiscover" / "selene-compute-2021.txt")).fabric
     everybody = place(JobSpec(), fabric)

@@ -36,8 +36,7 @@ def rounds(shape: Shape, operation: str) -> list[Round]:
         np.add.at(blocks, (shape.node, _rail(shape)), 1)
         stays = blocks if operation == "reduce_scatter" else blocks[following]
         share = (blocks.sum(axis=0) - stays) / len(shape)
-    sends = share > 0
-    return [round_of(shape.leader[sends], shape.leader[following][sends], share[sends])]
+    return [round_of(shape.leader, shape.leader[following], share)]
 
 
 def schedule(shape: Shape, operation: str) -> Schedule:
