@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fabctl.congestion.load import flow_channels
+from fabctl.congestion.load import destination_blocks, flow_channels
 from fabctl.model.flows import Flows, unit_flows
 from fabctl.model.routes import HotCable
 from fabctl.model.tables import RoutingTables
@@ -65,14 +65,25 @@ def pairs_through(tables: RoutingTables, ports: NDArray[np.int32], channel: int,
     tuple of (int, int)
         Sending and receiving port; at most `count`, one for each target.
     """
-    targets = _targets_through(tables, ports, channel)
+    targets = _reached_through(tables, ports, channel)
     chosen = targets[np.unique(np.linspace(0, len(targets) - 1, min(count, len(targets))).round().astype(np.int64))]
     pairs = []
     for number, target in enumerate(chosen.tolist()):
         sources = _sources_through(tables, ports, channel, target, len(ports))
-        if sources:
-            pairs.append((sources[number * len(sources) // len(chosen)], target))
+        pairs.append((sources[number * len(sources) // len(chosen)], target))
     return tuple(pairs)
+
+
+def _reached_through(tables: RoutingTables, ports: NDArray[np.int32], channel: int) -> NDArray[np.int32]:
+    """Return the ports to which some other port's route takes a channel."""
+    targets = _targets_through(tables, ports, channel)
+    if tables.fabric.channel_src[channel] >= tables.fabric.n_switches:
+        return targets[targets != tables.fabric.channel_port[channel]]
+    found = []
+    for block in destination_blocks(tables, targets, ports):
+        for cell, taken, units in block.hops():
+            found.append(block.ports[cell[(taken == channel) & (units > 0)] % len(block.ports)])
+    return np.unique(np.concatenate([targets[:0], *found]))
 
 
 def _sources_through(tables: RoutingTables, ports: NDArray[np.int32], channel: int, target: int, most: int) -> list[int]:

@@ -203,11 +203,11 @@ def _competitors(case: Case, top: int) -> tuple[tuple[JobShare, ...], tuple[Rank
 
 
 def _anonymous(tables: RoutingTables, pair: tuple[int, int]) -> RankPair:
-    """Return a flow of the all-to-all, which has no ranks, by its hosts."""
+    """Return a flow of the all-to-all, which has no ranks, by its HCAs."""
     fabric = tables.fabric
-    source, target = (fabric.hosts.name[fabric.hosts.node_host[fabric.port_node[port]]] for port in pair)
-    labels = fabric.port_label(pair[0]), fabric.port_label(pair[1])
-    return RankPair(ALL_TO_ALL, "", source, target, *labels, size_bytes=0.0, gb_s=0.0)
+    names = [fabric.labels[fabric.port_node[port]] for port in pair]
+    ports = [fabric.port_label(port) for port in pair]
+    return RankPair(ALL_TO_ALL, "", names[0], names[1], ports[0], ports[1], size_bytes=0.0, gb_s=0.0)
 
 
 def _trials(case: Case, command: str, *, competes: bool) -> Iterator[Trial]:

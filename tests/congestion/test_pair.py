@@ -13,6 +13,8 @@ from pair_oracles import fair_rates_by_hand, job_of, routed
 from small_fabrics import dmodk, two_levels, walked
 
 from fabctl.cli.job_files import read_jobs
+from fabctl.congestion.explain import pairs_through
+from fabctl.congestion.load import channel_loads
 from fabctl.congestion.pair import Question, explain_pair
 from fabctl.congestion.phases import phase_channels
 from fabctl.congestion.slowdown import interference
@@ -204,6 +206,20 @@ def test_loads_of_an_all_to_all(family: str) -> None:
         channels = [labels.index(hop.cable.label) for hop in leg.hops]
         assert [hop.sources for hop in leg.hops] == loads[channels].tolist()
         assert leg.now_gb_s * 1e9 == pytest.approx(min(rates[channel] * (n - 1) / loads[channel] for channel in channels))
+
+
+@pytest.mark.parametrize("family", ["xgft-faults", "torus", "leaf-spine"])
+def test_flows_of_an_all_to_all_that_are_named_are_on_the_cable(family: str) -> None:
+    tables = routed(build(family, "middle"))
+    ports = tables.fabric.endpoints
+    every = alltoall(ports)
+    loads = walked(tables, every) if len(ports) < 70 else channel_loads(tables, every)
+    for channel in np.linspace(0, len(loads) - 1, 25).astype(int).tolist():
+        pairs = pairs_through(tables, ports, channel, 4)
+        assert bool(pairs) is bool(loads[channel])
+        assert len({target for _, target in pairs}) == len(pairs)
+        for source, target in pairs:
+            assert channel in trace(tables, source, target).channels
 
 
 # ---- promises ------------------------------------------------------------------------------------------------------------
