@@ -74,9 +74,8 @@ def show(columns: list[tuple[str, Interference]]) -> None:
         job = max(found.jobs, key=lambda job: job.slowdown)
         if job.binding and job.slowdown > 1 + 1e-9:
             others = ", ".join(f"{name} ({flows})" for name, flows in job.binding.others)
-            print(
-                f"{title}: {job.name} is bound by {job.binding.cable.label}, with {others}; fabctl explain {' '.join(job.binding.hosts)}"
-            )
+            print(f"{title}: {job.name} is bound by {job.binding.cable.label}, with {others}")
+            print(f"    fabctl explain {' '.join(job.binding.hosts)}")
 
 
 if __name__ == "__main__":
