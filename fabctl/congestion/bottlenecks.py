@@ -188,7 +188,9 @@ def meet(tables: RoutingTables, running: Sequence[Run], rates: Float64) -> Meeti
         src=np.concatenate([np.empty(0, dtype=np.int32), *(phase.flows.src for phase in phases)]),
         dst=np.concatenate([np.empty(0, dtype=np.int32), *(phase.flows.dst for phase in phases)]),
         size_bytes=size_bytes,
-        fixed=np.repeat([phase.fixed is not None for phase in phases], [len(phase.flows) for phase in phases]),
+        fixed=np.concatenate(
+            [np.empty(0, dtype=bool), *(np.full(len(phase.flows), phase.fixed is not None) for phase in phases)]
+        ),
         loads=loads,
     )
 

@@ -20,12 +20,13 @@ from fabctl.congestion.phases import phase_channels
 from fabctl.congestion.slowdown import interference
 from fabctl.congestion.trace import trace, with_entry
 from fabctl.errors import RefusedError
+from fabctl.model.builder import FabricBuilder
 from fabctl.model.ends import RailPair, find_end, rail_pairs
-from fabctl.model.fabric import Fabric
+from fabctl.model.fabric import Fabric, NodeKind
 from fabctl.model.flows import Flows, unit_flows
 from fabctl.model.lookup import find_switch
 from fabctl.model.pairs import PairExplanation, Trial
-from fabctl.model.phases import JobTraffic, Phase
+from fabctl.model.phases import Channels, JobTraffic, Phase
 from fabctl.model.rates import payload_rates
 from fabctl.model.tables import RoutingTables
 from fabctl.routing.verify import verify
@@ -443,3 +444,42 @@ def test_the_worst_flow_of_eight_jobs_on_selene(fixtures: Path, project: Path) -
     after = ask(with_trial(tables, trial.what), *names, *jobs, safe=True).legs[found.worst]
     assert after.now_gb_s == pytest.approx(trial.after_gb_s)
     assert trial.helps
+
+
+@pytest.mark.parametrize("phases", [0, 1])
+def test_jobs_that_send_nothing(phases: int) -> None:
+    fabric = two_levels(8, 4, 2)
+    idle = job_of(fabric, range(8), [], GB)
+    found = ask(dmodk(fabric), "n0000", "n0004", JobTraffic(idle.name, idle.hosts, 1, idle.phases[:phases]))
+    assert found.phases == ()
+    assert [leg.now_gb_s for leg in found.legs] == [leg.alone_gb_s for leg in found.legs]
+    assert [trial.kind for trial in found.trials] == ["none"]
+
+
+def test_flows_that_no_table_routes_stay_where_they_are() -> None:
+    fabric = two_levels(8, 4, 2)
+    tables, rates = dmodk(fabric), payload_rates(fabric)
+    tree = job_of(fabric, range(8), [(1, 4)], GB)
+    phase = tree.phases[0]
+    way = phase_channels(tables, phase)
+    fixed = JobTraffic("sharp", tree.hosts, 1, (replace(phase, fixed=Channels(way.ptr, way.index)),))
+    found = ask(tables, "n0000", "n0004", fixed)
+    leg = found.legs[found.worst]
+    assert leg.now_gb_s * 1e9 == pytest.approx(rates[0] / 2)
+    trial = trial_of(found, "entry")
+    assert trial.after_gb_s is not None
+    assert trial.after_gb_s * 1e9 == pytest.approx(rates[0] / 2)  # the host's cable is shared whatever the way
+
+
+def test_a_pair_cabled_back_to_back() -> None:
+    builder = FabricBuilder()
+    for host in (1, 2):
+        builder.node(NodeKind.CA, host, f"n{host} mlx5_0", ports=1)
+        builder.port(host, 1, port_guid=host, lid=host)
+    builder.link(1, 1, 2, 1, lanes=4, speed=Speed.HDR)
+    builder.link(2, 1, 1, 1, lanes=4, speed=Speed.HDR)
+    fabric = builder.build()
+    tables = RoutingTables(fabric, np.full((0, 3), 255, dtype=np.uint8), "none")
+    found = ask(tables, "n1", "n2")
+    assert [len(leg.hops) for leg in found.legs] == [1, 1]
+    assert found.trials[0].kind == "none"
