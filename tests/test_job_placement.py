@@ -125,6 +125,15 @@ def test_real_tables_stand_beside_engines(run: Run, fabric: Path, jobs: Path, tm
     assert json.loads(outcome.out)["data"]["next"].endswith(f"--tables {lfts}")
 
 
+def test_adaptive_routing_stands_beside_static_routes(checked: Callable[..., dict[str, Any]], fabric: Path, jobs: Path) -> None:
+    """Two flows that share a cable by destination are spread over four: alone each has its host's rate, and so beside the other."""
+    payload = checked("job-slowdowns", "job", "slowdown", jobs, "--fabric", fabric, "--engine", "ftree", "--adaptive", "tree")
+    static, adaptive = payload["data"]["routes"]
+    assert [static["routes"], adaptive["routes"]] == ["ftree", "ftree, adaptive (tree)"]
+    assert [job["slowdown"] for job in static["jobs"]] == [2.0, 2.0, 1.0]
+    assert [job["slowdown"] for job in adaptive["jobs"]] == pytest.approx([1.0, 1.0, 1.0])
+
+
 def test_several_files_are_several_jobs(run: Run, fabric: Path, tmp_path: Path) -> None:
     for name, hosts in (("first", "[node-0001, node-0005]"), ("second", "[node-0002, node-0009]")):
         (tmp_path / f"{name}.yaml").write_text(f"hosts: {hosts}\npattern: ring\nsize: 1G\n")

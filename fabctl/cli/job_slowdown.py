@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fabctl.cli.adaptive_options import MODES
 from fabctl.cli.common import exit_code, input_entry, load_source, output_options, write_report
 from fabctl.cli.completion import complete_names, complete_source
 from fabctl.cli.routes import DEFAULT_ENGINE, OPENSM, engine_tables, refuse_unknown_engine
@@ -38,6 +39,7 @@ TOUCHED = 1.0 + 1e-9
 @click.option(
     "--tables", "tables_paths", multiple=True, metavar="FILE", help="Real tables (dump_fts, dump_lfts), beside any --engine."
 )
+@click.option("--adaptive", type=click.Choice(MODES), help="Adaptive routing beside each set of routes, by groups of this kind.")
 @click.option("--assume-speed", metavar="4xHDR", help="Link speed of cables whose own is unknown.")
 @click.option("--fail-above", type=click.FloatRange(min=1.0), metavar="FACTOR", help="A job slowed by more is an error (exit 1).")
 @output_options()
@@ -46,6 +48,7 @@ def slowdown(
     source: str,
     engine_names: str | None,
     tables_paths: tuple[str, ...],
+    adaptive: str | None,
     assume_speed: str | None,
     fail_above: float | None,
     output: dict[str, Any],
@@ -65,7 +68,7 @@ def slowdown(
     Exit code 1 means: a job is slowed by more than --fail-above.
     """
     from fabctl.cli.job_files import read_jobs
-    from fabctl.congestion.slowdown import interference
+    from fabctl.congestion.slowdown import adaptively, interference
     from fabctl.model.rates import parse_speed, payload_rates
     from fabctl.report.slowdown import slowdown_report
     from fabctl.routing.options import Options
@@ -80,10 +83,17 @@ def slowdown(
     routes = [load_tables(path, loaded.fabric) for path in dict.fromkeys(tables_paths)]
     routes += [engine_tables(loaded.fabric, engine, Options(traffic=jobs)) for engine in engines]
     rates = payload_rates(loaded.fabric, assumed)
-    results = [interference(tables, jobs, rates) for tables in routes]
+    results = []
+    for tables in routes:
+        results.append(interference(tables, jobs, rates))
+        if adaptive:
+            spread = adaptively(tables, jobs, adaptive)
+            results.append(interference(tables, jobs, rates, spread, f"{tables.origin}, adaptive ({adaptive})"))
     remarks = [f"{tables.origin}: {note}" for tables in routes for note in tables.notes]
     if engine_names is None and not tables_paths:
         remarks.insert(0, DEFAULT_REMARK)
+    if adaptive:
+        remarks.append("adaptive: each phase is balanced over its groups of ports by itself, not against other jobs")
     if assume_speed:
         remarks.append(f"cables of unknown rate count as {assume_speed}")
     report = slowdown_report(

@@ -164,6 +164,28 @@ def lay(tables: RoutingTables, job: JobTraffic, rates: Float64, channels_of: Cha
     return Laid(job, tuple(flows), tuple(lanes), tuple(sizes), alone, used)
 
 
+def adaptively(tables: RoutingTables, jobs: Sequence[JobTraffic], mode: str) -> ChannelsOf:
+    """Return where flows go under adaptive routing, each phase balanced by itself: switches do not see what other jobs send.
+
+    Parameters
+    ----------
+    mode : str
+        As for `fabctl.congestion.adaptive.adaptive_channels`; its errors are raised as well.
+    """
+    from fabctl.congestion.adaptive import adaptive_channels
+    from fabctl.congestion.adaptive_groups import adaptive_groups
+
+    targets = [phase.flows.dst for job in jobs for phase in job.phases if phase.fixed is None]
+    groups = adaptive_groups(tables, np.concatenate([np.empty(0, dtype=np.int32), *targets]), mode)
+
+    def channels_of(phase: Phase) -> tuple[Channels, Float64 | None]:
+        if phase.fixed is not None:
+            return phase.fixed, None
+        return adaptive_channels(tables, phase.flows, mode, groups=groups)
+
+    return channels_of
+
+
 def step_s(job: JobTraffic, runs: Sequence[Completion]) -> float:
     """Return the communication time of a step, in seconds, from one run of each phase."""
     return float(sum(phase.times * run.makespan for phase, run in zip(job.phases, runs, strict=True)))
@@ -188,7 +210,7 @@ def beside(laid: Laid, others: Sequence[Lanes], rates: Float64) -> tuple[Complet
 
 
 def interference(
-    tables: RoutingTables, jobs: Sequence[JobTraffic], rates: Float64, channels_of: ChannelsOf | None = None
+    tables: RoutingTables, jobs: Sequence[JobTraffic], rates: Float64, channels_of: ChannelsOf | None = None, name: str = ""
 ) -> Interference:
     """Return the slowdown of each of several jobs, and who hurts whom.
 
@@ -196,6 +218,8 @@ def interference(
     ----------
     rates, channels_of
         As for `lay`.
+    name : str
+        What to call the routes; by default where the tables come from.
 
     Raises
     ------
@@ -232,7 +256,7 @@ def interference(
                 binding=_binding(tables.fabric, one, runs, others, rates) if one.step_s > 0 else None,
             )
         )
-    return Interference(tables.origin, tuple(rows), matrix)
+    return Interference(name or tables.origin, tuple(rows), matrix)
 
 
 def _host_s(fabric: Fabric, laid: Laid, rates: Float64) -> float:
