@@ -25,6 +25,8 @@ Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 
+GOAL = 1 + 1e-6
+"""Heat up to which a channel is left alone: it keeps nobody longer than the busiest host keeps itself."""
 MAX_CELLS = 1 << 25
 """Channels times phases that are kept apart; beyond, each job's phases are taken together."""
 

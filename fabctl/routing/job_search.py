@@ -4,7 +4,7 @@ A move takes all of the jobs' traffic that passes a switch for a destination fro
 tables let no less be moved. The cost is the sum over channels of the eighth powers of their loads (`fabctl.routing.demand`), so a
 few hot channels weigh more than many warm ones. Where no single move lowers it, chains of moves are tried (ejection chains,
 Glover, Discrete Applied Mathematics 65, 1996): traffic takes a channel that is taken, what was there goes elsewhere, and so on.
-Where flows form a permutation on a tree, such chains are the alternating paths of edge colouring, and end with one flow a channel.
+Where flows are a permutation on a tree, such chains are the alternating paths of edge colouring, and end with one flow a channel.
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ from numpy.typing import NDArray
 
 from fabctl.jit import announce_compiling
 from fabctl.model.tables import RoutingTables
-from fabctl.routing.demand import Demand, loads
+from fabctl.routing.demand import GOAL, Demand, loads
 from fabctl.routing.paths import Paths, switch_channels
 
-GOAL = 1 + 1e-6
-"""Heat at which a channel is left alone: it keeps nobody longer than the busiest host keeps itself."""
 DEPTH = 64
 """Moves in a chain at most."""
 ROUNDS = 1000
@@ -103,8 +101,10 @@ def search(tables: RoutingTables, paths: Paths, wanted: Demand) -> Searched:
         sums=np.zeros(len(wanted.share)),
         moved=np.zeros((DEPTH, 4), dtype=np.int32),
         replaced=np.zeros((DEPTH * longest, 2), dtype=np.int32),
+        waiting=np.zeros(DEPTH * longest, dtype=np.int32),
         barred=np.zeros(len(fabric.channel_port), dtype=bool),
         effort=np.array([0, EFFORT]),
+        chance=np.ones(1, dtype=np.uint64),
     )
     lay_out(net, state)
     between = switch_channels(fabric)
@@ -112,8 +112,8 @@ def search(tables: RoutingTables, paths: Paths, wanted: Demand) -> Searched:
     for _ in range(ROUNDS):
         heat = np.maximum(state.total, state.part.max(axis=1, initial=0))[between]
         hot = between[heat > GOAL][np.argsort(-heat[heat > GOAL], kind="stable")].tolist()
-        made = sum(cool(channel, GOAL, net, state, work) for channel in hot)
-        made = made or sum(chain(channel, GOAL, net, state, work) for channel in hot)
+        made = sum(cool(channel, net, state, work) for channel in hot)
+        made = made or sum(chain(channel, net, state, work) for channel in hot)
         moves += made
         if not made:
             break

@@ -8,10 +8,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from fabctl.routing.demand import GOAL
+
 GAIN = 1e-9
 """A move must lower the cost by more than this share of what it touches."""
-CHOICES = 4
-"""Moves off a hot channel that a chain is begun with."""
+TRIALS = 64
+"""Chains that are tried off a hot channel: the first as costs have it, the others as these and chance have it."""
+NOISE = 4.0
+"""How many times its cost chance adds to a channel at most."""
 
 
 class Net(NamedTuple):
@@ -42,8 +46,9 @@ class State(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Scratch: by switch (`via` -1 between calls, `seen` 0), by phase (`sums` 0), by channel (`barred` False), and of chains:
-    destination, switch, number of replaced entries and channel relieved of each move, and switch and channel of each entry.
+    """Scratch: by switch (`via` -1 between calls, `seen` 0), by phase (`sums` 0), by channel (`barred` False), and by move.
+
+    A chain keeps destination, switch, number of replaced entries and relieved channel; of these entries, switch and channel.
     """
 
     cost: NDArray[np.float64]
@@ -55,8 +60,10 @@ class Work(NamedTuple):
     sums: NDArray[np.float64]
     moved: NDArray[np.int32]
     replaced: NDArray[np.int32]
+    waiting: NDArray[np.int32]
     barred: NDArray[np.bool_]
     effort: NDArray[np.int64]
+    chance: NDArray[np.uint64]
 
 
 @njit(cache=True, error_model="numpy")
@@ -74,7 +81,7 @@ def lay_out(net, state):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def cool(channel, goal, net, state, work):  # type: ignore[no-untyped-def]
+def cool(channel, net, state, work):  # type: ignore[no-untyped-def]
     """Move traffic off one hot channel, in place, until it is at the goal or no single move lowers the cost.
 
     A move takes all traffic that passes a switch for a destination to the path on which it costs least. Switches there that
@@ -87,7 +94,7 @@ def cool(channel, goal, net, state, work):  # type: ignore[no-untyped-def]
     """
     switch, moves = net.src[channel], 0
     for d in range(len(net.home)):
-        if work.effort[0] >= work.effort[1] or heat(channel, state) <= goal:
+        if work.effort[0] >= work.effort[1] or heat(channel, state) <= GOAL:
             break
         if state.next_channel[switch, d] != channel or state.behind[switch, d] == 0:
             continue
@@ -100,7 +107,7 @@ def cool(channel, goal, net, state, work):  # type: ignore[no-untyped-def]
                 continue
             kinds, leaves = _gather(start, d, net, state, work)
             old = _lift(start, d, kinds, leaves, net, state, work)
-            filled = _search(start, d, kinds, old * (1 - GAIN), net, state, work)
+            filled = _search(start, d, kinds, old * (1 - GAIN), 0.0, net, state, work)
             target = net.home[d]
             if work.via[target] >= 0:
                 _redirect(start, target, d, 0, net, state, work)
@@ -112,40 +119,51 @@ def cool(channel, goal, net, state, work):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def chain(channel, goal, net, state, work):  # type: ignore[no-untyped-def]
-    """Try chains of moves: one off a hot channel, one off the channel that this makes hot, and so on, while all cost too much.
+def chain(channel, net, state, work):  # type: ignore[no-untyped-def]
+    """Try chains of moves: one off a hot channel, one off each channel that this makes hot, and so on, while all cost too much.
 
-    No move of a chain takes a channel that the chain has relieved. The first chain that lowers the cost stays; else everything is
-    as it was.
+    No move takes the channel that it is to relieve, nor, in every other chain, one that the chain has relieved before: where all
+    flows are equal that leads on, where they are not it may bar the way. The first chain that lowers the cost stays; else
+    everything is as it was.
 
     Returns
     -------
     int
         Number of moves that stay.
     """
-    for choice in range(CHOICES):
-        made, replaced, total, old, at = 0, 0, 0.0, 0.0, channel
-        while made < len(work.moved):
+    for trial in range(TRIALS):
+        made, replaced, waiting, total, old, noise = 0, 0, 1, 0.0, 0.0, NOISE if trial else 0.0
+        work.waiting[0] = channel
+        while waiting > 0 and made < len(work.moved) and work.effort[0] < work.effort[1]:
+            waiting -= 1
+            at = work.waiting[waiting]
+            if heat(at, state) <= GOAL or work.barred[at]:
+                continue
+            if trial % 2 and made > 0:
+                work.barred[work.moved[made - 1, 3]] = False
             work.barred[at] = True
-            d, start = _best(at, made, choice if made == 0 else 0, net, state, work)
-            if d < 0 or work.effort[0] >= work.effort[1]:
-                work.barred[at] = False
+            work.moved[made, 3] = at
+            d, start = _best(at, made, noise, net, state, work)
+            if d < 0:
                 break
             kinds, leaves = _gather(start, d, net, state, work)
             old = _lift(start, d, kinds, leaves, net, state, work)
-            filled = _search(start, d, kinds, np.inf, net, state, work)
-            target = net.home[d]
-            total += work.cost[target] - old
-            more = _redirect(start, target, d, replaced + 1, net, state, work)
-            work.moved[made, 0], work.moved[made, 1], work.moved[made, 2], work.moved[made, 3] = d, start, more, at
+            filled = _search(start, d, kinds, np.inf, noise, net, state, work)
+            more = _redirect(start, net.home[d], d, replaced + 1, net, state, work)
+            work.moved[made, 0], work.moved[made, 1], work.moved[made, 2] = d, start, more
             replaced += more
             made += 1
             _clear(filled, work)
-            at = _lay(start, d, kinds, leaves, net, state, work)
+            total += _lay(start, d, kinds, leaves, net, state, work) - old
             _forget(kinds, work)
-            if total < -GAIN * max(old, 1.0) or heat(at, state) <= goal:
+            if total < -GAIN * max(old, 1.0):
                 break
-        work.barred[work.moved[:made, 3]] = False
+            while start != net.home[d]:
+                work.waiting[waiting] = state.next_channel[start, d]
+                start = net.dst[work.waiting[waiting]]
+                waiting += 1
+        for index in range(min(made + 1, len(work.moved))):
+            work.barred[work.moved[index, 3]] = False
         if total < -GAIN * max(old, 1.0):
             return made
         _undo(made, replaced, net, state, work)
@@ -269,25 +287,23 @@ def _lift(start, d, kinds, leaves, net, state, work):  # type: ignore[no-untyped
 
 @njit(cache=True, error_model="numpy")
 def _lay(start, d, kinds, leaves, net, state, work):  # type: ignore[no-untyped-def]
-    """Put the gathered traffic on its path; return the hottest channel there."""
-    hottest, highest, switch = -1, -1.0, start
+    """Put the gathered traffic on its path; return what it costs there."""
+    cost, switch = 0.0, start
     while switch != net.home[d]:
         hop = state.next_channel[switch, d]
+        cost += _added(hop, kinds, net, state, work)
         for index in range(kinds):
             phase = work.kinds[index]
             load = work.sums[phase] * net.slowness[hop]
             state.part[hop, phase] += load
             state.total[hop] += net.share[phase] * load
         state.behind[switch, d] += leaves
-        here = heat(hop, state)
-        if here > highest:
-            hottest, highest = hop, here
         switch = net.dst[hop]
-    return hottest
+    return cost
 
 
 @njit(cache=True, error_model="numpy")
-def _search(start, d, kinds, limit, net, state, work):  # type: ignore[no-untyped-def]
+def _search(start, d, kinds, limit, noise, net, state, work):  # type: ignore[no-untyped-def]
     """Find the cheapest path below a limit: `work.cost` and `work.via` of the switches in `work.queue`; return their number.
 
     Every allowed hop lowers the label by one, so a breadth-first pass meets each switch after all that lead to it.
@@ -314,7 +330,8 @@ def _search(start, d, kinds, limit, net, state, work):  # type: ignore[no-untype
                 down = net.channel_down[hop]
                 if down != net.goes_down[target, switch] or (down and not net.goes_down[target, far]):
                     continue
-            through = cost[switch] + _added(hop, kinds, net, state, work)
+            added = _added(hop, kinds, net, state, work)
+            through = cost[switch] + (added * (1 + noise * _chance(work)) if noise else added)
             if through >= limit:
                 continue
             if via[far] < 0:
@@ -348,42 +365,33 @@ def _redirect(start, target, d, noted, net, state, work):  # type: ignore[no-unt
 
 
 @njit(cache=True, error_model="numpy")
-def _best(channel, made, rank, net, state, work):  # type: ignore[no-untyped-def]
-    """Return the destination and switch whose move off a channel costs least, or the next-best of several by `rank`; else -1."""
-    switch = net.src[channel]
-    best = np.full((rank + 1, 2), -1, dtype=np.int64)
-    least = np.full(rank + 1, np.inf)
+def _best(channel, made, noise, net, state, work):  # type: ignore[no-untyped-def]
+    """Return the destination and switch whose move off a channel costs least, of those that no move before has taken; else -1."""
+    switch, best, least = net.src[channel], (-1, -1), np.inf
     for d in range(len(net.home)):
-        if state.next_channel[switch, d] != channel or state.behind[switch, d] == 0 or _is_moved(d, made, work):
+        if state.next_channel[switch, d] != channel or state.behind[switch, d] == 0 or (work.moved[:made, 0] == d).any():
             continue
-        target = net.home[d]
         starts = _starts(switch, d, net, state, work)
         for index in range(starts):
             start = work.starts[index]
-            if net.label[target, start] < 0:
+            if net.label[net.home[d], start] < 0:
                 continue
             kinds, leaves = _gather(start, d, net, state, work)
             old = _lift(start, d, kinds, leaves, net, state, work)
-            filled = _search(start, d, kinds, old + least[rank], net, state, work)
-            change = work.cost[target] - old if work.via[target] >= 0 else np.inf
+            filled = _search(start, d, kinds, old + least, noise, net, state, work)
+            if work.via[net.home[d]] >= 0:
+                best, least = (d, start), work.cost[net.home[d]] - old
             _clear(filled, work)
             _lay(start, d, kinds, leaves, net, state, work)
             _forget(kinds, work)
-            place = rank
-            if change >= least[rank]:
-                continue
-            while place > 0 and change < least[place - 1]:
-                least[place] = least[place - 1]
-                best[place, 0], best[place, 1] = best[place - 1, 0], best[place - 1, 1]
-                place -= 1
-            least[place] = change
-            best[place, 0], best[place, 1] = d, start
-    return best[rank, 0], best[rank, 1]
+    return best
 
 
 @njit(cache=True, error_model="numpy")
-def _is_moved(d, made, work):  # type: ignore[no-untyped-def]
-    return bool((work.moved[:made, 0] == d).any())
+def _chance(work):  # type: ignore[no-untyped-def]
+    """Return the next of a row of numbers between 0 and 1 (Knuth's linear congruential generator, MMIX)."""
+    work.chance[0] = work.chance[0] * np.uint64(6364136223846793005) + np.uint64(1442695040888963407)
+    return (work.chance[0] >> np.uint64(40)) / 16777216.0
 
 
 @njit(cache=True, error_model="numpy")

@@ -23,12 +23,12 @@ from fabctl.errors import RefusedError
 from fabctl.model.fabric import Fabric
 from fabctl.model.tables import RoutingTables
 from fabctl.routing.assign import assign
-from fabctl.routing.demand import Demand, Loads, demand, loads
+from fabctl.routing.demand import GOAL, Demand, Loads, demand, loads
 from fabctl.routing.demand_bound import HeatBound, heat_bound
 from fabctl.routing.engines.auto import auto
 from fabctl.routing.engines.sssp import sssp
 from fabctl.routing.engines.updn import centre_heights, root_heights, tier_heights, updn
-from fabctl.routing.job_search import GOAL, Searched, search
+from fabctl.routing.job_search import Searched, search
 from fabctl.routing.layers import assign_layers
 from fabctl.routing.options import Options
 from fabctl.routing.order import counted_ports, is_tree
