@@ -31,7 +31,7 @@ def bottleneck_table(entries: Sequence[PhaseBottlenecks], title: str = "Cables t
 
 
 def bottleneck_data(entries: Sequence[PhaseBottlenecks]) -> list[dict[str, Any]]:
-    """Return the same for JSON (``$defs`` of ``schemas/explain-report.json``)."""
+    """Return the same for JSON."""
     return [
         {
             "phases": [{"job": job, "phase": phase} for job, phase in entry.phases],

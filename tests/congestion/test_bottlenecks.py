@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from families import build
@@ -13,6 +15,7 @@ from fabctl.congestion.phases import phase_channels
 from fabctl.errors import RefusedError
 from fabctl.model.phases import JobTraffic
 from fabctl.model.rates import payload_rates
+from fabctl.report.bottlenecks import bottleneck_data, bottleneck_table
 from fabctl.units import Speed
 
 GB = 1e9
@@ -101,3 +104,21 @@ def test_a_job_that_sends_nothing_has_no_bottleneck() -> None:
     assert busiest_phase(dmodk(fabric), nothing, payload_rates(fabric)) is None
     (found,) = phase_bottlenecks(dmodk(fabric), [nothing], payload_rates(fabric))
     assert (found.cables, found.seconds, found.equals) == ((), 0.0, 0)
+
+
+def test_tables_and_json_name_the_same_cables() -> None:
+    fabric = two_levels(8, 4, 2)
+    traffic = job_of(fabric, range(8), [(0, 4), (1, 6), (2, 5), (3, 7)], [GB, 2 * GB, GB, GB])
+    found = phase_bottlenecks(dmodk(fabric), [traffic], payload_rates(fabric), top=2)
+    table, (entry,) = bottleneck_table(found), bottleneck_data(found)
+    assert [(row["from"], row["from_port"], row["to"], row["to_port"]) for row in table.rows] == [
+        (cable["from"], cable["from_port"], cable["to"], cable["to_port"]) for cable in entry["cables"]
+    ]
+    assert (table.rows[0]["phase"], table.rows[0]["jobs"], table.rows[0]["example"]) == (
+        "job: p",
+        ["job (2)"],
+        "n0001:0 > n0006:0",
+    )
+    assert entry["phases"] == [{"job": "job", "phase": "p"}]
+    assert entry["cables"][0]["pairs"][0]["source"] == "n0001:0"
+    assert json.dumps(entry)
