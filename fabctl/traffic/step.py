@@ -13,6 +13,7 @@ from fabctl.traffic.collectives import ALGORITHMS, DEFAULT_ALGORITHM
 from fabctl.traffic.job import ALL, LARGEST_BYTES, JobSpec
 from fabctl.traffic.parallelism import grid
 from fabctl.traffic.training import training_calls
+from fabctl.traffic.training_spec import MAX_RANKS
 
 DEFAULT_BYTES = 1 << 30
 """Message of a collective whose job file names no size."""
@@ -45,8 +46,15 @@ def ranks_without_fabric(spec: JobSpec) -> int:
     Raises
     ------
     InputError
-        If the file alone does not say it, or names a host twice.
+        If the file alone does not say it, names a host twice, or makes more than `MAX_RANKS`.
     """
+    n_ranks = _ranks_alone(spec)
+    if n_ranks > MAX_RANKS:
+        raise InputError(f"{n_ranks:,} ranks are more than {MAX_RANKS:,}", where=spec.hosts[0].where)
+    return n_ranks
+
+
+def _ranks_alone(spec: JobSpec) -> int:
     if spec.count:
         hosts = spec.count
     elif any(entry.text == ALL for entry in spec.hosts):
