@@ -9,12 +9,21 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from pair_oracles import routed
+
+from fabctl.congestion.load import channel_loads
+from fabctl.model.flows import unit_flows
+from fabctl.model.lookup import find_switch
+from fabctl.sources.reading import load_fabric
 
 Run = Callable[..., Any]
 
@@ -66,6 +75,23 @@ def test_without_the_collision_two_switches_are_as_good_as_one(busbw: Callable[.
     ratio = busbw("nccl-319-one-switch") / busbw("nccl-319-two-switches", "--engine", engine)
     assert ratio == pytest.approx(1.0)
     assert ratio == pytest.approx(PUBLISHED["one, other NCCL"] / PUBLISHED["two, other NCCL"], rel=0.1)
+
+
+def test_how_often_even_spreads_collide(project: Path) -> None:
+    """Of the 70 ways to spread the eight LIDs beyond a switch over its two cables, four each, 30 halve the ring."""
+    fabric = load_fabric(str(project / "topologies/nccl-319-two-switches.yaml")).fabric
+    tables, ports = routed(fabric), fabric.endpoints.reshape(8, 2)
+    ring = unit_flows(ports.ravel(), np.roll(ports, -1, axis=0).ravel())
+    leaf, far = find_switch(fabric, "leaf-01"), fabric.port_lid[ports[4:].ravel()]
+    up = np.unique(tables.lft[leaf, far])
+    halved = 0
+    for first in itertools.combinations(range(8), 4):
+        lft = tables.lft.copy()
+        lft[leaf, far] = np.where(np.isin(np.arange(8), first), up[0], up[1])
+        load = channel_loads(replace(tables, lft=lft), ring).max()
+        assert load in (1, 2)
+        halved += load == 2
+    assert (len(up), halved) == (2, 30)
 
 
 def test_explain_names_the_cable_and_the_entry(run: Run, project: Path, collided: Path) -> None:
