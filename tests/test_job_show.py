@@ -163,6 +163,15 @@ def test_several_jobs_of_files_and_lists(run: Run, job: Any, project: Path, vali
     assert data["jobs"][1]["parts"][0]["name"] == "pattern ring"
 
 
+def test_switches_that_reduce_are_sent_the_message_once(run: Run, job: Any) -> None:
+    text = "hosts: 8\nranks_per_host: 8\ncollective: all_reduce\nsize: 1G\nalgorithm: "
+    parts = [
+        payload(run, job(text + name), "--fabric", "superpod-4su")["data"]["jobs"][0]["parts"][0] for name in ("ring", "sharp")
+    ]
+    assert [part["host_bytes"] for part in parts] == [2 * 63 * 2**30 // 64, 2**30]
+    assert [part["sent_bytes"] for part in parts] == [2 * 63 * 2**30 // 64, 2**30]
+
+
 def test_rows_as_csv(run: Run, job: Any) -> None:
     done = run("job", "show", job(TRAINING.format(hosts=16)), "-o", "csv")
     rows = list(csv.DictReader(done.out.splitlines()))
@@ -349,3 +358,6 @@ def test_bench_predicts_collectives_and_not_trainings(run: Run, job: Any) -> Non
     two = job("jobs:\n  - hosts: 8\n  - hosts: 8\n", "two.yaml")
     done = run("bench", "superpod-4su", "--job", two, "-e", "1K")
     assert (done.code, "this file holds 2 jobs, and one is wanted" in done.err) == (ExitCode.INPUT, True)
+    tree = job("hosts: 8\ncollective: all_reduce\nalgorithm: tree\n", "tree.yaml")
+    done = run("bench", "superpod-4su", "--job", tree, "-e", "1K")
+    assert (done.code, "this job asks for 'tree'" in done.err) == (ExitCode.INPUT, True)

@@ -136,8 +136,7 @@ def _on_fabric(
     seconds, slowest, bottleneck = 0.0, 0.0, ""
     for phase in phases:
         repeated = phase.times / runs
-        host = fabric.hosts.node_host[fabric.port_node[phase.flows.src]]
-        sent += np.bincount(host, weights=phase.flows.weight, minlength=len(sent)) * repeated
+        sent += _sent_by_hosts(fabric, phase) * repeated
         if tables is not None and rates is not None:
             channels = phase_channels(tables, phase)
             weight = np.repeat(phase.flows.weight, np.diff(channels.ptr))
@@ -149,3 +148,15 @@ def _on_fabric(
                 drain = np.divide(load, rates, out=np.zeros(len(load)), where=load > 0)
                 slowest, bottleneck = took, tables.fabric.cable_label(int(np.argmax(drain)))
     return float(sent.max(initial=0.0)), seconds, bottleneck
+
+
+def _sent_by_hosts(fabric: Fabric, phase: Phase) -> Float64:
+    """Return the bytes that each host sends in one run of a phase, float64 array of shape (n_hosts,)."""
+    hosts = fabric.hosts
+    if phase.fixed is None:
+        node, weight = fabric.port_node[phase.flows.src], phase.flows.weight
+    else:
+        node, weight = fabric.channel_src[phase.fixed.index], np.repeat(phase.flows.weight, np.diff(phase.fixed.ptr))
+    at_host = hosts.node_host[node] >= 0
+    sent = np.bincount(hosts.node_host[node[at_host]], weights=weight[at_host], minlength=len(hosts.name))
+    return sent.astype(np.float64, copy=False)

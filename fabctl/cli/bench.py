@@ -9,7 +9,7 @@ import click
 from fabctl.cli.common import input_entry, load_source, output_options, source_options, write_report
 from fabctl.cli.completion import complete_names
 from fabctl.cli.job_files import read_jobs
-from fabctl.cli.routes import DEFAULT_ENGINE, OPENSM, engine_tables, refuse_unknown_engine
+from fabctl.cli.routes import DEFAULT_ENGINE, OPENSM, engine_tables, for_jobs, refuse_unknown_engine
 from fabctl.errors import InputError, UsageError
 from fabctl.routing import ENGINES
 from fabctl.traffic.collectives import COLLECTIVES
@@ -94,7 +94,8 @@ def bench(
     loaded = load_source(source, source_format, strict=strict)
     job = place(spec, loaded.fabric)
     routes = [load_tables(path, loaded.fabric) for path in dict.fromkeys(tables_paths)]
-    routes += [engine_tables(loaded.fabric, engine, DEFAULTS) for engine in engines]
+    given = [spec] if job_path else []
+    routes += [engine_tables(loaded.fabric, engine, for_jobs(DEFAULTS, engine, given, loaded.fabric)) for engine in engines]
     table = predict(job, routes, collectives, sizes, data_rates(loaded.fabric, assumed))
     remarks = [f"{tables.origin}: {note}" for tables in routes for note in tables.notes]
     if engine_names is None and not tables_paths:
@@ -118,6 +119,12 @@ def _job(path: str | None, collective_names: str | None) -> tuple[JobSpec, list[
             "this job names no collective of all its ranks to predict",
             where=path,
             hint=f"fabctl job show {path} --fabric SOURCE --engine NAME times its phases; or give --collective",
+        )
+    if specs[0].algorithm:
+        raise InputError(
+            f"bench predicts NCCL's rings and chains, and this job asks for '{specs[0].algorithm}'",
+            where=path,
+            hint=f"fabctl job show {path} --fabric SOURCE --engine NAME times any algorithm",
         )
     return specs[0], inputs
 

@@ -58,15 +58,23 @@ class Call:
 
     @property
     def sent_bytes(self) -> Float64:
-        """Bytes that a rank of each group sends in one run, shape (n_groups,): nccl-tests' bus factor times the message."""
-        return self.size_bytes * sent_share(self.operation, self.ranks.shape[1])
+        """Bytes that a rank of each group sends in one run, NVLink included, shape (n_groups,)."""
+        return self.size_bytes * sent_share(self.operation, self.ranks.shape[1], self.algorithm)
 
 
-def sent_share(operation: str, n: int) -> float:
-    """Return the bytes that a rank of n must send per byte of message.
+def sent_share(operation: str, n: int, algorithm: str = "") -> float:
+    """Return the bytes that a rank of n sends per byte of message, on average.
 
-    2 (n - 1) / n for an all-reduce, (n - 1) / n for its halves and an all-to-all (nccl-tests, doc/PERFORMANCE.md); a broadcast
-    and a point-to-point transfer send the message once.
+    2 (n - 1) / n for an all-reduce, (n - 1) / n for its halves and an all-to-all (nccl-tests, doc/PERFORMANCE.md), whatever
+    the algorithm, except that SHARP reduces and multicast copies in the switches, and that Bruck's all-to-all moves a block once
+    for every bit in its way. A broadcast's chain sends the message n - 1 times; of a point-to-point transfer it is what its
+    sender sends.
     """
     share = (n - 1) / n
-    return {"all_reduce": 2 * share, "broadcast": 1.0, "sendrecv": 1.0}.get(operation, share)
+    if algorithm == "bruck" and operation == "alltoall":
+        return sum(block.bit_count() for block in range(n)) / n
+    if algorithm == "multicast":
+        return 1 / n
+    if algorithm == "sharp" or operation == "sendrecv":
+        return 1.0
+    return 2 * share if operation == "all_reduce" else share

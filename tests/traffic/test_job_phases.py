@@ -12,6 +12,10 @@ from fabctl.congestion.phases import step_loads
 from fabctl.errors import InputError
 from fabctl.model.fabric import Fabric
 from fabctl.model.phases import JobTraffic, Phase
+from fabctl.traffic.algorithm import collective_phases
+from fabctl.traffic.call import sent_share
+from fabctl.traffic.collectives import ALGORITHMS
+from fabctl.traffic.group import Group
 from fabctl.traffic.job import parse_job
 from fabctl.traffic.phases import job_traffic
 from fabctl.traffic.placement import Job, place
@@ -124,3 +128,26 @@ def test_ranks_that_do_not_divide() -> None:
     with pytest.raises(InputError, match="the job has 32 ranks, and tp 8 x pp 8 is 64") as error:
         traffic(f"hosts: all\nranks_per_host: 4\n{MODEL}parallelism: {{tp: 8, pp: 8}}\n")
     assert error.value.where == "j.yaml:5:14"
+
+
+def sent_by_hcas(fabric: Fabric, phase: Phase) -> float:
+    if phase.fixed is None:
+        return float(phase.flows.weight.sum())
+    weight = np.repeat(phase.flows.weight, np.diff(phase.fixed.ptr))
+    return float(weight[fabric.is_hca[fabric.channel_src[phase.fixed.index]]].sum())
+
+
+@pytest.mark.parametrize("n", [2, 4, 5, 7, 8])
+@pytest.mark.parametrize("algorithm", ALGORITHMS.names())
+def test_ranks_send_what_is_said_of_them(algorithm: str, n: int) -> None:
+    """With a rank per host all that it sends is on the fabric."""
+    fabric = two_levels(8, 4, 2)
+    for operation in ALGORITHMS.load(algorithm).operations:
+        hosts = np.arange(n, dtype=np.int32)
+        members = Group(hosts, hosts, fabric.endpoints[:n])
+        phases = collective_phases(operation, algorithm, [members], 1000.0, fabric=fabric)
+        total = sum(sent_by_hcas(fabric, phase) * phase.times for phase in phases)
+        senders = n - 1 if operation == "sendrecv" else n
+        folded = algorithm == "halving-doubling" and n & (n - 1)
+        share = sent_share(operation, n, algorithm)
+        assert total / senders / 1000 == pytest.approx(share) or (folded and total / senders / 1000 > share)
