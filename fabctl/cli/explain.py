@@ -63,7 +63,7 @@ def explain(
     source_format: str | None,
     output: dict[str, Any],
 ) -> ExitCode:
-    """Name the cable that binds two hosts, who else is on it, what helps.
+    """Name the cable that binds two hosts, who is on it, and what helps.
 
     HOST-A and HOST-B are hosts, HOST/DEVICE, HCAs or ports by name or GUID, or LIDs. All rails count, there and back. Without
     --job the traffic is an all-to-all of all compute hosts. Each change that is named was tried on the same traffic.

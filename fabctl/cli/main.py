@@ -30,7 +30,7 @@ COMMANDS = Registry(
         "route": Entry("fabctl.cli.route:route", "Compute or read routes; prove them safe; score them."),
         "bench": Entry("fabctl.cli.bench:bench", "Predict what a job's collectives will reach on these routes."),
         "job": Entry("fabctl.cli.job:job", "Show what jobs send and how they fare together; place them."),
-        "explain": Entry("fabctl.cli.explain:explain", "Name the cable that binds two hosts, who else is on it, what helps."),
+        "explain": Entry("fabctl.cli.explain:explain", "Name the cable that binds two hosts, who is on it, and what helps."),
         "twin": Entry("fabctl.cli.twin:twin", "Run real tools and whole runbooks on a digital twin of a fabric."),
         "help": Entry("fabctl.cli.help:help_topic", "Explain exit codes, formats, environment and job files."),
     },
