@@ -11,7 +11,7 @@ from fabctl.cli.common import exit_code, input_entry, load_source, output_option
 from fabctl.cli.completion import complete_names
 from fabctl.cli.engine_options import engine_options, read_options, refuse_options
 from fabctl.cli.job_files import read_jobs
-from fabctl.cli.routes import DEFAULT_ENGINE, OPENSM, engine_rows, engine_tables, refuse_unknown_engine
+from fabctl.cli.routes import DEFAULT_ENGINE, OPENSM, engine_rows, engine_tables, for_jobs, refuse_unknown_engine
 from fabctl.cli.subcommands import CommandWithSubcommands
 from fabctl.errors import ExitCode, UsageError
 from fabctl.registry import Entry, Registry
@@ -58,7 +58,7 @@ SUBCOMMANDS = Registry(
     metavar="FILE",
     help="Tables of before a fault: change only what must change; with --tables, show what did.",
 )
-@click.option("--job", "job_path", metavar="FILE", help="Score for a job's hosts, and show its hottest cables (fabctl help job).")
+@click.option("--job", "job_path", metavar="FILE", help="Score for a job's hosts, and show its hottest cables; see engine jobs.")
 @click.option("--hosts", metavar="NODESET", help="Score for these hosts only, like node[001-016].")
 @click.option("--pattern", metavar="NAME", help=f"Show the hottest cables of {', '.join(PATTERNS.names())} (shift:K).")
 @adaptive_options
@@ -100,6 +100,7 @@ def route(
       fabctl route fabric.txt --engine updn --adaptive tree
       fabctl route fabric.txt --engine updn --export opensm routes/
       fabctl route now.txt --engine updn --previous before-lfts.txt
+      fabctl route fabric.txt --engine jobs --job jobs.yaml --export opensm routes/
       fabctl route fabric.txt --engine ftree --job job.yaml -o simgrid --out case.py
       fabctl route compare fabric.txt --engine all
 
@@ -127,7 +128,7 @@ def route(
         refuse_unknown_engine(engine)
     specs = _specs(job_path, hosts, pattern, seed)
     loaded = _fabric(source, source_format, strict, live)
-    options = read_options(loaded.fabric, asked)
+    options = for_jobs(read_options(loaded.fabric, asked), engine, specs, loaded.fabric)
     tables = _tables(loaded, live, engine, options, tables_path)
     changed = _changed(tables, previous_path, options if computed else None) if previous_path else None
     tables = changed.tables if changed else tables

@@ -8,9 +8,12 @@ from fabctl.errors import UsageError
 from fabctl.routing import ENGINES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fabctl.model.fabric import Fabric
     from fabctl.model.tables import RoutingTables
     from fabctl.routing.options import Options
+    from fabctl.traffic.job import JobSpec
     from fabctl.twin.engine import OpenSMRun
 
 DEFAULT_ENGINE = "minhop"
@@ -31,6 +34,23 @@ def engine_tables(fabric: Fabric, engine: str, options: Options) -> RoutingTable
     from fabctl.routing.compute import compute_tables
 
     return compute_tables(fabric, engine, options)
+
+
+def for_jobs(options: Options, engine: str | None, specs: Sequence[JobSpec], fabric: Fabric) -> Options:
+    """Return an engine's options, with what the jobs send if it is one that routes by that.
+
+    Raises
+    ------
+    InputError
+        If a job does not fit the fabric.
+    """
+    if not specs or "job" not in getattr(ENGINES.entries.get(engine or ""), "options", ()):
+        return options
+    from dataclasses import replace
+
+    from fabctl.traffic.phases import jobs_traffic
+
+    return replace(options, traffic=jobs_traffic(specs, fabric))
 
 
 def opensm_run(fabric: Fabric, engine: str, options: Options) -> OpenSMRun:

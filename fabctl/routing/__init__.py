@@ -81,6 +81,7 @@ ENGINES = Registry(
             "jobs",
             "cool channels for the jobs that run (--job), all other pairs balanced",
             "always free",
+            "job",
             "root",
             "ignore-port",
             "vls",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from fabctl.congestion.bound import alltoall_bound
 from fabctl.errors import RefusedError, SourceError, UsageError
 from fabctl.model.comparison import Comparison, Contender
 from fabctl.model.fabric import Fabric
+from fabctl.model.flows import unit_flows
+from fabctl.model.phases import JobTraffic, Phase
 from fabctl.model.tables import RoutingTables
 from fabctl.routing.compute import assess, compute_tables
 from fabctl.routing.options import DEFAULTS, Options
@@ -45,13 +47,22 @@ def timed(fabric: Fabric, engine: str, options: Options, warm_up: Iterable[Fabri
         Small fabrics, on which the engine runs first; it may refuse them.
     """
     for small in warm_up:
+        asked = Options(max_vls=options.max_vls) if "vls" in options.given() else DEFAULTS
         try:
-            compute_tables(small, engine, Options(max_vls=options.max_vls) if "vls" in options.given() else DEFAULTS)
+            compute_tables(small, engine, replace(asked, traffic=_some_traffic(small)) if options.traffic else asked)
         except RefusedError:
             continue
     start = time.process_time()
     tables = compute_tables(fabric, engine, options)
     return Routed(tables, time.process_time() - start)
+
+
+def _some_traffic(fabric: Fabric) -> tuple[JobTraffic, ...]:
+    """Return what a job could send: to the host half a fabric away."""
+    ports = fabric.endpoints
+    flows = unit_flows(ports, np.roll(ports, len(ports) // 2))
+    ranks = np.arange(len(ports), dtype=np.int32)
+    return (JobTraffic("warm-up", (), 1, (Phase("half", flows, ranks, ranks),)),)
 
 
 def compare(

@@ -114,7 +114,6 @@ def cool(channel, net, state, work):  # type: ignore[no-untyped-def]
                 moves += 1
             _clear(filled, work)
             _lay(start, d, kinds, leaves, net, state, work)
-            _forget(kinds, work)
     return moves
 
 
@@ -155,7 +154,6 @@ def chain(channel, net, state, work):  # type: ignore[no-untyped-def]
             made += 1
             _clear(filled, work)
             total += _lay(start, d, kinds, leaves, net, state, work) - old
-            _forget(kinds, work)
             if total < -GAIN * max(old, 1.0):
                 break
             while start != net.home[d]:
@@ -263,12 +261,6 @@ def _gather(start, d, net, state, work):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def _forget(kinds, work):  # type: ignore[no-untyped-def]
-    for index in range(kinds):
-        work.sums[work.kinds[index]] = 0.0
-
-
-@njit(cache=True, error_model="numpy")
 def _lift(start, d, kinds, leaves, net, state, work):  # type: ignore[no-untyped-def]
     """Take the gathered traffic off its path; return what it cost there."""
     cost, switch = 0.0, start
@@ -287,7 +279,7 @@ def _lift(start, d, kinds, leaves, net, state, work):  # type: ignore[no-untyped
 
 @njit(cache=True, error_model="numpy")
 def _lay(start, d, kinds, leaves, net, state, work):  # type: ignore[no-untyped-def]
-    """Put the gathered traffic on its path; return what it costs there."""
+    """Put the gathered traffic on its path, and forget it; return what it costs there."""
     cost, switch = 0.0, start
     while switch != net.home[d]:
         hop = state.next_channel[switch, d]
@@ -299,6 +291,8 @@ def _lay(start, d, kinds, leaves, net, state, work):  # type: ignore[no-untyped-
             state.total[hop] += net.share[phase] * load
         state.behind[switch, d] += leaves
         switch = net.dst[hop]
+    for index in range(kinds):
+        work.sums[work.kinds[index]] = 0.0
     return cost
 
 
@@ -383,7 +377,6 @@ def _best(channel, made, noise, net, state, work):  # type: ignore[no-untyped-de
                 best, least = (d, start), work.cost[net.home[d]] - old
             _clear(filled, work)
             _lay(start, d, kinds, leaves, net, state, work)
-            _forget(kinds, work)
     return best
 
 
@@ -405,4 +398,3 @@ def _undo(made, replaced, net, state, work):  # type: ignore[no-untyped-def]
             replaced -= 1
             state.next_channel[work.replaced[replaced, 0], d] = work.replaced[replaced, 1]
         _lay(start, d, kinds, leaves, net, state, work)
-        _forget(kinds, work)
