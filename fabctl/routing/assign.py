@@ -95,7 +95,8 @@ class _Destinations:
         rank = np.zeros(len(ports), dtype=np.int64)
         first = np.isin(ports, counted)
         for kind in (first, ~first & ~is_switch):
-            rank[kind] = destination_ranks(fabric, ports[kind])
+            several, which = np.unique(ports[kind], return_inverse=True)
+            rank[kind] = destination_ranks(fabric, several)[which]
         rank[is_switch] = np.arange(int(is_switch.sum()))
         return rank + (self.lid - fabric.port_lid[ports])
 

@@ -109,3 +109,12 @@ def test_lmc_gives_a_port_several_paths_all_of_them_proved(engine: str, family: 
         assert (lanes == lanes[:, :, :1]).all(), "OpenSM's policy knows one SL from a port to a port"
     differ = (columns != columns[0]).any(axis=(0, 1))
     assert differ.mean() > 0.5
+
+
+@pytest.mark.parametrize("engine", ["minhop", "updn", "ftree", "sssp", "nue"])
+@pytest.mark.parametrize("lmc", [1, 2])
+def test_the_base_lids_alone_load_a_tree_evenly_whatever_the_lmc(engine: str, lmc: int) -> None:
+    """Closed form: D-mod-k gives an all-to-all all of its bandwidth; ranks counted by LID would share every second up-link."""
+    fabric, _ = parse(f"family: xgft\nm: [4, 8]\nw: [1, 4]\nspeed: EDR\nlmc: {lmc}\n", "lmc.yaml")
+    loads = alltoall_loads(compute_tables(fabric, engine), fabric.compute_endpoints)
+    assert loads.max() == len(fabric.compute_endpoints) - 1
