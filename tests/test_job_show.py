@@ -141,7 +141,7 @@ def test_times_on_routes_are_bytes_over_the_slowest_cable(run: Run, job: Any, va
     done = run("job", "show", job(TRAINING.format(hosts=16)), "--fabric", "superpod-4su", "--engine", "ftree")
     assert "inside the host" in done.out
     assert "A step waits" in done.out
-    assert "behind compute (ftree; this job alone)" in done.out
+    assert "are meant to hide behind compute (ftree; this job alone)" in done.out
 
 
 def test_real_tables(run: Run, job: Any, fixtures: Path) -> None:

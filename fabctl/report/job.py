@@ -90,7 +90,7 @@ def _table(job: JobView, *, fabric: bool, routes: bool) -> Table:
 def _foot(job: JobView, routes: str) -> Iterator[str]:
     exposed, hidden = job.seconds(overlapped=False), job.seconds(overlapped=True)
     if routes and exposed is not None and hidden is not None:
-        behind = f", and {_seconds(hidden)} s behind compute" if hidden else ""
+        behind = f"; {_seconds(hidden)} s are meant to hide behind compute" if hidden else ""
         yield f"A step waits {_seconds(exposed)} s for the fabric{behind} ({routes}; this job alone)"
     for note in job.notes:
         yield f"  {note}"

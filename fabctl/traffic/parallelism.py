@@ -1,8 +1,9 @@
 """Ranks of a training to places in its grid, and the groups that share all places but one.
 
 Megatron-LM numbers ranks in the order tp-cp-ep-dp-pp, tensor parallel ranks first (``RankGenerator`` in
-``megatron/core/parallel_state.py``). Attention and dense layers see the grid (pp, dp, cp, tp); experts see the same ranks as
-(pp, edp, ep, etp), where ``edp = dp cp tp / (ep etp)`` ranks hold copies of the same experts.
+``megatron/core/parallel_state.py``), or tp-cp-ep-pp-dp (``--use-tp-pp-dp-mapping``), as the Llama 3 training did. Attention and
+dense layers see the grid (pp, dp, cp, tp); experts see the same ranks as (pp, edp, ep, etp), where ``edp = dp cp tp / (ep etp)``
+ranks hold copies of the same experts.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabctl.errors import InputError
-from fabctl.traffic.training_spec import Parallelism
+from fabctl.traffic.training_spec import RANK_ORDERS, Parallelism
 
 Int32 = NDArray[np.int32]
 
 DENSE = ("pp", "dp", "cp", "tp")
 EXPERT = ("pp", "edp", "ep", "etp")
+"""Axes, slowest first."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Grid:
     tp, cp, dp, pp : int
     ep, etp, edp : int
         Of the experts: ``ep * etp * edp == dp * cp * tp``.
+    pp_last : bool
+        Whether the stages are the slowest axis, and not the replicas.
     """
 
     tp: int
@@ -39,6 +43,7 @@ class Grid:
     ep: int
     etp: int
     edp: int
+    pp_last: bool = True
 
     @property
     def n_ranks(self) -> int:
@@ -59,6 +64,7 @@ class Grid:
             Groups in the order of their first rank, members in that of their communicator.
         """
         names = DENSE if set(axes) <= set(DENSE) else EXPERT
+        names = names if self.pp_last else (names[1], names[0], *names[2:])
         ranks = np.arange(self.n_ranks, dtype=np.int32).reshape([getattr(self, name) for name in names])
         last = [names.index(axis) for axis in reversed(axes)]
         kept = [axis for axis in range(len(names)) if axis not in last]
@@ -67,7 +73,7 @@ class Grid:
 
     def stage(self, ranks: Int32) -> Int32:
         """Return the pipeline stage of each rank, same shape."""
-        return ranks // (self.n_ranks // self.pp)
+        return ranks // (self.n_ranks // self.pp if self.pp_last else self.tp * self.cp) % self.pp
 
 
 def grid(cut: Parallelism, n_ranks: int) -> Grid:
@@ -76,7 +82,8 @@ def grid(cut: Parallelism, n_ranks: int) -> Grid:
     Raises
     ------
     InputError
-        If the degrees do not multiply to the number of ranks, or a group is larger than the job.
+        If the degrees do not multiply to the number of ranks, a group is larger than the job, or experts would be on other
+        stages than dense layers.
     """
     degrees = {"tp": cut.tp, "cp": cut.cp, "pp": cut.pp, "dp": cut.dp or 1}
     for key, degree in {**degrees, "ep": cut.ep}.items():
@@ -98,10 +105,17 @@ def grid(cut: Parallelism, n_ranks: int) -> Grid:
             where=cut.where("ep"),
             hint="tp x cp x dp must be a multiple of ep x etp",
         )
-    ep, etp = (cut.ep, cut.etp) if cut.ep > 1 or cut.etp != cut.tp else (1, cut.tp)
+    ep, etp = cut.ep, cut.etp
     if shared % (ep * etp):
         raise InputError(f"{shared} ranks of a stage do not divide by etp {etp}", where=cut.where("etp"))
-    return Grid(cut.tp, cut.cp, dp, cut.pp, ep, etp, shared // (ep * etp))
+    pp_last = cut.rank_order == RANK_ORDERS[0]
+    if not pp_last and cut.pp > 1 and (ep, etp) != (1, cut.tp) and ep * etp != cut.tp * cut.cp:
+        raise InputError(
+            f"in the order {cut.rank_order} experts and dense layers are on the same stages only where ep x etp is tp x cp",
+            where=cut.where("rank_order"),
+            hint=f"ep x etp is {ep * etp}, tp x cp is {cut.tp * cut.cp}; {RANK_ORDERS[0]} takes any",
+        )
+    return Grid(cut.tp, cut.cp, dp, cut.pp, ep, etp, shared // (ep * etp), pp_last)
 
 
 def stage_layers(cut: Parallelism, layers: int) -> NDArray[np.int64]:

@@ -18,6 +18,7 @@
       sequence_parallel: true    # default: where tp is more than 1
       ends_as_layers: true       # embedding and output take the place of a layer each; default: false
       layers_per_stage: [7, 8]   # or the layers of each (virtual) stage, one by one
+      rank_order: tp-cp-dp-pp    # neighbours first; or tp-cp-pp-dp
       exchange: collective       # or slices: each data parallel rank adds up a slice for all, as CaffeOnSpark does
       context: p2p               # how context parallel ranks share keys and values: p2p or all_gather
     sequence_length: 8192        # default: that of the preset
@@ -45,9 +46,11 @@ PARALLELISM = (
     "sequence_parallel",
     "ends_as_layers",
     "layers_per_stage",
+    "rank_order",
     "exchange",
     "context",
 )
+RANK_ORDERS = ("tp-cp-dp-pp", "tp-cp-pp-dp")
 EXCHANGES = ("collective", "slices")
 CONTEXTS = ("p2p", "all_gather")
 KINDS = ("dp", "tp", "cp", "ep", "pp", "embedding")
@@ -80,6 +83,8 @@ class Parallelism:
         The embedding and the output layer count as a layer each when layers are dealt to stages.
     layers_per_stage : tuple of int
         Of each virtual stage; empty: as even as can be.
+    rank_order : str
+        One of `RANK_ORDERS`.
     exchange : str
         One of `EXCHANGES`: gradients are added up by a collective, or slice by slice by the rank that owns the slice.
     context : str
@@ -101,6 +106,7 @@ class Parallelism:
     sequence_parallel: bool = False
     ends_as_layers: bool = False
     layers_per_stage: tuple[int, ...] = ()
+    rank_order: str = RANK_ORDERS[0]
     exchange: str = "collective"
     context: str = "p2p"
     places: dict[str, str] = field(default_factory=dict, compare=False)
@@ -206,6 +212,7 @@ def _parallelism(node: Node, model_where: str) -> Parallelism:
         sequence_parallel=flag("sequence_parallel", tp > 1),
         ends_as_layers=flag("ends_as_layers", False),
         layers_per_stage=tuple(stage.integer(low=0, high=1 << 16) for stage in stages),
+        rank_order=values["rank_order"].choice(RANK_ORDERS) if "rank_order" in values else RANK_ORDERS[0],
         exchange=exchange,
         context=values["context"].choice(CONTEXTS) if "context" in values else "p2p",
         places=places,

@@ -50,6 +50,24 @@ def test_expert_groups(etp: int, ep: int, edp: int, pp: int) -> None:
         assert cut.groups(axis).tolist() == by_hand(n, [etp, ep, edp, pp], [free])
 
 
+@given(SMALL, SMALL, SMALL, SMALL)
+def test_groups_with_replicas_last(tp: int, cp: int, dp: int, pp: int) -> None:
+    n = tp * cp * dp * pp
+    cut = grid(Parallelism(tp=tp, cp=cp, pp=pp, dp=dp, ep=cp, etp=tp, rank_order="tp-cp-pp-dp"), n)
+    sizes = [tp, cp, pp, dp]
+    for axes, free in ((("tp",), [0]), (("cp",), [1]), (("pp",), [2]), (("dp",), [3]), (("cp", "dp"), [1, 3])):
+        assert cut.groups(*axes).tolist() == by_hand(n, sizes, free)
+    for axis, free in (("etp", 0), ("ep", 1), ("edp", 3)):
+        assert cut.groups(axis).tolist() == by_hand(n, sizes, [free])
+    assert cut.stage(np.arange(n, dtype=np.int32)).tolist() == [place(rank, sizes)[2] for rank in range(n)]
+
+
+def test_llama_3s_example() -> None:
+    """Grattafiori et al., figure 5: 16 GPUs cut [TP 2, CP 2, PP 2, DP 2]: GPU 0 shares TP with 1, CP with 2, PP with 4, DP with 8."""
+    cut = grid(Parallelism(tp=2, cp=2, pp=2, dp=2, etp=2, rank_order="tp-cp-pp-dp"), 16)
+    assert [cut.groups(axis)[0].tolist() for axis in ("tp", "cp", "pp", "dp")] == [[0, 1], [0, 2], [0, 4], [0, 8]]
+
+
 def test_megatrons_example() -> None:
     """The docstring of ``initialize_model_parallel``: 16 GPUs, tp 2 and pp 4."""
     cut = grid(Parallelism(tp=2, pp=4, etp=2), 16)
@@ -76,6 +94,12 @@ def test_experts_without_ep_are_cut_as_all_else() -> None:
         ({"ep": 128}, 64, "groups of ep 128 are larger than the job", ""),
         ({"dp": 32}, 64, "the job has 64 ranks, and dp 32 is 32", "dp: 64 uses all ranks"),
         ({"pp": 2, "ep": 24}, 64, "32 ranks of a stage do not divide into ep 24 x etp 1 = 24", ""),
+        (
+            {"pp": 2, "ep": 4, "rank_order": "tp-cp-pp-dp"},
+            64,
+            "in the order tp-cp-pp-dp experts and",
+            "ep x etp is 4, tp x cp is 1",
+        ),
         ({"etp": 7}, 64, "64 ranks of a stage do not divide by etp 7", ""),
     ],
 )
