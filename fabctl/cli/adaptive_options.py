@@ -120,7 +120,10 @@ def _collected(command: Callable[..., Any]) -> Callable[..., Any]:
         adaptive: dict[str, Any] = {}
         if mode is not None or hash_seed is not None:
             if kwargs.get("output_format") not in TEXT_FORMATS:
-                raise UsageError(f"-o {kwargs.get('output_format')} writes the static routes: leave --adaptive and --hash out")
+                raise UsageError(
+                    f"-o {kwargs.get('output_format')} writes the tables' own routes",
+                    hint="leave --adaptive and --hash out",
+                )
             enabled = None if sls is None else read_sls(sls)
             adaptive = {"mode": mode or "", "sls": enabled, "hash_seed": hash_seed, "qps": qps or 1}
         return command(*args, adaptive=adaptive, **kwargs)

@@ -10,6 +10,7 @@ notifications come to at best; what they do on local knowledge alone is in `fabc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,8 @@ FASTER, SLOWER = 1.1, 0.7
 STEEPNESS = 20.0
 """Least steepness of the price: a channel with half the load of the hottest costs exp(-STEEPNESS / 2) of it."""
 SHARPEST = 2000.0
+DETOUR = 0.01
+"""Weight of a detour to begin with, against 1 of a shortest way: it grows where the shortest ways are hot."""
 TINY = 1e-6
 """Shares below this are dropped in the end."""
 
@@ -62,16 +65,27 @@ class Ways:
     channel: Int32
     far: Int32
 
-    def equal(self) -> Float64:
-        """Return equal shares for the ports of each group, shape (n_edges,)."""
-        width = np.diff(self.ptr)
-        return 1.0 / np.repeat(width, width)
+    @cached_property
+    def owner(self) -> Int64:
+        """Cell of each edge, shape (n_edges,)."""
+        return np.repeat(np.arange(len(self.cells)), np.diff(self.ptr))
 
-    def normal(self, fraction: Float64) -> Float64:
-        """Return shares without the tiny ones, each group's summing to one."""
-        kept = np.where(fraction < TINY, 0.0, fraction)
-        owner = np.repeat(np.arange(len(self.cells)), np.diff(self.ptr))
-        return kept / np.bincount(owner, weights=kept, minlength=len(self.cells))[owner]
+    @cached_property
+    def stretch(self) -> Float64:
+        """Length of the way over each port, over that of the cell's shortest, shape (n_edges,); 1 but for detours."""
+        from fabctl.congestion.adaptive_kernel import hops_left
+
+        left = hops_left(self.ptr, self.far)
+        return (1.0 + left[self.far]) / left[self.owner]
+
+    def equal(self) -> Float64:
+        """Return equal shares for the ports of each group, shape (n_edges,), detours next to none."""
+        return self.normal(np.where(self.stretch > 1, DETOUR, 1.0))
+
+    def normal(self, weight: Float64) -> Float64:
+        """Return weights as shares, each group's summing to one, without the tiny ones."""
+        kept = np.where(weight < TINY, 0.0, weight)
+        return kept / np.bincount(self.owner, weights=kept, minlength=len(self.cells))[self.owner]
 
     def amount(self, inject: Float64) -> Float64:
         """Return what begins in each cell, shape (n_cells + 1,), of traffic by the numbers in `groups`."""
@@ -127,7 +141,7 @@ class Balanced:
 def balance(groups: Groups, demand: Demand, rates: Float64, *, gap: float = GAP, rounds: int = ROUNDS) -> Balanced:
     """Split traffic over the ports of its groups so that the hottest channel is as cool as can be.
 
-    Begins with equal shares, and keeps the best round; where the tables' own routes are better than all, those.
+    Begins with equal shares of the shortest ways, and keeps the best round, or the tables' own routes where they are better.
 
     Parameters
     ----------

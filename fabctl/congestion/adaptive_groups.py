@@ -93,7 +93,8 @@ def adaptive_groups(tables: RoutingTables, ports: Int32, mode: str) -> Groups:
         Connected HCA ports; those that are not at a switch are left out.
     mode : str
         ``lag``: parallel cables to the switch that the table's entry leads to. ``tree``: all ports to switches one hop nearer
-        by the tables' hops, other than those on which traffic that has gone down a tier would have to go up again.
+        by the tables' hops; up only where the tables go up, and down only to where they go on down, as traffic that has gone
+        down a tier must not go up again.
         ``dragonfly+``: as ``tree``, and in the source's group also up to any spine and over to any group that has links to
         the destination's.
 
@@ -268,7 +269,8 @@ class _Arcs:
         rises = np.zeros(hops.shape, dtype=bool)
         row, arc = np.nonzero(own & (tiers[dst] >= tiers[src]))
         rises[row, src[arc]] = True
-        nearer &= own | ~((tiers[dst] < tiers[src]) & rises[:, dst])
+        falls = tiers[dst] < tiers[src]
+        nearer &= own | np.where(falls, ~rises[:, dst], rises[:, src])
         return nearer if self.plus is None else np.concatenate([self._free(hops), nearer], axis=1)
 
     def _free(self, hops: Int16) -> Bools:

@@ -56,6 +56,18 @@ def gather(order, ptr, channel, far, met):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
+def hops_left(ptr, far):  # type: ignore[no-untyped-def]
+    """Return the fewest hops from each cell on, int64 array of shape (n_cells + 1,)."""
+    left = np.zeros(len(ptr), dtype=np.int64)
+    for cell in range(len(ptr) - 2, -1, -1):
+        fewest = 1 << 30
+        for edge in range(ptr[cell], ptr[cell + 1]):
+            fewest = min(fewest, 1 + left[far[edge]])
+        left[cell] = fewest
+    return left
+
+
+@njit(cache=True, error_model="numpy")
 def spread(ptr, channel, far, fraction, amount, load):  # type: ignore[no-untyped-def]
     """Move all traffic on by the fractions.
 
@@ -159,10 +171,10 @@ def unit_shares(starts, last, ptr, channel, far, fraction, n_channels):  # type:
 
 
 @njit(cache=True, error_model="numpy")
-def least_loaded(starts, last, weight, load, slowness, rounds, ptr, channel, far, seed, longest):  # type: ignore[no-untyped-def]
+def least_loaded(starts, last, weight, load, slowness, rounds, ptr, channel, far, stretch, seed, longest):  # type: ignore[no-untyped-def]
     """Route unsplit flows in turn, each at every cell to the port whose load drains first; then each anew, some rounds.
 
-    Between equal ports chance decides.
+    Between equal ports chance decides. A port on a longer way must drain earlier by as much as the way is longer.
 
     Parameters
     ----------
@@ -176,6 +188,8 @@ def least_loaded(starts, last, weight, load, slowness, rounds, ptr, channel, far
         What the channels carry besides; changed in place.
     slowness : float64 array of shape (n_channels,)
         Time that a unit of load takes.
+    stretch : float64 array of shape (n_edges,)
+        Length of the way over each port, over that of the shortest.
     seed : uint64
     longest : int
         Most hops of a flow.
@@ -198,13 +212,14 @@ def least_loaded(starts, last, weight, load, slowness, rounds, ptr, channel, far
             for cell in range(last[flow] - 1, starts[flow], -1):
                 ahead[cell] = np.inf
                 for edge in range(ptr[cell], ptr[cell + 1]):
-                    here = load[channel[edge]] * slowness[channel[edge]]
-                    ahead[cell] = min(ahead[cell], max(here, ahead[far[edge]]))
+                    here = (load[channel[edge]] + weight[flow]) * slowness[channel[edge]]
+                    ahead[cell] = min(ahead[cell], max(here, ahead[far[edge]]) * stretch[edge])
             cell, hop = starts[flow], 0
             while cell < len(ptr) - 1:
                 lightest, ties, chosen = np.inf, 0, -1
                 for edge in range(ptr[cell], ptr[cell + 1]):
-                    here = max(load[channel[edge]] * slowness[channel[edge]], ahead[far[edge]])
+                    here = (load[channel[edge]] + weight[flow]) * slowness[channel[edge]]
+                    here = max(here, ahead[far[edge]]) * stretch[edge]
                     if here < lightest:
                         lightest, ties, chosen = here, 1, edge
                     elif here == lightest:

@@ -3,7 +3,9 @@
 Locally each flow goes at every switch to the port that drains first there: what switches do that see their own queues and
 nothing else. A flow that has found its way up may meet others on its way down, of which the switch below knew nothing. A sender
 that probes (Geoffray, Hoefler, Adaptive Routing Strategies for Modern High Performance Networks, HotI 2008) knows the most
-loaded channel of each way. Both stay behind the fluid balance of `fabctl.congestion.adaptive`, since flows are not split.
+loaded channel of each way. On a Dragonfly+ a detour is taken where it drains earlier by as much as it is longer (UGAL: Kim,
+Dally, Scott, Abts, Technology-Driven, Highly-Scalable Dragonfly Topology, ISCA 2008). All this stays behind the fluid balance of
+`fabctl.congestion.adaptive`, since flows are not split.
 """
 
 from __future__ import annotations
@@ -91,6 +93,7 @@ def local_channels(
         way.ptr,
         way.channel,
         way.far,
+        way.stretch,
         bits,
         MAX_HOPS,
     )

@@ -16,6 +16,7 @@ from fabctl.congestion.adaptive import Balanced, balance, relative_rates, split_
 from fabctl.congestion.adaptive_demand import demand_of_alltoall, demand_of_flows
 from fabctl.congestion.adaptive_groups import Groups, adaptive_groups
 from fabctl.congestion.adaptive_local import local_channels
+from fabctl.congestion.adaptive_safety import waits_in_a_circle
 from fabctl.congestion.diversity import hashed_channels, lid_channels
 from fabctl.congestion.load import alltoall_loads, channel_loads
 from fabctl.congestion.quality import bisections, estimate
@@ -126,6 +127,7 @@ def adaptive_quality(
         share=demand.share if demand is not None else 0.0,
         classes=0 if groups is None else len(groups.rank),
         widest=1 if groups is None else groups.widest,
+        circle=_circle(tables, groups, ports),
         traffic=traffic,
         alltoall_ideal=len(ports) - 1 if flows is None else None,
         spreads=tuple(spreads),
@@ -135,29 +137,44 @@ def adaptive_quality(
     )
 
 
-def bisection(ports: Int32, lay: Lay, *, samples: int, seed: int, exchange: bool = False) -> Estimate:
+def bisection(ports: Int32, lay: Lay, *, samples: int, seed: int, exchange: bool = False, queued: bool = False) -> Estimate:
     """Estimate the effective bisection bandwidth of flows laid by a rule; patterns as in `quality.effective_bisection`.
 
     Parameters
     ----------
     exchange : bool
         Pairs send both ways at once, and the slower way counts for both: MPI_Sendrecv, ORCS's pattern ``bisect_fb_sym``.
+    queued : bool
+        As for `congestion`.
     """
     means: list[float] = []
     for senders, receivers in bisections(ports, samples, seed):
         for src, dst in zip(senders, receivers, strict=True):
             ways_of_pair = ((src, dst), (dst, src)) if exchange else ((src, dst),)
             flows = unit_flows(*(np.concatenate(ends) for ends in zip(*ways_of_pair, strict=True)))
-            slowest = congestion(*lay(flows, len(means)), flows.weight).reshape(len(ways_of_pair), -1).max(axis=0)
+            slowest = congestion(*lay(flows, len(means)), flows.weight, queued=queued).reshape(len(ways_of_pair), -1).max(axis=0)
             means.append(float((1.0 / slowest).mean()))
     return estimate(np.array(means))
 
 
-def congestion(channels: Channels, share: Float64 | None, weight: Float64) -> Float64:
-    """Return the highest load on any channel that each flow uses, float64 array of shape (n_flows,)."""
-    carried = np.repeat(weight, np.diff(channels.ptr)) * (1.0 if share is None else share)
+def congestion(channels: Channels, share: Float64 | None, weight: Float64, *, queued: bool = False) -> Float64:
+    """Return the highest load on any channel that each flow uses, float64 array of shape (n_flows,).
+
+    Parameters
+    ----------
+    queued : bool
+        Queues are first in, first out: a flow is no faster than the slowest that shares a channel with it (head-of-line blocking,
+        to first order: those that the slowest one has slowed hold up no others).
+    """
+    length = np.diff(channels.ptr)
+    carried = np.repeat(weight, length) * (1.0 if share is None else share)
     load = np.bincount(channels.index, weights=carried)
-    return np.maximum.reduceat(load[channels.index], channels.ptr[:-1])
+    found = np.maximum.reduceat(load[channels.index], channels.ptr[:-1])
+    if queued:
+        slowest = np.zeros(len(load))
+        np.maximum.at(slowest, channels.index, np.repeat(found, length))
+        found = np.maximum.reduceat(slowest[channels.index], channels.ptr[:-1])
+    return found
 
 
 def fluid_lay(tables: RoutingTables, groups: Groups, sls: frozenset[int] | None = None) -> Lay:
@@ -209,6 +226,16 @@ def _affordable(balanced: Balanced | None) -> int:
     """Return how many bisections may be balanced."""
     edges = len(balanced.ways.channel) if balanced else 1
     return max(FEWEST, EBB_WORK // max(1, edges * EBB_ROUNDS))
+
+
+def _circle(tables: RoutingTables, groups: Groups | None, ports: Int32) -> bool | None:
+    """Return whether traffic between ports may close a circle of waiting channels."""
+    if groups is None or tables.n_vls > 1:
+        return None
+    fabric = tables.fabric
+    met = np.zeros(groups.rank.size, dtype=bool)
+    met[groups.start[:, np.unique(fabric.channel_dst[fabric.channel_of_port[ports]])]] = True
+    return waits_in_a_circle(ways(groups, met))
 
 
 def _refuse_without_choice(tables: RoutingTables, ports: Int32, groups: Groups | None) -> None:

@@ -38,6 +38,8 @@ def hashed_channels(
 ) -> tuple[Channels, Float64]:
     """Return the channels of flows whose queue pairs are hashed onto the ports of the groups, with their shares.
 
+    Detours of a Dragonfly+ are left out.
+
     Parameters
     ----------
     mode, sls, groups
@@ -69,15 +71,17 @@ def hashed_channels(
     key = _pair_keys(tables, flows, seed)[owner] + np.tile(np.arange(qps, dtype=np.uint64), len(moved))
     cell = np.repeat(way.place(demand.cell[moved]), qps)
     owners, channels = [owner, owner], [fabric.channel_of_port[flows.src[owner]], _last(tables, flows.dst[owner])]
+    shortest = np.flatnonzero(way.stretch == 1)
+    short = np.searchsorted(shortest, way.ptr)
     while True:
         under_way = cell < len(way.cells)
         owner, key, cell = owner[under_way], key[under_way], cell[under_way]
         if not len(cell):
             break
-        width = way.ptr[cell + 1] - way.ptr[cell]
+        width = short[cell + 1] - short[cell]
         switch = known.switch(way.cells[cell])
         chosen = _mix(_mix(key) ^ fabric.node_guid[switch]) % width.astype(np.uint64)
-        edge = way.ptr[cell] + chosen.astype(np.int64)
+        edge = shortest[short[cell] + chosen.astype(np.int64)]
         owners.append(owner)
         channels.append(way.channel[edge])
         cell = way.far[edge].astype(np.int64)

@@ -97,6 +97,9 @@ class AdaptiveQuality:
         Share of the traffic between leaves that goes adaptively.
     classes, widest : int
         Sets of destinations with groups of their own, and ports of the largest group.
+    circle : bool, optional
+        Whether channels can wait for each other in a circle: a possible credit loop. None: with several virtual lanes that is
+        not told.
     traffic : str
         What loads the channels.
     alltoall_ideal : int, optional
@@ -115,6 +118,7 @@ class AdaptiveQuality:
     share: float
     classes: int
     widest: int
+    circle: bool | None
     traffic: str
     alltoall_ideal: int | None
     spreads: tuple[Spread, ...]

@@ -61,7 +61,15 @@ def _group_lines(found: AdaptiveQuality) -> list[str]:
     if not found.mode:
         return []
     sets = f"{found.classes:,} set{'' if found.classes == 1 else 's'} of destinations"
-    return [f"  groups         {sets}, up to {found.widest} ports; for {found.share:.1%} of the traffic between switches"]
+    circle = {
+        None: "not told where tables use several virtual lanes",
+        False: "none: no channels of the groups can wait in a circle",
+        True: "POSSIBLE on one virtual lane: channels of the groups can wait for each other in a circle",
+    }
+    return [
+        f"  groups         {sets}, up to {found.widest} ports; for {found.share:.1%} of the traffic between switches",
+        f"  credit loops   {circle[found.circle]}",
+    ]
 
 
 def _convergence_line(found: Convergence) -> str:
@@ -103,6 +111,7 @@ def _data(found: AdaptiveQuality, rows: list[dict[str, Any]]) -> dict[str, Any]:
         "traffic_share": found.share,
         "destination_sets": found.classes,
         "widest_group": found.widest,
+        "credit_loop": found.circle,
         "hash_seed": found.seed if any(spread.name == "hash" for spread in found.spreads) else None,
         "qps": found.qps,
         "traffic": found.traffic,

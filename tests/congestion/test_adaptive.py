@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from routing_oracles import build, random_fabrics, switch_graph
 from small_fabrics import dmodk, two_levels
 
-from fabctl.congestion.adaptive import adaptive_channels, balance, relative_rates, split_channels
+from fabctl.congestion.adaptive import adaptive_channels, balance, relative_rates, split_channels, ways
 from fabctl.congestion.adaptive_demand import demand_of_alltoall, demand_of_flows
-from fabctl.congestion.adaptive_groups import adaptive_groups
+from fabctl.congestion.adaptive_groups import Groups, adaptive_groups
+from fabctl.congestion.adaptive_safety import waits_in_a_circle
 from fabctl.congestion.load import channel_loads, flow_channels
 from fabctl.errors import InputError, RefusedError, UsageError
 from fabctl.generate.spec import parse
@@ -62,7 +63,7 @@ def test_groups_of_minimal_tables_are_all_shortest_next_hops(name: str) -> None:
 @settings(max_examples=30, deadline=None)
 @given(random_fabrics(), st.sampled_from(["minhop", "updn", "sssp"]))
 def test_groups_by_the_hops_of_any_tables(fabric: Fabric, engine: str) -> None:
-    """One hop nearer by the tables; down only to where no destination of the class goes up again; the tables' own ports always."""
+    """One hop nearer by the tables, up where these go up, down to where they go on down; the tables' own ports always."""
     tables = compute_tables(fabric, engine)
     tree, lag = (adaptive_groups(tables, fabric.endpoints, mode) for mode in ("tree", "lag"))
     for port in fabric.endpoints.tolist():
@@ -77,8 +78,10 @@ def test_groups_by_the_hops_of_any_tables(fabric: Fabric, engine: str) -> None:
                     continue
                 onward = {int(fabric.channel_at[far, tables.lft[far, fabric.port_lid[member]]]) for member in members}
                 ends = {int(fabric.channel_dst[c]) for c in onward if fabric.channel_dst[c] < fabric.n_switches}
-                climbs = fabric.tiers[far] < fabric.tiers[switch] and any(fabric.tiers[e] >= fabric.tiers[far] for e in ends)
-                if channel in entries or not climbs:
+                here = {int(fabric.channel_dst[c]) for c in entries}
+                turns_up = any(fabric.tiers[e] >= fabric.tiers[far] for e in ends)
+                goes_up = any(fabric.tiers[e] >= fabric.tiers[switch] for e in here)
+                if channel in entries or (not turns_up if fabric.tiers[far] < fabric.tiers[switch] else goes_up):
                     wanted.add(channel)
             assert group_of(tree, switch, port) == wanted
             own = int(fabric.channel_at[switch, tables.lft[switch, fabric.port_lid[port]]])
@@ -107,6 +110,52 @@ def test_dragonfly_plus_goes_by_way_of_every_joined_group(size: str) -> None:
                 seen |= {names[int(groups.switch(np.array([int(groups.far[edge])]))[0])] for edge in edges}
                 met += [int(groups.far[edge]) for edge in edges]
             assert seen >= (set(names) if names[leaf] != home else set()) - {names[leaf]}
+
+
+@settings(max_examples=60, deadline=None)
+@given(random_fabrics(), st.sampled_from(["tree", "lag"]), st.sampled_from(["minhop", "updn"]))
+def test_circles_of_waiting_channels_are_those_of_networkx(fabric: Fabric, mode: str, engine: str) -> None:
+    tables = compute_tables(fabric, engine)
+    ports = fabric.endpoints
+    groups = adaptive_groups(tables, ports, mode)
+    leaves = np.unique(fabric.channel_dst[fabric.channel_of_port[ports]])
+    waits = nx.DiGraph()
+    for port in ports.tolist():
+        met = {int(groups.start[groups.class_of_port[port], leaf]) for leaf in leaves}
+        todo = list(met)
+        while todo:
+            cell = todo.pop()
+            for edge in range(groups.ptr[cell], groups.ptr[cell + 1]):
+                far = int(groups.far[edge])
+                waits.add_edges_from(
+                    (int(groups.channel[edge]), int(groups.channel[e])) for e in range(groups.ptr[far], groups.ptr[far + 1])
+                )
+                if far not in met:
+                    met.add(far)
+                    todo.append(far)
+    assert waits_in_a_circle(ways(groups, started(groups))) == (not nx.is_directed_acyclic_graph(waits))
+
+
+@pytest.mark.parametrize("size", ["small", "middle", "large"])
+@pytest.mark.parametrize("name", ["xgft", "xgft-faults", "fat-tree", "leaf-spine", "rail-optimised", "director"])
+def test_groups_of_up_down_routes_close_no_circle(name: str, size: str) -> None:
+    tables = compute_tables(family(name, size), "updn")
+    groups = adaptive_groups(tables, tables.fabric.endpoints, "tree")
+    assert not waits_in_a_circle(ways(groups, started(groups)))
+
+
+def test_groups_on_a_torus_do() -> None:
+    tables = compute_tables(family("torus", "large"), "minhop")
+    groups = adaptive_groups(tables, tables.fabric.endpoints, "tree")
+    assert waits_in_a_circle(ways(groups, started(groups)))
+
+
+def started(groups: Groups) -> np.ndarray:
+    """Return the cells in which traffic from HCAs begins."""
+    fabric = groups.fabric
+    met = np.zeros(groups.rank.size, dtype=bool)
+    met[groups.start[:, np.unique(fabric.channel_dst[fabric.channel_of_port[fabric.endpoints]])]] = True
+    return met
 
 
 def test_other_fabrics_are_refused() -> None:
