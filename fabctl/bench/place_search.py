@@ -127,7 +127,7 @@ class Ground:
         """Tables and columns of the fabric as the kernel takes them."""
         fabric = self.tables.fabric
         return (
-            self.tables.lft,
+            np.ascontiguousarray(self.tables.lft),
             fabric.channel_at,
             fabric.channel_dst,
             fabric.channel_of_port,

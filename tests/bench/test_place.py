@@ -315,3 +315,8 @@ def test_times_of_the_report_are_completions(leaf_spine: RoutingTables) -> None:
     laid = lay(leaf_spine, placed_traffic(*requests[0]), rates)
     background = [lay(leaf_spine, others[0], rates).busiest]
     assert found.jobs[0].given_s == pytest.approx(step_s(laid.job, beside(laid, background, rates)))
+
+
+def test_a_job_that_sends_nothing_stays(leaf_spine: RoutingTables) -> None:
+    found = proposed(leaf_spine, "hosts: [node-0001, node-0100]\npattern: shift\nshift: 2\nsize: 1G\n").jobs[0]
+    assert (found.proposed_s, found.gain, found.gain_over_random, found.hosts) == (0.0, 1.0, 1.0, found.given)
