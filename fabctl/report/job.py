@@ -9,22 +9,22 @@ from fabctl.model.job_view import JobView, PartView
 from fabctl.report.output import Column, Report, Table
 
 COLUMNS = (
-    Column("job", "job"),
-    Column("kind", "kind"),
-    Column("name", "what"),
-    Column("operation", "collective"),
-    Column("algorithm", "algorithm"),
-    Column("groups", "groups", right=True),
-    Column("group_size", "ranks", right=True),
-    Column("message_bytes", "message(B)", right=True),
-    Column("sent_bytes", "sent/rank(B)", right=True),
-    Column("times", "times", right=True),
-    Column("overlapped", "hidden"),
-    Column("flows", "flows", right=True),
-    Column("host_bytes", "fabric/host(B)", right=True),
-    Column("seconds", "time(s)", right=True),
-    Column("step_seconds", "per step(s)", right=True),
-    Column("bottleneck", "bound by"),
+    Column("job", "JOB"),
+    Column("kind", "KIND", wide=True),
+    Column("name", "WHAT"),
+    Column("operation", "COLLECTIVE"),
+    Column("algorithm", "ALGORITHM"),
+    Column("groups", "GROUPS", right=True),
+    Column("group_size", "RANKS", right=True),
+    Column("message_bytes", "MESSAGE", right=True),
+    Column("sent_bytes", "SENT/RANK", right=True, wide=True),
+    Column("times", "TIMES", right=True),
+    Column("overlapped", "HIDDEN", wide=True),
+    Column("flows", "FLOWS", right=True, wide=True),
+    Column("host_bytes", "FABRIC/HOST", right=True),
+    Column("seconds", "TIME(s)", right=True, wide=True),
+    Column("step_seconds", "STEP(s)", right=True),
+    Column("bottleneck", "BOUND BY"),
 )
 ON_FABRIC = ("flows", "host_bytes")
 ON_ROUTES = ("seconds", "step_seconds", "bottleneck")
@@ -48,8 +48,13 @@ def job_report(
         Lines for people about how the command came to its routes.
     """
     text: list[str | Table] = []
-    for job in jobs:
-        text += [*_head(job), _table(job, fabric=bool(fabric), routes=bool(routes)), *_foot(job, routes)]
+    for number, job in enumerate(jobs):
+        text += [
+            *([""] if number else []),
+            *_head(job),
+            _table(job, fabric=bool(fabric), routes=bool(routes)),
+            *_foot(job, routes),
+        ]
     if remarks:
         text += ["\nRoutes", *(f"  {line}" for line in remarks)]
     return Report(
@@ -65,7 +70,7 @@ def _head(job: JobView) -> Iterator[str]:
     per_host = f"{job.ranks_per_host} ranks" if job.ranks_per_host else "an unknown number of ranks"
     hosts = f"{job.n_hosts} hosts x {per_host} = {job.n_ranks} ranks" if job.n_hosts else f"{job.n_ranks} ranks"
     names = f": {job.hosts if len(job.hosts) <= 80 else f'{job.hosts[:77]}...'}" if job.hosts else ""
-    yield f"\nJob     {job.name}, {hosts}{names}"
+    yield f"Job     {job.name}, {hosts}{names}"
     if job.rails:
         yield f"HCAs    {len(job.rails)} per host, rails {','.join(str(rail) for rail in job.rails)}"
     if job.model:
@@ -82,7 +87,7 @@ def _table(job: JobView, *, fabric: bool, routes: bool) -> Table:
         cells = {key: _bytes(row[key]) for key in ("message_bytes", "sent_bytes", "host_bytes")}
         cells |= {key: _seconds(row[key]) for key in ("seconds", "step_seconds")}
         if part.inside:
-            cells |= {"flows": "inside the host", "host_bytes": "-", "seconds": "-", "step_seconds": "-", "bottleneck": "-"}
+            cells |= {"flows": "-", "host_bytes": "inside hosts", "seconds": "-", "step_seconds": "-", "bottleneck": "-"}
         rows.append({**row, **cells})
     return Table("", columns, rows)
 
