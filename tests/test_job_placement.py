@@ -291,3 +291,25 @@ def test_wrong_jobs_are_input_errors_with_their_place(run: Run, fabric: Path, tm
         assert outcome.code == ExitCode.INPUT
         assert words in outcome.err
         assert "job.yaml:" in outcome.err
+
+
+# ---- Selene ------------------------------------------------------------------------------------------------------------
+
+
+def test_eight_jobs_on_selene(run: Run, fixtures: Path, project: Path, tmp_path: Path) -> None:
+    """Random hosts cost them a factor of 3.5; chosen hosts cost them nothing, and no job file but the hosts is changed."""
+    selene, jobs = fixtures / "ibnetdiscover/selene-compute-2021.txt", project / "topologies/jobs/selene-8.yaml"
+    placed = tmp_path / "placed.yaml"
+    assert run("job", "place", jobs, "--fabric", selene, "--engine", "minhop", "-o", "job", "--out", placed).code == ExitCode.DONE
+
+    def slowdowns(path: Path) -> list[dict[str, Any]]:
+        outcome = run("job", "slowdown", path, "--fabric", selene, "--engine", "minhop", "-o", "json")
+        return list(json.loads(outcome.out)["data"]["routes"][0]["jobs"])
+
+    before, after = slowdowns(jobs), slowdowns(placed)
+    assert [job["name"] for job in after] == [job["name"] for job in before]
+    assert sum(job["slowdown"] for job in before) / 8 > 3
+    assert max(job["slowdown"] for job in after) == pytest.approx(1.0, abs=0.05)
+    assert all(new["shared_ms"] < old["shared_ms"] for old, new in zip(before, after, strict=True))
+    assert all(job["shared_ms"] < 1.15 * job["host_ms"] for job in after)
+    assert [old["fabric_bytes"] for old in before] == pytest.approx([new["fabric_bytes"] for new in after])

@@ -217,7 +217,7 @@ def _turn(
     seed: int,
 ) -> tuple[Int64, Laid]:
     """Return the fastest rows of the pool for a job beside others, and the job there."""
-    free = np.flatnonzero([name not in occupied for name in wanted.pool.hosts])
+    free = _free(wanted, occupied)
     background = [laid.busiest for laid in near]
     tree = neighbourhoods(tables.fabric, wanted.pool.ports[:, 0])
     ground = Ground(tables, wanted.pool.ports[free], tree.leaf[free], rates, *_background(background, rates))
@@ -235,6 +235,18 @@ def _turn(
         return starts[0], first
     slow, fast = (step_s(laid.job, beside(laid, background, rates)) for laid in (first, second))
     return (free[found], second) if fast < slow * (1 - WORTH) else (starts[0], first)
+
+
+def _free(one: Candidate, occupied: set[str]) -> Int64:
+    """Return the rows of a job's pool that no other job has."""
+    free = np.flatnonzero([name not in occupied for name in one.pool.hosts])
+    if len(free) < len(one.given):
+        raise InputError(
+            f"{len(free)} hosts are left for the {len(one.given)} of '{one.spec.name}' once the others have theirs",
+            where=one.spec.path,
+            hint="put it into a file of its own, and the others behind --with",
+        )
+    return free
 
 
 def _background(lanes: Sequence[Lanes], rates: Float64) -> tuple[Float64, Float64]:
@@ -263,13 +275,13 @@ def _mean_ratio(before: Sequence[float], after: Sequence[float]) -> float:
 def _at_random(
     tables: RoutingTables, wanted: Sequence[Candidate], still: Sequence[Laid], rates: Float64, seed: int
 ) -> list[float]:
-    """Return the times of all jobs on random hosts in random order, those with a number of hosts after those with names."""
+    """Return the times of all jobs on random hosts in random order; jobs with fewer to choose from choose first."""
     rng = np.random.default_rng(seed)
     occupied: set[str] = set()
     placed: dict[int, Laid] = {}
-    for number in sorted(range(len(wanted)), key=lambda number: bool(wanted[number].spec.count)):
+    for number in sorted(range(len(wanted)), key=lambda number: wanted[number].pool.n_hosts):
         one = wanted[number]
-        free = np.flatnonzero([name not in occupied for name in one.pool.hosts])
+        free = _free(one, occupied)
         placed[number] = lay(tables, one.at(rng.permutation(free)[: len(one.given)]), rates)
         occupied |= set(placed[number].job.hosts)
     return _times([placed[number] for number in range(len(wanted))], still, rates)
