@@ -39,10 +39,14 @@ FASTER, SLOWER = 1.1, 0.7
 STEEPNESS = 20.0
 """Least steepness of the price: a channel with half the load of the hottest costs exp(-STEEPNESS / 2) of it."""
 SHARPEST = 2000.0
+COLDEST = -200.0
+"""Logarithm of the least price."""
 DETOUR = 0.01
 """Weight of a detour to begin with, against 1 of a shortest way: it grows where the shortest ways are hot."""
 TINY = 1e-6
 """Shares below this are dropped in the end."""
+SAME = 1e-9
+"""The tables' own routes are better where they are so by more than this, relative."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,9 +182,9 @@ def balance(groups: Groups, demand: Demand, rates: Float64, *, gap: float = GAP,
         elif back:
             fraction, use = chosen.copy(), coolest
         before = float(use.max())
-        price = np.exp(steepness * (use / before - 1)) / rates
+        price = np.exp(np.maximum(steepness * (use / before - 1), COLDEST)) / rates
         steer(way.ptr, way.channel, way.far, fraction, price, eagerness, toll, least)
-        bound = max(bound, float((begun @ least + price @ demand.base) / (price @ rates)))
+        bound = max(bound, float(((begun * least).sum() + (price * demand.base).sum()) / (price * rates).sum()))
         found.append(Round(hottest, bound))
         if best <= bound * (1 + gap):
             break
@@ -188,7 +192,7 @@ def balance(groups: Groups, demand: Demand, rates: Float64, *, gap: float = GAP,
     chosen = way.normal(chosen)
     load = way.loads(chosen, demand)
     static, split = float((demand.static / rates).max(initial=0.0)), float((load / rates).max(initial=0.0))
-    if static < split:
+    if static < split * (1 - SAME):
         return Balanced(way, None, demand.static, Convergence(tuple(found), static, static, kept_static=True))
     return Balanced(way, chosen, load, Convergence(tuple(found), static, split, kept_static=False))
 

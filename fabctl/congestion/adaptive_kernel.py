@@ -9,6 +9,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+LEAST = 1e-12
+"""Weights stay above this while they are steered, so that each can come back."""
+SMALL = 1e-4
+"""Below this, exp(-x) is 1 - x."""
+
 
 @njit(cache=True, error_model="numpy")
 def gather(order, ptr, channel, far, met):  # type: ignore[no-untyped-def]
@@ -115,11 +120,14 @@ def steer(ptr, channel, far, fraction, price, eagerness, toll, least):  # type: 
             continue
         total = 0.0
         for edge in range(begin, end):
-            fraction[edge] *= np.exp(eagerness * (cheapest - price[channel[edge]] - toll[far[edge]]))
+            dearer = price[channel[edge]] + toll[far[edge]] - cheapest
+            if fraction[edge] > LEAST:
+                much = eagerness * dearer
+                fraction[edge] = max(LEAST, fraction[edge] * (1 - much if much < SMALL else np.exp(-much)))
             total += fraction[edge]
         paid = 0.0
         for edge in range(begin, end):
-            fraction[edge] = fraction[edge] / total if total > 0 else 1.0 / (end - begin)
+            fraction[edge] /= total
             paid += fraction[edge] * (price[channel[edge]] + toll[far[edge]])
         toll[cell] = paid
 
