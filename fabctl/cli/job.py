@@ -25,6 +25,4 @@ def job() -> None:
     Examples:
       fabctl job show job.yaml
       fabctl job show job.yaml other.yaml
-      fabctl job slowdown job.yaml other.yaml --fabric fabric.txt --tables lfts.txt
-      fabctl job place job.yaml --fabric fabric.txt --tables lfts.txt --with other.yaml
     """
