@@ -89,6 +89,11 @@ class Loads:
         return np.maximum(total, self.part.max(axis=1, initial=0))
 
     @property
+    def hot(self) -> bool:
+        """Whether some channel keeps a job longer than its own hosts do."""
+        return bool(self.heat.max(initial=0) > GOAL)
+
+    @property
     def busy_s(self) -> float:
         """Seconds that the bytes of one step of all jobs keep the busiest channel busy; 0 where rates are unknown."""
         return float((self.part @ self.least_s).max(initial=0))

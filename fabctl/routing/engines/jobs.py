@@ -56,7 +56,7 @@ def jobs(fabric: Fabric, options: Options) -> RoutingTables:
         return replace(start, origin="jobs", notes=(*start.notes, f"jobs: {why}; these are the tables of {start.origin}"))
     before = loads(start, wanted)
     best, rank, found = start, before.rank, None
-    for tables, searched in _searched(fabric, wanted, options):
+    for tables, searched in _searched(fabric, wanted, options) if before.hot else ():
         now = loads(tables, wanted).rank
         if now < rank:
             best, rank, found = tables, now, searched
@@ -118,7 +118,7 @@ def _heat_note(start: RoutingTables, wanted: Demand, options: Options, before: L
 def _ending(after: Loads, bound: HeatBound, found: Searched | None) -> str:
     """Say why the search stopped."""
     hottest = after.rank[0]
-    made = f"{found.moves} moves" if found else "no tables better than those of the start"
+    made = f"{found.moves} moves" if found else "no tables better than the start"
     if hottest <= max(bound.heat, GOAL) * (1 + 1e-9):
         return f"{made}; the bound is met"
     if found and found.spent:
