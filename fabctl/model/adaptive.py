@@ -52,7 +52,7 @@ class Convergence:
     @property
     def gap(self) -> float:
         """How far the choice is above the bound at most, relative."""
-        return self.hottest / self.bound - 1 if self.bound else 0.0
+        return max(0.0, self.hottest / self.bound - 1) if self.bound else 0.0
 
     @property
     def changes(self) -> tuple[float, ...]:
