@@ -160,7 +160,7 @@ def balance(groups: Groups, demand: Demand, rates: Float64, *, gap: float = GAP,
     from fabctl.congestion.adaptive_kernel import spread, steer
 
     announce_compiling(steer)
-    way = ways(groups, demand.inject > 0)
+    way = ways(groups, demand.met)
     begun = way.amount(demand.inject)
     fraction = way.equal()
     best, chosen, found = np.inf, fraction, []

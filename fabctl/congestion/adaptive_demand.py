@@ -43,6 +43,13 @@ class Demand:
     share: float
     cell: Int64
 
+    @property
+    def met(self) -> Bools:
+        """Where traffic begins, that of flows of nothing included, shape (n_cells,)."""
+        met = self.inject > 0
+        met[self.cell[self.cell >= 0]] = True
+        return met
+
 
 def demand_of_flows(tables: RoutingTables, groups: Groups, flows: Flows, sls: frozenset[int] | None = None) -> Demand:
     """Return the demand of flows.
@@ -57,9 +64,11 @@ def demand_of_flows(tables: RoutingTables, groups: Groups, flows: Flows, sls: fr
     Raises
     ------
     InputError
-        If a flow has no route or loops.
+        If a flow has no route or loops, or its weight is infinite.
     """
     fabric = tables.fabric
+    if not np.all(np.isfinite(flows.weight) & (flows.weight >= 0)):
+        raise InputError("a flow without end, or of less than nothing, cannot be balanced", hint="give each flow its bytes")
     leaf = fabric.channel_dst[fabric.channel_of_port[flows.src]]
     moves = (flows.src != flows.dst) & (leaf < fabric.n_switches) & (groups.class_of_port[flows.dst] >= 0)
     between = moves & (leaf != fabric.channel_dst[fabric.channel_of_port[flows.dst]])

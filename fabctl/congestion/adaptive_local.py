@@ -74,7 +74,7 @@ def local_channels(
     announce_compiling(least_loaded)
     known = groups or adaptive_groups(tables, flows.dst, mode)
     demand = demand_of_flows(tables, known, flows, sls)
-    way = way or ways(known, demand.inject > 0)
+    way = way or ways(known, demand.met)
     moved, stays = np.flatnonzero(demand.cell >= 0), np.flatnonzero(demand.cell < 0)
     moved = np.random.default_rng(seed).permutation(moved)
     rest = Flows(flows.src[stays], flows.dst[stays], flows.weight[stays])

@@ -65,7 +65,7 @@ def hashed_channels(
     known = groups or adaptive_groups(tables, flows.dst, mode)
     demand = demand_of_flows(tables, known, flows, sls)
     moved, stays = np.flatnonzero(demand.cell >= 0), np.flatnonzero(demand.cell < 0)
-    way = ways(known, demand.inject > 0)
+    way = ways(known, demand.met)
     fabric = tables.fabric
     owner = np.repeat(moved, qps)
     key = _pair_keys(tables, flows, seed)[owner] + np.tile(np.arange(qps, dtype=np.uint64), len(moved))

@@ -20,10 +20,12 @@ from fabctl.congestion.adaptive_demand import demand_of_alltoall, demand_of_flow
 from fabctl.congestion.adaptive_groups import Groups, adaptive_groups
 from fabctl.congestion.adaptive_safety import waits_in_a_circle
 from fabctl.congestion.load import channel_loads, flow_channels
+from fabctl.congestion.maxmin import complete
 from fabctl.errors import InputError, RefusedError, UsageError
 from fabctl.generate.spec import parse
 from fabctl.model.fabric import Fabric
 from fabctl.model.flows import Flows, unit_flows
+from fabctl.model.phases import Channels
 from fabctl.model.tables import NO_ROUTE, RoutingTables
 from fabctl.routing.compute import compute_tables
 from fabctl.sources.reading import load_fabric
@@ -288,6 +290,31 @@ def test_an_all_to_all_is_that_of_its_pairs(name: str, mode: str) -> None:
         for key in ("inject", "base", "static"):
             np.testing.assert_allclose(getattr(whole, key), getattr(listed, key))
         assert whole.share == pytest.approx(listed.share)
+
+
+def test_max_min_rates_on_shares(project: Path) -> None:
+    """A permutation that takes several times its bytes' time on the tables' routes takes it once when it is split."""
+    tables = compute_tables(load_fabric(str(project / "topologies/xgft-512.yaml")).fabric, "ftree")
+    ports = tables.fabric.endpoints
+    src, dst = ports, np.random.default_rng(8).permutation(ports)
+    sizes = np.where(src == dst, 0.0, 5e9)
+    rates = np.full(len(tables.fabric.channel_port), 50e9)
+    channels, share = adaptive_channels(tables, Flows(src, dst, sizes), "tree")
+    assert complete(channels, sizes, rates, share).makespan == pytest.approx(0.1, rel=1e-9)
+    assert complete(Channels(*flow_channels(tables, Flows(src, dst, sizes))), sizes, rates).makespan > 0.19
+
+
+def test_flows_of_nothing_have_their_ways_and_endless_ones_are_refused(project: Path) -> None:
+    tables = compute_tables(load_fabric(str(project / "topologies/xgft-64.yaml")).fabric, "ftree")
+    ports = tables.fabric.endpoints
+    flows = Flows(ports[:8], ports[40:48], np.zeros(8))
+    channels, share = adaptive_channels(tables, flows, "tree")
+    into = np.bincount(channels.index, share)
+    assert into[tables.fabric.channel_reverse[tables.fabric.channel_of_port[flows.dst]]].tolist() == [1.0] * 8
+    assert len(channels.index) > 8 * 6
+    for weight in (np.inf, np.nan, -1.0):
+        with pytest.raises(InputError, match="cannot be balanced"):
+            adaptive_channels(tables, Flows(flows.src, flows.dst, np.full(8, weight)), "tree")
 
 
 def test_service_levels_without_adaptive_routing_stay_on_the_tables(project: Path) -> None:
