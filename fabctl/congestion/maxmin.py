@@ -3,8 +3,8 @@
 Rates are max-min fair if no flow can have more without taking from one that has no more: every flow crosses a channel that is
 full, and on which no other flow is faster (Bertsekas, Gallager: Data Networks, 2nd edition, section 6.5.2). Progressive filling
 finds them: all rates grow together until a channel is full, which fixes its flows. When a flow ends, rates below its own stay:
-filling had fixed them before the ended flow had any effect. So only the flows above are filled again, and of these
-only those that the ended flow's channels lead to.
+filling had fixed them before the ended flow had any effect. So only the flows above are filled again, and of these only those to
+which full channels lead from the ended flow's; a channel that becomes full by that is filled with them.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ def fair_rates(channels: Channels, rates: Float64, share: Float64 | None = None)
 
 
 def _run(channels: Channels, sizes: Float64, rates: Float64, share: Float64 | None, *, to_the_end: bool) -> Completion:
-    from fabctl.congestion.maxmin_kernel import Paths, make_state, run_flows
+    from fabctl.congestion.maxmin_kernel import run_flows
+    from fabctl.congestion.maxmin_state import Paths, make_state
 
     part = np.empty(0) if share is None else np.ascontiguousarray(share, dtype=np.float64)
     if share is not None and not np.all((part > 0) & np.isfinite(part)):

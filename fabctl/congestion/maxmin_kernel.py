@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 TIE = 1e-12
 """What differs by less than this share is equal: ends that rounding keeps apart, and levels at which channels fill."""
 ROUNDING = 1e-15
 """What rounding may leave of a channel, as a share of its capacity."""
-BLOCK = 512
+FULL = 1.0 - 1e-9
+"""A channel that carries less than this share of its capacity fixes no flow, whatever rounding has done to the sum."""
+BLOCK = 128
 """Flows of which one number says when the next ends."""
 ENDED = -1
 HELPER: Any = {"cache": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -21,89 +22,10 @@ would compile them for this number as well, and arrays are made outside."""
 
 RATE, NEXT_RATE, LEFT, SINCE, FINISH = range(5)
 """Columns of flows: bytes per second now and after this filling; bytes left at a time; when they end at this rate."""
-CAPACITY, BASE, LOAD, LEVEL, HELD = range(5)
-"""Columns of channels: what it carries; what is left of it by flows below a level, and the shares fixed at that level, which use
-``LEVEL x HELD`` more, so that many flows at one level cost one rounding, not one each; the shares of the flows to be filled."""
-
-
-class Paths(NamedTuple):
-    """Channels of each flow, as a CSR.
-
-    Parameters
-    ----------
-    ptr, channel : int64 and int32 arrays
-    share : float64 array of shape (len(channel),) or (0,)
-        Bytes on each channel per byte of the flow; empty: 1.
-    """
-
-    ptr: NDArray[np.int64]
-    channel: NDArray[np.int32]
-    share: NDArray[np.float64]
-
-
-class State(NamedTuple):
-    """What changes while flows run.
-
-    Parameters
-    ----------
-    flows, channels : float64 arrays of shape (n_flows, 5) and (n_channels, 5)
-    first, end : int64 arrays of shape (n_channels + 1,) and (n_channels,)
-        Channel `c` has the flows ``flow_at[first[c]:end[c]]``.
-    flow_at, share_at : int32 and float64 arrays of the shapes of ``Paths.channel`` and ``Paths.share``
-    flow_turn, channel_turn : int32 arrays
-        Turn in which a flow or channel was last reached; 0 for flows that are fixed.
-    touched, reached : int32 arrays
-        Flows and channels of this turn, in the order in which they were reached.
-    unfixed : int32 array of shape (n_channels,)
-        Flows to be filled.
-    limit : int32 array of shape (n_flows,)
-        Channel that fixed each flow.
-    heap, heap_level : int32 and float64 arrays of shape (n_channels,)
-    earliest, stale : float64 and bool arrays of shape (n_flows // BLOCK + 1,)
-        When the next flow of a block ends, and whether that must be found again.
-    """
-
-    flows: NDArray[np.float64]
-    channels: NDArray[np.float64]
-    first: NDArray[np.int64]
-    end: NDArray[np.int64]
-    flow_at: NDArray[np.int32]
-    share_at: NDArray[np.float64]
-    flow_turn: NDArray[np.int32]
-    channel_turn: NDArray[np.int32]
-    touched: NDArray[np.int32]
-    reached: NDArray[np.int32]
-    unfixed: NDArray[np.int32]
-    limit: NDArray[np.int32]
-    heap: NDArray[np.int32]
-    heap_level: NDArray[np.float64]
-    earliest: NDArray[np.float64]
-    stale: NDArray[np.bool_]
-
-
-def make_state(paths: Paths, size: NDArray[np.float64], capacity: NDArray[np.float64]) -> State:
-    """Return the state before the start."""
-    n, m = len(size), len(capacity)
-    flows, channels = np.zeros((n, 5)), np.zeros((m, 5))
-    flows[:, LEFT], flows[:, FINISH], channels[:, CAPACITY] = size, np.inf, capacity
-    return State(
-        flows=flows,
-        channels=channels,
-        first=np.zeros(m + 1, dtype=np.int64),
-        end=np.empty(m, dtype=np.int64),
-        flow_at=np.empty(len(paths.channel), dtype=np.int32),
-        share_at=np.empty(len(paths.share)),
-        flow_turn=np.where((size > 0) & (paths.ptr[1:] > paths.ptr[:-1]), 0, ENDED).astype(np.int32),
-        channel_turn=np.zeros(m, dtype=np.int32),
-        touched=np.empty(n, dtype=np.int32),
-        reached=np.empty(m, dtype=np.int32),
-        unfixed=np.zeros(m, dtype=np.int32),
-        limit=np.full(n, -1, dtype=np.int32),
-        heap=np.empty(m, dtype=np.int32),
-        heap_level=np.empty(m),
-        earliest=np.empty(n // BLOCK + 1),
-        stale=np.ones(n // BLOCK + 1, dtype=bool),
-    )
+CAPACITY, USED, BASE, LOAD, LEVEL, HELD = range(6)
+"""Columns of channels: what it can carry, and does; what is left of it by flows below a level, and the shares fixed at that
+level, which use ``LEVEL x HELD`` more, so that many flows at one level cost one rounding, not one each; the shares of the flows
+to be filled."""
 
 
 @njit(cache=True, error_model="numpy")
@@ -124,13 +46,20 @@ def run_flows(paths, state, seconds, first_rate, bottleneck, to_the_end):  # typ
     int
         How often channels were filled.
     """
-    turn, n_reached = np.int64(1), _list_flows(paths, state)
+    turn, n_seeds = np.int64(1), _list_flows(paths, state)
     solves, now, floor = 0, 0.0, 0.0
     while True:
-        n_reached, n_touched = _reach(paths, state, turn, floor, n_reached)
+        n_reached, n_touched = _reach(paths, state, turn, floor, n_seeds)
         if n_touched:
+            n_suspects = _fill(paths, state, turn, floor, n_reached)
+            n_full = _full_ones(state, n_seeds, n_reached, n_suspects)
+            if n_full:
+                _take_back(paths, state, turn, n_touched)
+                turn, n_seeds = turn + 1, n_seeds + n_full
+                for position in range(n_seeds):
+                    state.channel_turn[state.reached[position]] = turn
+                continue
             solves += 1
-            _fill(paths, state, turn, floor, n_reached)
             _take_rates(state, n_touched, now)
         if turn == 1:
             for position in range(n_touched):
@@ -140,12 +69,12 @@ def run_flows(paths, state, seconds, first_rate, bottleneck, to_the_end):  # typ
         if now == np.inf or not to_the_end:
             return solves
         turn += 1
-        n_reached, floor = _end_flows(paths, state, turn, now, seconds)
+        n_seeds, floor = _end_flows(paths, state, turn, now, seconds)
 
 
 @njit(**HELPER)
 def _list_flows(paths, state):  # type: ignore[no-untyped-def]
-    """List the running flows of each channel; return the number of channels that have any, and reach them."""
+    """List the running flows of each channel, reach all channels that have any, and return their number."""
     ptr, index, share = paths
     first, end = state.first, state.end
     for flow in range(len(ptr) - 1):
@@ -172,7 +101,7 @@ def _list_flows(paths, state):  # type: ignore[no-untyped-def]
 
 @njit(**HELPER)
 def _reach(paths, state, turn, floor, n_reached):  # type: ignore[no-untyped-def]
-    """Follow flows at rates of `floor` and more from channel to channel; return the number of channels and of flows.
+    """Follow flows at rates of `floor` and more over channels that fix flows; return the number of channels and of flows.
 
     Flows at lower rates keep them: they are taken off the capacity. Lists of flows lose those that have ended.
     """
@@ -202,7 +131,7 @@ def _reach(paths, state, turn, floor, n_reached):  # type: ignore[no-untyped-def
             flow_turn[flow] = turn
             state.touched[n_touched] = flow
             n_touched += 1
-            n_reached = _reach_channels(paths, state, turn, flow, n_reached)
+            n_reached = _reach_channels(paths, state, turn, np.int64(flow), n_reached)
         state.end[channel], state.unfixed[channel] = kept, count
         state.channels[channel, BASE], state.channels[channel, LOAD] = state.channels[channel, CAPACITY] - spent, wanted
         state.channels[channel, LEVEL], state.channels[channel, HELD] = 0.0, 0.0
@@ -211,10 +140,10 @@ def _reach(paths, state, turn, floor, n_reached):  # type: ignore[no-untyped-def
 
 @njit(**HELPER)
 def _reach_channels(paths, state, turn, flow, n_reached):  # type: ignore[no-untyped-def]
-    """Reach the channels of a flow that were not reached in this turn; return the number of all that were."""
+    """Reach the channels of a flow that fix any flow and were not reached in this turn; return the number of all that were."""
     for edge in range(paths.ptr[flow], paths.ptr[flow + 1]):
         channel = paths.channel[edge]
-        if state.channel_turn[channel] != turn:
+        if state.channel_turn[channel] != turn and state.limits[channel] > 0:
             state.reached[n_reached], state.channel_turn[channel] = channel, turn
             n_reached += 1
     return n_reached
@@ -222,9 +151,12 @@ def _reach_channels(paths, state, turn, flow, n_reached):  # type: ignore[no-unt
 
 @njit(**HELPER)
 def _fill(paths, state, turn, floor, n_reached):  # type: ignore[no-untyped-def]
-    """Fill channels: the one that leaves the least to each of its flows that are not fixed yet fixes them, then the next."""
+    """Fill channels: the one that leaves the least to each of its flows that are not fixed yet fixes them, then the next.
+
+    Channels that fixed no flow until now are left out; return how many of them became full in passing, listed behind the reached.
+    """
     heap, heap_level, channels, flow_turn = state.heap, state.heap_level, state.channels, state.flow_turn
-    count, top = np.int64(0), np.int64(0)
+    count, top, n_listed = np.int64(0), np.int64(0), n_reached
     for position in range(n_reached):
         channel = state.reached[position]
         if state.unfixed[channel] > 0:
@@ -248,11 +180,16 @@ def _fill(paths, state, turn, floor, n_reached):  # type: ignore[no-untyped-def]
                 flow = state.flow_at[at]
                 if flow_turn[flow] == turn:
                     flow_turn[flow] = 0
-                    state.flows[flow, NEXT_RATE], state.limit[flow] = level, channel
-                    _hold(paths, state, flow, level)
+                    state.flows[flow, NEXT_RATE], state.next_limit[flow] = level, channel
+                    n_listed = _hold(paths, state, turn, flow, level, n_listed)
         count -= 1
         heap[top], heap_level[top] = heap[count], heap_level[count]
         _sink(heap, heap_level, top, count)
+    for position in range(n_reached):
+        channel = state.reached[position]
+        left = channels[channel, BASE] - channels[channel, LEVEL] * channels[channel, HELD]
+        channels[channel, USED] = channels[channel, CAPACITY] - left
+    return n_listed - n_reached
 
 
 @njit(**HELPER)
@@ -268,16 +205,48 @@ def _load(state, turn, channel):  # type: ignore[no-untyped-def]
 
 
 @njit(**HELPER)
-def _hold(paths, state, flow, level):  # type: ignore[no-untyped-def]
-    """Take a flow that is fixed at a level off its channels."""
-    channels = state.channels
+def _hold(paths, state, turn, flow, level, n_listed):  # type: ignore[no-untyped-def]
+    """Take a flow that is fixed at a level off its channels; add the change of its rate to those that are left out."""
+    channels, channel_turn = state.channels, state.channel_turn
     for edge in range(paths.ptr[flow], paths.ptr[flow + 1]):
         channel = paths.channel[edge]
-        if channels[channel, LEVEL] != level:
-            channels[channel, BASE] -= channels[channel, LEVEL] * channels[channel, HELD]
-            channels[channel, LEVEL], channels[channel, HELD] = level, 0.0
-        channels[channel, HELD] += paths.share[edge] if len(paths.share) else 1.0
-        state.unfixed[channel] -= 1
+        part = paths.share[edge] if len(paths.share) else 1.0
+        if channel_turn[channel] == turn:
+            if channels[channel, LEVEL] != level:
+                channels[channel, BASE] -= channels[channel, LEVEL] * channels[channel, HELD]
+                channels[channel, LEVEL], channels[channel, HELD] = level, 0.0
+            channels[channel, HELD] += part
+            state.unfixed[channel] -= 1
+            continue
+        channels[channel, USED] += part * (level - state.flows[flow, RATE])
+        if channel_turn[channel] != -turn and channels[channel, USED] > channels[channel, CAPACITY] * FULL:
+            state.reached[n_listed], channel_turn[channel] = channel, -turn
+            n_listed += 1
+    return n_listed
+
+
+@njit(**HELPER)
+def _full_ones(state, n_seeds, n_reached, n_suspects):  # type: ignore[no-untyped-def]
+    """Make the suspects that are full at last seeds, behind those that there are, and return how many."""
+    n_full = np.int64(0)
+    for position in range(n_reached, n_reached + n_suspects):
+        channel = state.reached[position]
+        if state.channels[channel, USED] > state.channels[channel, CAPACITY] * FULL:
+            state.reached[n_seeds + n_full] = channel
+            n_full += 1
+    return n_full
+
+
+@njit(**HELPER)
+def _take_back(paths, state, turn, n_touched):  # type: ignore[no-untyped-def]
+    """Take what the next rates changed back from the channels that were left out."""
+    for position in range(n_touched):
+        flow = state.touched[position]
+        change = state.flows[flow, NEXT_RATE] - state.flows[flow, RATE]
+        for edge in range(paths.ptr[flow], paths.ptr[flow + 1]):
+            if state.channel_turn[paths.channel[edge]] != turn:
+                part = paths.share[edge] if len(paths.share) else 1.0
+                state.channels[paths.channel[edge], USED] -= part * change
 
 
 @njit(**HELPER)
@@ -301,7 +270,11 @@ def _take_rates(state, n_touched, now):  # type: ignore[no-untyped-def]
     flows = state.flows
     for position in range(n_touched):
         flow = state.touched[position]
-        rate = flows[flow, NEXT_RATE]
+        rate, limit = flows[flow, NEXT_RATE], state.limit[flow]
+        if limit >= 0:
+            state.limits[limit] -= 1
+        state.limit[flow] = state.next_limit[flow]
+        state.limits[state.limit[flow]] += 1
         if rate != flows[flow, RATE]:
             flows[flow, LEFT] = max(flows[flow, LEFT] - flows[flow, RATE] * (now - flows[flow, SINCE]), 0.0)
             flows[flow, SINCE], flows[flow, RATE] = now, rate
@@ -325,7 +298,7 @@ def _next_end(state):  # type: ignore[no-untyped-def]
 
 @njit(**HELPER)
 def _end_flows(paths, state, turn, now, seconds):  # type: ignore[no-untyped-def]
-    """End the flows whose time has come, and reach their channels; return the number of these, and the flows' lowest rate."""
+    """End the flows whose time has come, and reach the channels that they relieve; return their number, and the lowest rate."""
     flows, n_reached, floor = state.flows, np.int64(0), np.inf
     for block in range(len(state.earliest)):
         if state.earliest[block] > now * (1.0 + TIE):
@@ -336,5 +309,9 @@ def _end_flows(paths, state, turn, now, seconds):  # type: ignore[no-untyped-def
                 continue
             seconds[flow], flows[flow, FINISH], state.flow_turn[flow] = flows[flow, FINISH], np.inf, ENDED
             floor = min(floor, flows[flow, RATE])
+            state.limits[state.limit[flow]] -= 1
+            for edge in range(paths.ptr[flow], paths.ptr[flow + 1]):
+                part = paths.share[edge] if len(paths.share) else 1.0
+                state.channels[paths.channel[edge], USED] -= part * flows[flow, RATE]
             n_reached = _reach_channels(paths, state, turn, flow, n_reached)
     return n_reached, floor * (1.0 - TIE)

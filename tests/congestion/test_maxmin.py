@@ -199,6 +199,43 @@ def test_no_channel_carries_more_than_it_can(seed: int) -> None:
     assert found.solves > 500
 
 
+def plain_ends(use: np.ndarray, sizes: np.ndarray, rates: np.ndarray) -> np.ndarray:
+    """Return when flows end, filling everything again whenever one does: row f of `use` has the shares of flow f."""
+    left, done, now = sizes.copy(), np.full(len(sizes), np.inf), 0.0
+    running = np.ones(len(sizes), dtype=bool)
+    while np.any(running & np.isfinite(left)):
+        rate, free, rest = np.zeros(len(sizes)), running.copy(), rates.copy()
+        while free.any():
+            wanted = use[free].sum(axis=0)
+            level = np.divide(rest, wanted, out=np.full(len(rates), np.inf), where=wanted > 0)
+            fixed = free & np.any(use[:, level <= level.min() * (1 + 1e-12)] > 0, axis=1)
+            rate[fixed] = level.min()
+            rest -= rate[fixed] @ use[fixed]
+            free &= ~fixed
+        wait = np.divide(left, rate, out=np.full(len(sizes), np.inf), where=running)
+        ending = wait <= wait.min() * (1 + 1e-12)
+        now += wait.min()
+        left[running] -= rate[running] * wait.min()
+        done[ending] = now
+        running &= ~ending
+    return done
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_flows_end_as_if_all_were_filled_again(seed: int) -> None:
+    """From few channels that all share to many that hardly meet, with and without splitting and endless flows."""
+    n_channels = [8, 30, 100, 300][seed % 4]
+    channels, rates, rng = random_flows(seed, 150, n_channels)
+    share = rng.uniform(0.05, 1.0, len(channels.index)) if seed % 2 else np.ones(len(channels.index))
+    sizes = 10 ** rng.uniform(0, 3, 150)
+    sizes[rng.random(150) < seed / 40] = np.inf
+    use = np.zeros((150, n_channels))
+    use[np.repeat(np.arange(150), np.diff(channels.ptr)), channels.index] = share
+    found = complete(channels, sizes, rates, share if seed % 2 else None)
+    np.testing.assert_allclose(found.seconds, plain_ends(use, sizes, rates), rtol=1e-9)
+    assert found.solves > 20
+
+
 def test_ends_that_rounding_keeps_apart_are_one() -> None:
     """1,000 flows end after a third of a second by ten times as many roundings; what they leave is filled again once."""
     scale = np.random.default_rng(1).uniform(1e-3, 1e6, 1000)
