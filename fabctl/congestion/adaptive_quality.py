@@ -98,9 +98,7 @@ def adaptive_quality(
         If no group has more than one port, or no port has more than one LID.
     """
     fabric = tables.fabric
-    groups = (
-        adaptive_groups(tables, ports if flows is None else np.concatenate([ports, flows.dst]), ask.mode) if ask.mode else None
-    )
+    groups = adaptive_groups(tables, _destinations(tables, ports, flows), ask.mode) if ask.mode else None
     _refuse_without_choice(tables, ports, groups)
     demand = None
     if groups is not None:
@@ -118,7 +116,8 @@ def adaptive_quality(
     spreads = [Spread("static", float((static / rates).max(initial=0.0)), static_ebb)]
     lays = _lays(tables, groups, ask, seed)
     for name, lay in lays.items():
-        hottest = balanced.convergence.hottest if name == "fluid" and balanced else _hottest(lay, flows, rates)
+        weighed = local_lay(tables, groups, seed, ask.sls, rates) if name == "local" and groups else lay
+        hottest = balanced.convergence.hottest if name == "fluid" and balanced else _hottest(weighed, flows, rates)
         count = min(samples, MOST, _affordable(balanced) if name == "fluid" else MOST)
         spreads.append(Spread(name, hottest, bisection(ports, lay, samples=count, seed=seed)))
     return AdaptiveQuality(
@@ -127,7 +126,7 @@ def adaptive_quality(
         share=demand.share if demand is not None else 0.0,
         classes=0 if groups is None else len(groups.rank),
         widest=1 if groups is None else groups.widest,
-        circle=_circle(tables, groups, ports),
+        circle=_circle(tables, groups),
         traffic=traffic,
         alltoall_ideal=len(ports) - 1 if flows is None else None,
         spreads=tuple(spreads),
@@ -188,12 +187,14 @@ def fluid_lay(tables: RoutingTables, groups: Groups, sls: frozenset[int] | None 
     return lay
 
 
-def local_lay(tables: RoutingTables, groups: Groups, seed: int, sls: frozenset[int] | None = None) -> Lay:
-    """Return the rule by which each flow goes to the port that carries least, at every switch; all links count as equal."""
+def local_lay(
+    tables: RoutingTables, groups: Groups, seed: int, sls: frozenset[int] | None = None, rates: Float64 | None = None
+) -> Lay:
+    """Return the rule by which each flow goes to the port that drains first, at every switch; without rates all are equal."""
     whole = ways(groups, np.ones(groups.rank.size, dtype=bool))
 
     def lay(flows: Flows, turn: int) -> tuple[Channels, None]:
-        return local_channels(tables, flows, groups.mode, seed=seed + turn, sls=sls, groups=groups, way=whole), None
+        return local_channels(tables, flows, groups.mode, seed=seed + turn, rates=rates, sls=sls, groups=groups, way=whole), None
 
     return lay
 
@@ -228,13 +229,22 @@ def _affordable(balanced: Balanced | None) -> int:
     return max(FEWEST, EBB_WORK // max(1, edges * EBB_ROUNDS))
 
 
-def _circle(tables: RoutingTables, groups: Groups | None, ports: Int32) -> bool | None:
-    """Return whether traffic between ports may close a circle of waiting channels."""
+def _destinations(tables: RoutingTables, ports: Int32, flows: Flows | None) -> Int32:
+    """Return the ports that traffic goes to, and all other HCA ports that have a LID in the tables."""
+    fabric = tables.fabric
+    lids = fabric.port_lid[fabric.endpoints]
+    known = fabric.endpoints[(lids > 0) & (lids < tables.lft.shape[1])]
+    return np.unique(np.concatenate([ports, known] if flows is None else [ports, known, flows.dst]))
+
+
+def _circle(tables: RoutingTables, groups: Groups | None) -> bool | None:
+    """Return whether traffic between HCAs may close a circle of waiting channels."""
     if groups is None or tables.n_vls > 1:
         return None
     fabric = tables.fabric
+    leaves = np.unique(fabric.channel_dst[fabric.channel_of_port[fabric.endpoints]])
     met = np.zeros(groups.rank.size, dtype=bool)
-    met[groups.start[:, np.unique(fabric.channel_dst[fabric.channel_of_port[ports]])]] = True
+    met[groups.start[:, leaves[leaves < fabric.n_switches]]] = True
     return waits_in_a_circle(ways(groups, met))
 
 
