@@ -74,6 +74,7 @@ def route_report(
             "quality": None if assessment.quality is None else _quality_data(fabric, assessment.quality),
             "traffic": traffic,
             "hottest_cables": [_cable_row(fabric, hot) for hot in assessment.hot],
+            "adaptive": None,
             "change": None if change is None else change_data(change),
         },
         text=text,
