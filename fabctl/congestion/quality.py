@@ -22,7 +22,8 @@ Z99 = 2.5758293035489004
 """Two-sided 99 % quantile of the normal distribution."""
 SHIFT_FLOWS = 15_000_000
 """Flows that the shift test walks at most: all shifts up to 3,873 ports, an even sample of them above."""
-BATCH_FLOWS = 1 << 18
+BATCH_FLOWS = 1 << 15
+"""Flows that are walked at a time: their counts stay in cache."""
 
 
 def score(tables: RoutingTables, ports: Int32, *, bisections: int = 1000, seed: int = 1) -> Quality:
@@ -113,12 +114,8 @@ def estimate(means: NDArray[np.float64]) -> Estimate:
 def _route_congestion(tables: RoutingTables, flows: Flows, pattern: NDArray[np.int64], n_patterns: int) -> NDArray[np.int32]:
     """Return, per flow, the highest number of its own pattern's flows on any channel of its route."""
     n_channels = len(tables.fabric.channel_port)
-    count = np.zeros(n_patterns * n_channels, dtype=np.int32)
-    steps = []
-    for flow, channel in walk(tables, flows):
-        key = pattern[flow] * n_channels + channel
-        count += np.bincount(key, minlength=len(count)).astype(np.int32)
-        steps.append((flow, key))
+    steps = [(flow, pattern[flow] * n_channels + channel) for flow, channel in walk(tables, flows)]
+    count = np.bincount(np.concatenate([key for _, key in steps]), minlength=n_patterns * n_channels).astype(np.int32)
     congestion = np.ones(len(flows), dtype=np.int32)
     for flow, key in steps:
         congestion[flow] = np.maximum(congestion[flow], count[key])
@@ -142,9 +139,8 @@ def shift_congestion(tables: RoutingTables, ports: Int32) -> Shifts:
         block = shifts[start : start + batch]
         target = ports[(index[None, :] + block[:, None]) % n]
         flows = unit_flows(np.tile(ports, len(block)), target.ravel())
-        count = np.zeros(len(block) * n_channels, dtype=np.int32)
-        for flow, channel in walk(tables, flows):
-            count += np.bincount(flow // n * n_channels + channel, minlength=len(count)).astype(np.int32)
+        keys = [flow // n * n_channels + channel for flow, channel in walk(tables, flows)]
+        count = np.bincount(np.concatenate(keys), minlength=len(block) * n_channels)
         highest[start : start + len(block)] = count.reshape(len(block), n_channels).max(axis=1)
     worst = int(np.argmax(highest))
     return Shifts(int(highest[worst]), int(shifts[worst]), float(highest.mean()), len(shifts), n - 1)
