@@ -1,7 +1,7 @@
 """Measure when flows end, and the report of ORCS's metrics, against SimGrid in one run: a table as in docs/performance.md.
 
     python benchmarks/congestion.py            # prints the table
-    python benchmarks/congestion.py --full     # with SimGrid on the all-to-all of 256 hosts (two minutes)
+    python benchmarks/congestion.py --quick    # without SimGrid on the all-to-all of 256 hosts (20 s)
     python benchmarks/congestion.py --write    # and puts it into docs/performance.md, between this script's marks
 
 SimGrid is Debian's (python3-simgrid), fed by ``fabctl route -o simgrid``; its figure is its engine's run alone, without Python's
@@ -36,17 +36,17 @@ ENDS = (
     ("all-to-all of 256 hosts, 65,280 flows", "256", "alltoall", "equal", "<= 0.3", False),
     ("all-to-all of 1,024 hosts, 1,047,552 flows", "1024", "alltoall", "equal", "<= 2, <= 1000 MB", None),
 )
-"""What, tree, pattern, sizes, bound, and whether SimGrid runs it always, in a full run, or never."""
+"""What, tree, pattern, sizes, bound, and whether SimGrid runs it always, not in a quick run, or never."""
 
 
 def main() -> None:
     """Measure, print, and write on request."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="run SimGrid on the all-to-all as well")
+    parser.add_argument("--quick", action="store_true", help="leave SimGrid out on the all-to-all")
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        text = "\n".join(table(Path(folder), full=arguments.full))
+        text = "\n".join(table(Path(folder), quick=arguments.quick))
     print(text)
     if arguments.write:
         page = PROJECT / "docs/performance.md"
@@ -56,7 +56,7 @@ def main() -> None:
         page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}")
 
 
-def table(folder: Path, *, full: bool) -> list[str]:
+def table(folder: Path, *, quick: bool) -> list[str]:
     """Return the table's lines."""
     rows = ["| what | fabctl, CPU s | bound | whole process, CPU s | peak MB | peer |", "|---|---|---|---|---|---|"]
 
@@ -70,7 +70,7 @@ def table(folder: Path, *, full: bool) -> list[str]:
         (folder / f"{name}.yaml").write_text(text)
     for what, tree, pattern, sizes, bound, always in ENDS:
         source, program = folder / f"{tree}.yaml", folder / f"{tree}-{sizes}.py"
-        peered = always is True or (always is False and full)
+        peered = always is True or (always is False and not quick)
         figures = case("ends", source, pattern, sizes, *([program] if peered else []))
         add(what, figures, bound, simgrid(program, figures["cpu_s"]) if peered else "")
     add("ORCS's whole report, fat-tree-1024", case("report", PROJECT / "topologies/fat-tree-1024.yaml"), "<= 2")

@@ -140,6 +140,23 @@ def test_simgrid_builds_and_routes_the_same_trees(m: tuple[int, ...], w: tuple[i
     np.testing.assert_allclose(ours.seconds, theirs, rtol=NEAR)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_endless_flows_are_a_background(seed: int) -> None:
+    """To SimGrid they are flows of 10^18 bytes, which end when all others have ended long ago."""
+    rng = np.random.default_rng(seed)
+    tables = at_random(tree((8, 8), (4,)), rng)
+    src, dst = rng.choice(tables.fabric.endpoints, (2, 200))
+    size, background = rng.integers(1, 10**9, 200).astype(float), rng.random(200) < 0.3
+    size[background] = 1e18
+    flows = Flows(src, dst, size)
+    rows = run_program(simgrid(Case(tables, (traffic(flows),), payload_rates(tables.fabric))))
+    endless = np.where(background, np.inf, size)
+    ours = complete(phase_channels(tables, traffic(flows).phases[0]), endless, payload_rates(tables.fabric))
+    theirs = np.array([float(row["seconds"]) for row in rows])
+    np.testing.assert_allclose(ours.seconds[~background], theirs[~background], rtol=NEAR)
+    assert np.all(ours.seconds[background & (src != dst)] == np.inf)
+
+
 # ---- the program ---------------------------------------------------------------------------------------------------
 
 
