@@ -89,7 +89,8 @@ def simgrid(program: Path, seconds: float) -> str:
     theirs = np.array([float(row["seconds"]) for row in csv.DictReader(io.StringIO(done.stdout))])
     off = float(np.max(np.abs(theirs / np.load(f"{program}.npy") - 1)))
     taken = float(done.stderr.split()[-1])
-    return f"SimGrid {taken:.2f} s: 1/{taken / max(seconds, 1e-4):.0f}; ends differ by {off:.0e} at most"
+    differ = f"ends differ by {off:.0e} at most" if off else "all ends are equal"
+    return f"SimGrid {taken:.2f} s: 1/{taken / max(seconds, 1e-4):.0f}; {differ}"
 
 
 if __name__ == "__main__":
