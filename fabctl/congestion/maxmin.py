@@ -21,6 +21,9 @@ from fabctl.model.phases import Channels
 Float64 = NDArray[np.float64]
 Int32 = NDArray[np.int32]
 
+_PLAIN = ("C", "W")
+"""Arrays as the kernel is compiled for; for read-only ones it would be compiled again."""
+
 
 @dataclass(frozen=True, eq=False)
 class Completion:
@@ -92,7 +95,7 @@ def complete(channels: Channels, size_bytes: Float64, rates: Float64, share: Flo
     O(entries of the CSR x log channels) for the first rates; for each moment at which flows end, the same over the flows
     that it can affect.
     """
-    sizes = np.ascontiguousarray(size_bytes, dtype=np.float64)
+    sizes = np.asarray(size_bytes, dtype=np.float64)
     bad = np.flatnonzero(~(sizes >= 0))
     if len(bad):
         raise InputError(f"flow {bad[0]} has a size of {sizes[bad[0]]:g} bytes", hint="sizes are zero or more")
@@ -109,17 +112,17 @@ def _run(channels: Channels, sizes: Float64, rates: Float64, share: Float64 | No
     from fabctl.congestion.maxmin_kernel import run_flows
     from fabctl.congestion.maxmin_state import Paths, make_state
 
-    part = np.empty(0) if share is None else np.ascontiguousarray(share, dtype=np.float64)
+    part = np.empty(0) if share is None else np.asarray(share, dtype=np.float64)
     if share is not None and not np.all((part > 0) & np.isfinite(part)):
         raise InputError("a share of a flow is not above zero")
-    capacity = np.ascontiguousarray(rates, dtype=np.float64)
+    capacity = np.asarray(rates, dtype=np.float64)
     used = np.zeros(len(capacity), dtype=bool)
     used[channels.index] = True
     bad = np.flatnonzero(used & ~((capacity > 0) & np.isfinite(capacity)))
     if len(bad):
         raise InputError(f"{len(bad)} directed channels that carry flows have no known rate, the first: channel {bad[0]}")
-    ptr = np.ascontiguousarray(channels.ptr, dtype=np.int64)
-    paths = Paths(ptr, np.ascontiguousarray(channels.index, dtype=np.int32), part)
+    ptr = np.require(channels.ptr, np.int64, _PLAIN)
+    paths = Paths(ptr, np.require(channels.index, np.int32, _PLAIN), np.require(part, np.float64, _PLAIN))
     seconds = np.where(np.isinf(sizes) | ((sizes > 0) & (ptr[1:] > ptr[:-1])), np.inf, 0.0)
     first_rate, bottleneck = np.full(len(sizes), np.inf), np.full(len(sizes), -1, dtype=np.int32)
     announce_compiling(run_flows)

@@ -101,7 +101,7 @@ def ends(traffic: Traffic) -> list[Fraction]:
     return [done[flow] for flow in range(len(traffic.sizes))]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(traffics())
 def test_flows_end_when_exact_fractions_say(traffic: Traffic) -> None:
     wanted = [np.inf if end == ENDLESS else float(end) for end in ends(traffic)]
@@ -110,7 +110,7 @@ def test_flows_end_when_exact_fractions_say(traffic: Traffic) -> None:
     assert found.makespan == max([end for end in found.seconds if np.isfinite(end)], default=0.0)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(traffics(max_flows=14))
 def test_rates_are_fair_by_definition(traffic: Traffic) -> None:
     """No channel carries more than it can; every flow has a full channel on which no other flow is faster."""
@@ -163,7 +163,6 @@ def test_scale_and_order_do_not_matter(traffic: Traffic, seed: int, factor: floa
     renamed = [{int(channels[channel]): part for channel, part in traffic.paths[flow].items()} for flow in flows]
     other = traffic._replace(paths=renamed, sizes=[traffic.sizes[flow] for flow in flows], rates=rates).complete()
     np.testing.assert_allclose(other.seconds, found.seconds[flows], rtol=1e-12)
-    assert other.solves == found.solves
 
 
 def random_flows(seed: int, n_flows: int, n_channels: int) -> tuple[Channels, np.ndarray, np.random.Generator]:
@@ -315,3 +314,16 @@ def test_bad_numbers_are_refused(sizes: list[float], rates: list[float], share: 
 def test_a_channel_that_nobody_uses_may_have_no_rate() -> None:
     channels = Channels(np.arange(2), np.array([1], dtype=np.int32))
     assert complete(channels, np.array([4.0]), np.array([0.0, 2.0])).seconds.tolist() == [2.0]
+
+
+def test_any_arrays_run_the_same_kernel() -> None:
+    """Read-only, strided and other types of arrays are not compiled for."""
+    from fabctl.congestion.maxmin_kernel import run_flows
+
+    ptr, index = np.arange(3)[::1].astype(np.uint16), np.array([0, 9, 1, 9])[::2]
+    sizes, rates = np.array([2, 6]), np.broadcast_to(np.float32(2), 2)
+    for array in (ptr, index, sizes):
+        array.flags.writeable = False
+    assert complete(Channels(ptr, index), sizes, rates).seconds.tolist() == [1.0, 3.0]
+    assert complete(Channels(ptr, index), sizes, rates, np.broadcast_to(0.5, 2)).seconds.tolist() == [0.5, 1.5]
+    assert len(run_flows.signatures) == 1
