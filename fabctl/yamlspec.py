@@ -19,6 +19,7 @@ MAX_DEPTH = 50
 _TOO_DEEP = f"lists and mappings nest deeper than {MAX_DEPTH} levels"
 
 _INTEGER = re.compile(r"[+-]?\d{1,18}")
+_LONG = re.compile(r"[+-]?\d+")
 _NUMBER = re.compile(r"[+-]?\d{1,18}(\.\d+)?([eE][+-]?\d{1,2})?")
 _FLAGS = {"true": True, "false": False, "yes": True, "no": False, "on": True, "off": False}
 
@@ -105,7 +106,7 @@ class Node:
         """Return a whole number between `low` and `high`."""
         text = self._number_text()
         if not _INTEGER.fullmatch(text):
-            raise self._not("a whole number")
+            raise self._not("a whole number" if not _LONG.fullmatch(text) else "a number of at most 18 digits")
         value = int(text)
         self._check_range(value, low, high)
         return value

@@ -11,6 +11,7 @@ from typing import Any
 import click
 import jsonschema
 import pytest
+from chakra_writer import collective, trace
 from fabric_plans import leaf_spine, rails
 
 from fabctl.cli.job import SUBCOMMANDS
@@ -239,6 +240,8 @@ LLAMA = "hosts: 16\nranks_per_host: 8\nmodel: llama3-8b\n"
             "host 'dgx-0002' runs in two jobs",
             "the first",
         ),
+        ("hosts: 4\npattern: shift\nshift: 32", "1:8", "a shift by 32 of 32 HCAs sends nothing over the fabric", ""),
+        ('hosts: 4\nname: "a\\nb"', "2:7", "a name is one line of printable characters", ""),
         ("hosts: 4\nplacement: packd", "2:12", "unknown placement 'packd'", "did you mean 'packed'?"),
         ("hosts: 4\nmodel: llama3-9b", "2:8", "unknown model 'llama3-9b'", "did you mean 'llama3-8b'?"),
     ],
@@ -297,6 +300,8 @@ def test_a_host_that_lacks_an_hca_is_named_where_its_ranks_do_not_fit(run: Run, 
         ("hosts: 65536\nranks_per_host: 1024\n", "1:8", "67,108,864 ranks are more than 1,048,576"),
         ("hosts: [n1, n2, n1]\nranks_per_host: 8\n", "1:17", "host 'n1' is here twice"),
         ("hosts: n[1-4\nranks_per_host: 8\n", "1:8", "a bracket is left open"),
+        ("hosts: 4\nranks_per_host: 8\npattern: ring\n", "1:8", "a pattern is between HCAs, which the fabric has"),
+        ("src,dst,bytes\na,b,1\n", "2", "a list of flows is between HCAs, which the fabric has"),
     ],
 )
 def test_what_ranks_alone_cannot_tell(run: Run, job: Any, text: str, where: str, message: str) -> None:
@@ -304,6 +309,36 @@ def test_what_ranks_alone_cannot_tell(run: Run, job: Any, text: str, where: str,
     done = run("job", "show", path)
     assert (done.code, done.out) == (ExitCode.INPUT, "")
     assert done.err.startswith(f"fabctl: {path}:{where}: {message}")
+
+
+def test_the_hint_offers_dp_to_trainings_only(run: Run, job: Any) -> None:
+    assert "give dp" in run("job", "show", job("hosts: 4\nmodel: llama3-8b\n")).err
+    assert "give dp" not in run("job", "show", job("hosts: 4\n")).err
+
+
+def test_a_trace_is_shown_as_its_collectives(run: Run, job: Any, tmp_path: Path, validator: Any) -> None:
+    """Eight ranks: an all-reduce of all twice, and an all-gather of each host's four, which stays inside."""
+    (tmp_path / "run").mkdir()
+    for rank in range(8):
+        nodes = [collective("ALL_REDUCE", 1 << 20)] * 2 + [collective("ALL_GATHER", 4096, f"host{rank // 4}")]
+        (tmp_path / f"run/trace.{rank}.et").write_bytes(trace(nodes))
+    shown = ("operation", "algorithm", "groups", "group_size", "message_bytes", "sent_bytes", "times", "inside")
+    expected = [("all_reduce", "ring", 1, 8, 1 << 20, 1835008, 2), ("all_gather", "ring", 2, 4, 4 * 4096, 12288, 1)]
+    alone = payload(run, tmp_path / "run")
+    there = payload(run, tmp_path / "run", "--fabric", "dgx1-16")
+    for document, inside in ((alone, (None, None)), (there, (False, True))):
+        validator.validate(document["data"])
+        parts = document["data"]["jobs"][0]["parts"]
+        assert [tuple(part[key] for key in shown) for part in parts] == [
+            (*row, where) for row, where in zip(expected, inside, strict=True)
+        ]
+    assert alone["data"]["jobs"][0]["n_ranks"] == 8
+
+
+def test_flows_have_no_groups_and_small_ones_are_not_nothing(run: Run, job: Any) -> None:
+    path = job("src,dst,bytes\ndgx1-0001,dgx1-0009,1\n", "f.csv")
+    row = run("job", "show", path, "--fabric", "dgx1-16").out.splitlines()[3].split()
+    assert row[:6] == ["flows", "-", "-", "-", "-", "0.25"]
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_getters(text: str, get: Callable[[Node], object], value: object) -> Non
         ("1.5", Node.integer, "'size' must be a whole number, not '1.5'"),
         ("'8'", Node.integer, "'size' must be a whole number, not the text '8'"),
         ("0x10", Node.integer, "'size' must be a whole number, not '0x10'"),
-        ("9" * 30, Node.integer, "'size' must be a whole number"),
+        ("9" * 30, Node.integer, "'size' must be a number of at most 18 digits, not '999"),
         ("", Node.integer, "'size' must be a whole number, not empty"),
         ("[8]", Node.integer, "'size' must be a whole number, not a list"),
         (".nan", Node.number, "'size' must be a number, not '.nan'"),

@@ -13,7 +13,7 @@ class PartView:
     Parameters
     ----------
     kind : str
-        What cuts the job into groups: ``dp``, ``tp`` ...; ``all``, or empty for patterns and flow lists.
+        What cuts the job into groups: ``dp``, ``tp`` ...; ``all``, ``trace``, or empty for patterns and flow lists.
     name, operation, algorithm : str
     groups, group_size : int
         0 for patterns and flow lists.

@@ -84,8 +84,9 @@ def _table(job: JobView, *, fabric: bool, routes: bool) -> Table:
     rows = []
     for part in job.parts:
         row = _row(job, part)
-        cells = {key: _bytes(row[key]) for key in ("message_bytes", "sent_bytes", "host_bytes")}
+        cells = {key: _bytes(getattr(part, key)) for key in ("message_bytes", "sent_bytes", "host_bytes")}
         cells |= {key: _seconds(row[key]) for key in ("seconds", "step_seconds")}
+        cells |= {key: row[key] or "-" for key in ("operation", "algorithm", "groups", "group_size")}
         if part.inside:
             cells |= {"flows": "-", "host_bytes": "inside hosts", "seconds": "-", "step_seconds": "-", "bottleneck": "-"}
         rows.append({**row, **cells})
@@ -163,7 +164,7 @@ def _bytes(value: float | None) -> str:
         if value >= 0.9995 * 10**power:
             scaled = value / 10**power
             return f"{scaled:.{2 if scaled < 9.995 else 1 if scaled < 99.95 else 0}f} {unit}"
-    return f"{value:.0f} B"
+    return f"{value:.0f} B" if value >= 1 or value == 0 else f"{value:.3g} B"
 
 
 def _seconds(value: float | None) -> str:

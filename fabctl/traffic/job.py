@@ -202,7 +202,7 @@ def _job(node: Node, path: str, name: str) -> JobSpec:
     placement, seed = _placement(values.get("placement"), count)
     return JobSpec(
         path=path,
-        name=values["name"].text() if "name" in values else name,
+        name=_name(values["name"]) if "name" in values else name,
         hosts=_hosts(values["hosts"]),
         ranks_per_host=ranks.integer(low=1, high=1024) if ranks else None,
         ranks_where=ranks.where if ranks else "",
@@ -223,6 +223,12 @@ def _job(node: Node, path: str, name: str) -> JobSpec:
         algorithm=_algorithm(values["algorithm"], collectives) if "algorithm" in values else "",
         training=training,
     )
+
+
+def _name(node: Node) -> str:
+    if not node.text().isprintable():
+        raise node.error("a name is one line of printable characters")
+    return node.text()
 
 
 def _training(values: dict[str, Node]) -> TrainingSpec | None:

@@ -1,9 +1,9 @@
-"""Flow lists and traces on a fabric: their hosts and HCAs found, and their transfers and operations as phases."""
+"""Flow lists and traces on a fabric: the hosts and HCAs that they mean, and the phases of a list."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -14,14 +14,10 @@ from fabctl.model.fabric import Fabric
 from fabctl.model.flows import Flows
 from fabctl.model.lookup import find_hca_port
 from fabctl.model.phases import Phase
-from fabctl.traffic.algorithm import collective_phases
-from fabctl.traffic.explicit import Operation, Transfer
-from fabctl.traffic.group import group
+from fabctl.traffic.explicit import Transfer
 from fabctl.traffic.job import JobSpec, Placed
 from fabctl.traffic.placement import Job
 from fabctl.traffic.roster import nearest, usual_hosts
-
-SENDRECV = "sendrecv"
 
 _End = tuple[int, int | None]  # host, and the port where one is named
 
@@ -71,27 +67,6 @@ def place_transfers(spec: JobSpec, fabric: Fabric) -> Job:
         ranks_per_host=1,
         notes=(*spec.notes, note) if whole and max(len(row) for row in ends.ports.values()) > 1 else spec.notes,
     )
-
-
-def listed_phases(spec: JobSpec, job: Job) -> tuple[Phase, ...]:
-    """Return the phases of a flow list or a trace.
-
-    Parameters
-    ----------
-    job : Job
-        The spec placed, or placed elsewhere: what a list says of its n-th host holds for the job's n-th.
-
-    Raises
-    ------
-    InputError
-        If an end of a transfer is not to be found, or the traces are of more or fewer ranks than the job has.
-    """
-    if spec.transfers:
-        return tuple(_transfer_phases(spec.transfers, job))
-    if spec.n_ranks and spec.n_ranks != job.n_ranks:
-        text = f"the traces are of {spec.n_ranks} ranks, the job has {job.n_ranks}"
-        raise InputError(text, where=spec.trace.where if spec.trace else spec.path)
-    return tuple(_operation_phases(spec.operations, job))
 
 
 class _Ends:
@@ -196,7 +171,19 @@ def _across(port: int, mine: dict[tuple[int, int], int], other: dict[tuple[int, 
     return other.get(slot, min(other.values()))
 
 
-def _transfer_phases(transfers: Sequence[Transfer], job: Job) -> Iterator[Phase]:
+def listed_phases(transfers: Sequence[Transfer], job: Job) -> list[Phase]:
+    """Return the phases of a flow list.
+
+    Parameters
+    ----------
+    job : Job
+        The list placed, or placed elsewhere: what it says of its n-th host holds for the job's n-th.
+
+    Raises
+    ------
+    InputError
+        If an end of a transfer is not to be found.
+    """
     ends = _Ends(transfers, job.fabric)
     row = {host: index for index, host in enumerate(ends.hosts)}
     there = [ends.host_of_name[name] for name in job.hosts]
@@ -208,33 +195,9 @@ def _transfer_phases(transfers: Sequence[Transfer], job: Job) -> Iterator[Phase]
         if any(here == other for here, other in links):
             raise InputError(f"this flow begins and ends at {job.fabric.port_label(links[0][0])}", where=transfer.where)
         flows[transfer.phase] += [(here, other, transfer.size_bytes / len(links), *ranks) for here, other in links]
+    phases = []
     for name, rows in flows.items():
         src_port, dst_port, size_bytes, src_rank, dst_rank = zip(*rows, strict=True)
-        yield Phase(
-            name or "flows",
-            Flows(np.array(src_port, np.int32), np.array(dst_port, np.int32), np.array(size_bytes, np.float64)),
-            np.array(src_rank, np.int32),
-            np.array(dst_rank, np.int32),
-        )
-
-
-def _operation_phases(operations: Sequence[Operation], job: Job) -> Iterator[Phase]:
-    """Yield the phases of operations: equal ones of groups that share no rank run at once, as do all equal sends."""
-    families: dict[tuple[str, int, int, int], list[tuple[set[int], list[Operation]]]] = {}
-    for operation in operations:
-        beyond = next((rank for rank in operation.ranks if rank >= job.n_ranks), None)
-        if beyond is not None:
-            raise InputError(f"the job has {job.n_ranks} ranks, and rank {beyond} is not among them", where=operation.where)
-        key = operation.collective, len(operation.ranks), operation.size_bytes, operation.times
-        for busy, family in families.setdefault(key, []):
-            if operation.collective == SENDRECV or busy.isdisjoint(operation.ranks):
-                busy.update(operation.ranks)
-                family.append(operation)
-                break
-        else:
-            families[key].append((set(operation.ranks), [operation]))
-    for (collective, size, size_bytes, times), found in families.items():
-        for _, family in found:
-            groups = [group(job, np.array(operation.ranks)) for operation in family]
-            for phase in collective_phases(collective, "", groups, size_bytes, fabric=job.fabric):
-                yield replace(phase, times=phase.times * times, groups=len(groups), group_size=size)
+        flow = Flows(np.array(src_port, np.int32), np.array(dst_port, np.int32), np.array(size_bytes, np.float64))
+        phases.append(Phase(name or "flows", flow, np.array(src_rank, np.int32), np.array(dst_rank, np.int32)))
+    return phases

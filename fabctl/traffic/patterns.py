@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from fabctl.errors import InputError
 from fabctl.model.flows import Flows, unit_flows
 from fabctl.traffic.collective import Collective, Demand, Exchange, Steps
 from fabctl.traffic.job import JobSpec
@@ -66,7 +67,8 @@ def permutation(ports: Int32, seed: int = 1) -> Flows:
 def as_collective(spec: JobSpec) -> Collective:
     """Return a job's pattern as one more operation to predict: every flow carries the message once.
 
-    The ports are those of the job host by host; flows inside a host do not touch the fabric and are left out.
+    The ports are those of the job host by host; flows inside a host do not touch the fabric and are left out. Its demand is an
+    `InputError` where none is left.
     """
 
     def demand(job: Job) -> Demand:
@@ -81,6 +83,9 @@ def as_collective(spec: JobSpec) -> Collective:
         }[spec.pattern]()
         host = {int(port): row for row, line in enumerate(job.ports) for port in line}
         away = np.array([host[int(a)] != host[int(b)] for a, b in zip(flows.src, flows.dst, strict=True)], dtype=bool)
+        if not away.any():
+            what = f"a shift by {spec.shift}" if spec.pattern == "shift" else f"the pattern '{spec.pattern}'"
+            raise InputError(f"{what} of {len(ports)} HCAs sends nothing over the fabric", where=spec.hosts[0].where)
         return Demand(Flows(flows.src[away], flows.dst[away], flows.weight[away]))
 
     return Collective(

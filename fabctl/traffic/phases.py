@@ -57,17 +57,17 @@ def placed_traffic(spec: JobSpec, job: Job) -> JobTraffic:
 
 
 def called_phases(spec: JobSpec, job: Job) -> list[tuple[Call | None, list[Phase]]]:
-    """Return each collective of a job's step with its phases; a pattern, a list of flows or a trace has no collective.
+    """Return each collective of a job's step with its phases; a pattern or a list of flows has no collective.
 
     Raises
     ------
     InputError
         As `placed_traffic` does.
     """
-    if spec.transfers or spec.operations:
+    if spec.transfers:
         from fabctl.traffic.listed import listed_phases
 
-        return [(None, [phase]) for phase in listed_phases(spec, job)]
+        return [(None, [phase]) for phase in listed_phases(spec.transfers, job)]
     if spec.pattern:
         size_bytes = spec.sizes[-1] if spec.sizes else DEFAULT_BYTES
         return [(None, [_pattern(job, f"pattern {spec.pattern}", as_collective(spec).demand(job), size_bytes)])]

@@ -157,7 +157,10 @@ def test_the_traffic_of_a_trace() -> None:
     nodes[6] += [recv(0, 6, 50)]
     job = job_traffic(loaded(nodes), fabric)
     assert job.hosts == ("n0000", "n0001", "n0002", "n0003")
-    assert [(phase.name, phase.times) for phase in job.phases] == [("all_reduce, ring", 3), ("sendrecv, pipeline", 1)]
+    assert [(phase.name, phase.times) for phase in job.phases] == [
+        ("trace: all_reduce, ring", 3),
+        ("trace: sendrecv, pipeline", 1),
+    ]
     assert job.notes[0] == (
         "traces name no hosts: their 8 ranks fill the first that hold them (a job file with trace: says others)"
     )

@@ -184,6 +184,18 @@ def test_ranks_by_tasks_where_there_are_no_gpus() -> None:
     assert read(record().replace(",gres/gpu=32", ""))[0].ranks_per_host == 8, "typed GPUs count where there is no total"
 
 
+def test_gpus_that_do_not_divide_are_told() -> None:
+    (spec,) = read(record(gpus=30, tasks=4))
+    assert spec.ranks_per_host is None
+    assert "its 30 GPUs do not divide by 4 hosts" in spec.notes[1]
+
+
+def test_names_cannot_break_a_line() -> None:
+    text = json.dumps({"jobs": [{"job_id": 5, "name": "a\nb\x1b[31m", "job_state": ["RUNNING"], "nodes": "a[1-2]"}]})
+    assert read(text)[0].name == "ab[31m (5)"
+    assert refused('src,dst,bytes,phase\na,b,1,"x\ny"\n') == ("given:3", "a phase's name is one line of printable characters")
+
+
 def test_jobs_that_do_not_use_the_fabric_are_told() -> None:
     pending = record(2, nodes="(null)", state="PENDING", count="2-4")
     done = record(3, state="COMPLETED")
@@ -246,7 +258,8 @@ def test_json_of_several_jobs() -> None:
     ("text", "where", "said"),
     [
         ('{"jobs": [}', "given:1:11", "no JSON"),
-        ('{"jobs": []}', "given", "no list of jobs"),
+        ('{"jobs": []}', "given", "the list of jobs is empty"),
+        ('{"jobs": {}, "job_id": 1}', "given", "no list of jobs"),
         ('{"jobs": [{"name": "x"}]}', "given", "without job_id"),
         ('{"jobs": [\n{"job_id": 5}]}', "given:2", "has no job_state"),
         (document({"job_id": 5, "nodes": ["a1", "a2"]}), "given:21", "is no text"),

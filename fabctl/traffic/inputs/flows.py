@@ -54,6 +54,8 @@ def parse(data: bytes, path: str) -> tuple[JobSpec, ...]:
         if src == dst:
             raise InputError(f"a flow from '{src}' to itself does not touch the fabric", where=where, hint="leave it out")
         phase = row[columns["phase"]] if "phase" in columns else ""
+        if not phase.isprintable():
+            raise InputError("a phase's name is one line of printable characters", where=where)
         transfers.append(Transfer(src, dst, _size(row[columns["bytes"]], where), where, phase))
         for end in (src, dst):
             match = _HOST.match(end)

@@ -102,6 +102,8 @@ def _spec(record: SlurmJob, n_hosts: int, path: str, notes: list[str]) -> JobSpe
     decided = [f"{name}: Slurm does not know what a job sends: an all_reduce of all ranks stands for it"]
     if per_host:
         decided.append(f"{name}: {what}, {per_host} per host")
+    if gpus % n_hosts:
+        decided.append(f"{name}: its {gpus} GPUs do not divide by {n_hosts} hosts")
     if record.state != RUNNING:
         decided.append(f"{name} is {record.state}")
     return JobSpec(

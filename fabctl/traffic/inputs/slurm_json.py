@@ -29,8 +29,10 @@ def parse(data: bytes, path: str) -> tuple[JobSpec, ...]:
     except (ValueError, RecursionError) as error:
         raise InputError("this is no JSON that Slurm writes: numbers or nesting without end", where=path) from error
     jobs = document.get("jobs") if isinstance(document, dict) else None
-    if not isinstance(jobs, list) or not jobs:
+    if not isinstance(jobs, list):
         raise InputError("there is no list of jobs", where=path, hint="run squeue --json or scontrol show job --json")
+    if not jobs:
+        raise InputError("the list of jobs is empty", where=path)
     return job_specs([_record(job, text, path) for job in jobs], path)
 
 
@@ -45,7 +47,7 @@ def _record(job: Any, text: str, path: str) -> SlurmJob:
         raise InputError(f"job {number} has no job_state", where=where)
     return SlurmJob(
         job_id=number,
-        name=str(job.get("name") or ""),
+        name="".join(letter for letter in str(job.get("name") or "") if letter.isprintable()),
         state=state,
         nodes=_nodes(job, where),
         n_nodes=_number(job.get("node_count")),
