@@ -1,4 +1,4 @@
-"""Jobs by hand, and max-min fairness in plain Python: oracles of bottlenecks and pairs."""
+"""Jobs by hand, and max-min fairness in plain Python: oracles of pairs."""
 
 from __future__ import annotations
 

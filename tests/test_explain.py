@@ -52,7 +52,10 @@ def test_the_sentence_comes_first(run: Run, tree: Path, job: Path) -> None:
         "Routes, there and back",
         "Other flows on leaf-01/P5 -> spine-01/P1",
         "What was tried",
+        "Notes",
     ]
+    assert done.err == ""  # what was decided is no warning
+    assert lines[-1] == "  job: ranks_per_host is not given: one rank per HCA, 1 per host"
 
 
 def test_without_a_job_all_send_to_all(run: Run, tree: Path) -> None:
@@ -62,7 +65,51 @@ def test_without_a_job_all_send_to_all(run: Run, tree: Path) -> None:
         "node-0001 mlx5_0/P1 > node-0005 mlx5_0/P1 holds an all-to-all down to 10.87 of 24.84 GB/s per HCA port.\n"
     )
     assert "which carries 15 other flows of 8 HCA ports that send all to all" in done.out
-    assert "routes computed by fabctl's minhop" in done.err
+    assert done.err == ""
+    assert "  (computed by fabctl: OpenSM's minhop chooses otherwise among equal paths; " in done.out
+    others = done.out.split("Other flows on ")[1].splitlines()
+    assert others[1].split() == ["FROM", "TO"]  # an all-to-all has no jobs, phases and bytes to show
+
+
+def test_a_pair_that_nothing_slows_down_is_short(run: Run) -> None:
+    done = run("explain", "dgx1-0001", "dgx1-0002", "--fabric", "dgx1-16", "--engine", "ftree")
+    assert "Slowest legs" not in done.out
+    assert "What was tried" not in done.out
+    wide = run("explain", "dgx1-0001", "dgx1-0002", "--fabric", "dgx1-16", "--engine", "ftree", "-o", "wide")
+    assert wide.out.split("All rails")[1].count("->") >= 8
+
+
+def test_legs_that_are_slow_come_slowest_first(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "jobs.yaml"
+    lines = [f"  - {{name: job{n}, hosts: 8, placement: 'random:{n}', collective: alltoall, size: 1G}}" for n in range(2)]
+    path.write_text("\n".join(["jobs:", *lines]))
+    done = run("explain", "dgx1-0001", "dgx1-0009", "--fabric", "dgx1-16", "--job", path)
+    rows = done.out.split("Slowest legs of all rails: ")[1].split("\n\n")[0].splitlines()
+    assert rows[0] == f"{len(rows) - 2} of 8"
+    now = [float(row.split("  ")[-2].split()[-1]) for row in rows[2:]]
+    assert now == sorted(now)
+    assert max(map(len, done.out.split("Other flows")[0].split("Routes, there and back")[1].splitlines())) <= 140
+
+
+@pytest.mark.parametrize("bytes_sent", [1073741824, 2**40 + 1])
+def test_bytes_are_whole(run: Run, tree: Path, tmp_path: Path, bytes_sent: int) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(f"hosts: node-[0001-0008]\npattern: shift\nshift: 4\nsize: {bytes_sent}\n")
+    data = json.loads(run("explain", "node-0001", "node-0005", "--fabric", tree, "--job", path, "-o", "json").out)["data"]
+    assert data["legs"][0]["hops"][0]["step_bytes"] == data["competitors"][0]["bytes"] == bytes_sent
+
+
+def test_one_competing_flow_is_named_once(run: Run, tree: Path, tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text("hosts: node-[0002,0006]\npattern: shift\nshift: 1\nsize: 1G\n")
+    done = run("explain", "node-0001", "node-0005", "--fabric", tree, "--job", path)
+    assert "which also carries node-0002:0 > node-0006:0 of job (pattern shift).\n" in done.out
+
+
+def test_names_that_are_offered_differ(run: Run, fixtures: Path) -> None:
+    done = run("explain", "node00009", "node00001", "--fabric", fixtures / "tool-output/ibnetdiscover.txt")
+    offered = done.err.split("did you mean ")[1].rstrip("?\n").split(", ")
+    assert len(set(offered)) == len(offered) == 3
 
 
 @pytest.mark.parametrize("jobs", [True, False])

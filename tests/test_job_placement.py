@@ -104,6 +104,13 @@ def test_slowdown_side_by_side(run: Run, fabric: Path, jobs: Path) -> None:
     assert "Who hurts whom, ftree" in run("job", "slowdown", jobs, "--fabric", fabric, "--engine", "ftree", "-o", "wide").out
     rows = run("job", "slowdown", jobs, "--fabric", fabric, "--engine", "ftree,updn", "-o", "csv").out.splitlines()
     assert len(rows) == 1 + 2 * 3
+    assert (rows[0].split(",")[11], rows[1].split(",")[11]) == ("others", "too")
+
+
+def test_the_engine_is_named_once_before_its_notes(run: Run, fabric: Path, jobs: Path) -> None:
+    outcome = run("job", "slowdown", jobs, "--fabric", fabric, "--engine", "jobs")
+    assert "        jobs: " in outcome.out
+    assert "jobs: jobs: " not in outcome.out
 
 
 def test_a_slow_job_is_a_finding(checked: Callable[..., dict[str, Any]], run: Run, fabric: Path, jobs: Path) -> None:
@@ -113,6 +120,9 @@ def test_a_slow_job_is_a_finding(checked: Callable[..., dict[str, Any]], run: Ru
     assert [(finding["code"], finding["subject"]) for finding in payload["findings"]] == [("JOB401", "up"), ("JOB401", "too")]
     assert payload["findings"][0]["items"] == ["too"]
     assert "slowed 2.00 times beside the others on ftree by" in run(*arguments, "1.5").out
+    nothing = run(*arguments, "nan")
+    assert (nothing.code, nothing.out) == (ExitCode.USAGE, "")
+    assert "--fail-above nan is no factor" in nothing.err
 
 
 def test_real_tables_stand_beside_engines(run: Run, fabric: Path, jobs: Path, tmp_path: Path) -> None:

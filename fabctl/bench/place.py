@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from fabctl.bench.orders import neighbourhoods
 from fabctl.bench.place_search import HOPS, Ground, Template, bounds, search, template
 from fabctl.congestion.maxmin import fair_rates
+from fabctl.congestion.phases import phase_loads
 from fabctl.congestion.slowdown import Laid, Lanes, beside, join_lanes, lay, step_s
 from fabctl.errors import InputError
 from fabctl.model.flows import Flows
@@ -288,12 +289,19 @@ def _at_random(
 
 
 def _bound_s(tables: RoutingTables, one: Candidate, rates: Float64) -> float:
+    """Return the time of a step that no hosts get below: each phase at the fastest of the hosts' own cables."""
     nobody = np.zeros(len(rates))
     ground = Ground(tables, one.pool.ports, np.zeros(one.pool.n_hosts, dtype=np.int64), rates, nobody, nobody)
-    return float((one.flows.times * bounds(ground, one.flows)).sum())
+    fabric = tables.fabric
+    at_host = np.maximum(fabric.channel_src, fabric.channel_dst) >= fabric.n_switches
+    trees = sum(phase.times * phase_loads(tables, phase)[at_host].max(initial=0.0) for phase in one.flows.skipped)
+    return float((one.flows.times * bounds(ground, one.flows)).sum()) + float(trees) * ground.fastest
 
 
 def _notes(one: Candidate) -> tuple[str, ...]:
     if not one.flows.skipped:
         return one.job.notes
-    return (*one.job.notes, f"the search does not look at phases on trees of their own: {', '.join(one.flows.skipped)}")
+    return (
+        *one.job.notes,
+        f"the search does not look at phases on trees of their own: {', '.join(phase.name for phase in one.flows.skipped)}",
+    )

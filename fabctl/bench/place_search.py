@@ -33,8 +33,8 @@ class Template:
     phase, src, src_column, dst, dst_column : int32 arrays of shape (n_flows,)
         Phase, and place and HCA column of both ends.
     size_bytes : float64 array of shape (n_flows,)
-    skipped : tuple of str
-        Phases that depend on the hosts in another way (trees of SHARP and multicast) and are left out.
+    skipped : tuple of Phase
+        Those that depend on the hosts in another way (trees of SHARP and multicast) and are left out.
     """
 
     n_places: int
@@ -45,7 +45,7 @@ class Template:
     dst: Int32
     dst_column: Int32
     size_bytes: Float64
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[Phase, ...] = ()
 
     @property
     def flows(self) -> tuple[Int32, Int32, Int32, Int32, Int32, Float64]:
@@ -94,7 +94,7 @@ def template(traffic: JobTraffic, ports: Int32) -> Template:
         dst=dst,
         dst_column=dst_column,
         size_bytes=np.concatenate([np.empty(0), *(phase.flows.weight for phase in movable)]),
-        skipped=tuple(phase.name for phase in skipped),
+        skipped=tuple(skipped),
     )
 
 
@@ -142,6 +142,13 @@ class Ground:
         seconds = np.divide(1.0, self.rates, out=np.full(len(self.rates), np.inf), where=self.rates > 0)
         return seconds, self.background, self.taken
 
+    @property
+    def fastest(self) -> float:
+        """Seconds per byte of the fastest of the hosts' own cables, in either direction."""
+        own = self.tables.fabric.channel_of_port[self.ports]
+        seconds = self.channels[0]
+        return float(min(seconds[own].min(), seconds[self.tables.fabric.channel_reverse[own]].min()))
+
 
 def price(ground: Ground, job: Template, place: Int64) -> float:
     """Return the time of a step as its slowest channels have it, in seconds: the sum of times x longest drain time.
@@ -166,15 +173,12 @@ def price(ground: Ground, job: Template, place: Int64) -> float:
 
 def bounds(ground: Ground, job: Template) -> Float64:
     """Return the drain time per phase that no placement gets below: that of the hosts' own cables, shape (n_phases,)."""
-    own = ground.tables.fabric.channel_of_port[ground.ports]
-    fabric = ground.tables.fabric
-    least = min(ground.channels[0][own].min(), ground.channels[0][fabric.channel_reverse[own]].min())
     bound = np.zeros(len(job.times))
     n_ends = job.n_places * ground.ports.shape[1]
     for place, column in ((job.src, job.src_column), (job.dst, job.dst_column)):
         end = place * ground.ports.shape[1] + column
         total = np.bincount(job.phase * np.int64(n_ends) + end, weights=job.size_bytes, minlength=len(bound) * n_ends)
-        bound = np.maximum(bound, total.reshape(len(bound), n_ends).max(axis=1, initial=0.0) * least)
+        bound = np.maximum(bound, total.reshape(len(bound), n_ends).max(axis=1, initial=0.0) * ground.fastest)
     return bound
 
 

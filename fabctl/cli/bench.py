@@ -9,7 +9,7 @@ import click
 from fabctl.cli.common import input_entry, load_source, output_options, source_options, write_report
 from fabctl.cli.completion import complete_names
 from fabctl.cli.job_files import read_jobs
-from fabctl.cli.routes import DEFAULT_ENGINE, OPENSM, engine_tables, for_jobs, refuse_unknown_engine
+from fabctl.cli.routes import DEFAULT_ENGINE, OPENSM, engine_tables, for_jobs, named_engines, route_remarks, split_names
 from fabctl.errors import InputError, UsageError
 from fabctl.routing import ENGINES
 from fabctl.traffic.collectives import COLLECTIVES
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from fabctl.traffic.collective import Collective
     from fabctl.traffic.job import JobSpec
 
-_DEFAULT_REMARK = (
-    f"(computed by fabctl: OpenSM's {DEFAULT_ENGINE} chooses otherwise among equal paths; --tables takes what the switches hold)"
-)
 BEGIN, END, FACTOR = "8", "16G", 2
 
 
@@ -86,7 +83,7 @@ def bench(
         raise UsageError("SOURCE and --job cannot both be stdin")
     assumed = parse_speed(assume_speed) if assume_speed else None
     sizes = _sizes(minbytes, maxbytes, stepfactor)
-    engines = _engines(engine_names, tables_paths)
+    engines = named_engines(engine_names, tables_paths)
     spec, job_inputs = _job(job_path, collective_names)
     if spec.sizes and (minbytes, maxbytes, stepfactor) == (None, None, None):
         sizes = list(spec.sizes)
@@ -97,11 +94,8 @@ def bench(
     given = [spec] if job_path else []
     routes += [engine_tables(loaded.fabric, engine, for_jobs(DEFAULTS, engine, given, loaded.fabric)) for engine in engines]
     table = predict(job, routes, collectives, sizes, data_rates(loaded.fabric, assumed))
-    remarks = [f"{tables.origin}: {note}" for tables in routes for note in tables.notes]
-    if engine_names is None and not tables_paths:
-        remarks.insert(0, _DEFAULT_REMARK)
-    if assume_speed:
-        remarks.append(f"cables of unknown rate count as {assume_speed}")
+    by_default = engine_names is None and not tables_paths
+    remarks = route_remarks(routes, by_default=by_default, assume_speed=assume_speed)
     write_report(bench_report(table, inputs=[input_entry(loaded), *job_inputs], remarks=remarks), output)
 
 
@@ -143,21 +137,5 @@ def _collectives(spec: JobSpec, names: str | None) -> list[Collective]:
     if names is None:
         chosen = spec.collectives
     else:
-        chosen = tuple(COLLECTIVES.names()) if names == "all" else _split(names, "--collective")
+        chosen = tuple(COLLECTIVES.names()) if names == "all" else split_names(names, "--collective")
     return [COLLECTIVES.load(name) for name in chosen]
-
-
-def _engines(names: str | None, tables_paths: tuple[str, ...]) -> tuple[str, ...]:
-    if names is None:
-        return () if tables_paths else (DEFAULT_ENGINE,)
-    engines = _split(names, "--engine")
-    for engine in engines:
-        refuse_unknown_engine(engine)
-    return engines
-
-
-def _split(names: str, option: str) -> tuple[str, ...]:
-    parts = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
-    if not parts:
-        raise UsageError(f"{option} names nothing")
-    return parts

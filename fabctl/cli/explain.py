@@ -11,17 +11,13 @@ import click
 from fabctl.cli.common import exit_code, input_entry, load_source, output_options, write_report
 from fabctl.cli.completion import complete_names, complete_source
 from fabctl.cli.job_files import read_jobs
-from fabctl.cli.routes import DEFAULT_ENGINE, OPENSM, engine_tables, refuse_unknown_engine
+from fabctl.cli.routes import DEFAULT_ENGINE, OPENSM, chosen_tables, refuse_unknown_engine, route_remarks
 from fabctl.errors import ExitCode, UsageError
 from fabctl.routing import ENGINES
 from fabctl.sources import SOURCES
 
 if TYPE_CHECKING:
     from fabctl.model.tables import RoutingTables
-
-_DEFAULT_REMARK = (
-    f"routes computed by fabctl's {DEFAULT_ENGINE}: --tables FILE takes what the switches hold, --engine NAME another engine"
-)
 
 JOBS_ENGINE = "jobs"
 """The engine that routes for given jobs."""
@@ -82,7 +78,6 @@ def explain(
     from fabctl.model.rates import parse_speed, payload_rates
     from fabctl.report.explain import explain_report
     from fabctl.routing.options import Options
-    from fabctl.sources.reading import load_tables
     from fabctl.traffic.phases import jobs_traffic
 
     if tables_path and engine:
@@ -97,20 +92,16 @@ def explain(
     fabric = loaded.fabric if tables_path else with_lids(loaded.fabric)[0]
     ends = find_end(fabric, first, "HOST-A"), find_end(fabric, second, "HOST-B")
     pairs, jobs = rail_pairs(fabric, *ends), jobs_traffic(specs, fabric)
-    tables = (
-        load_tables(tables_path, fabric)
-        if tables_path
-        else engine_tables(fabric, engine or DEFAULT_ENGINE, Options(traffic=jobs))
-    )
+    tables = chosen_tables(fabric, engine, tables_path, Options(traffic=jobs))
     command = _next_command(first, second, source, engine, job_paths)
     question = Question(pairs, jobs, _keeps_deadlock_free(tables), command, top)
     found = explain_pair(tables, payload_rates(tables.fabric, assumed), question)
-    remarks = [*tables.notes, *(f"{job.name}: {note}" for job in jobs for note in job.notes)]
-    if not tables_path and engine is None:
-        remarks.insert(0, _DEFAULT_REMARK)
-    if assume_speed:
-        remarks.append(f"cables of unknown rate count as {assume_speed}")
-    report = explain_report(found, inputs=[input_entry(loaded), *job_inputs], remarks=remarks)
+    report = explain_report(
+        found,
+        inputs=[input_entry(loaded), *job_inputs],
+        remarks=route_remarks([tables], by_default=not (engine or tables_path), assume_speed=assume_speed),
+        notes={job.name: job.notes for job in jobs},
+    )
     write_report(report, output)
     return exit_code(report)
 

@@ -9,18 +9,15 @@ import click
 
 from fabctl.cli.common import input_entry, load_source, output_options, write_report, write_text
 from fabctl.cli.completion import complete_names, complete_source
-from fabctl.cli.job_slowdown import DEFAULT_REMARK
-from fabctl.cli.routes import DEFAULT_ENGINE, OPENSM, engine_tables, refuse_unknown_engine
+from fabctl.cli.routes import DEFAULT_ENGINE, OPENSM, chosen_tables, refuse_unknown_engine, route_remarks
 from fabctl.errors import UsageError
 from fabctl.routing import ENGINES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fabctl.model.fabric import Fabric
     from fabctl.model.phases import JobTraffic
     from fabctl.model.proposals import Proposals
-    from fabctl.model.tables import RoutingTables
 
 LISTS = ("job", "hostfile", "slurm")
 
@@ -68,6 +65,7 @@ def place(
     from fabctl.cli.job_files import read_jobs
     from fabctl.model.rates import parse_speed, payload_rates
     from fabctl.report.placement import placement_report
+    from fabctl.routing.options import Options
     from fabctl.traffic.placement import place_jobs
 
     if tables_path and engine:
@@ -86,23 +84,19 @@ def place(
     jobs = place_jobs((*other_specs, *specs), loaded.fabric)
     requests = list(zip(specs, jobs[len(other_specs) :], strict=True))
     others = _traffic(other_specs, jobs)
-    tables = _tables(loaded.fabric, engine, tables_path, (*others, *_traffic(specs, jobs[len(other_specs) :])))
+    traffic = (*others, *_traffic(specs, jobs[len(other_specs) :]))
+    tables = chosen_tables(loaded.fabric, engine, tables_path, Options(traffic=traffic))
     found = propose(tables, requests, payload_rates(loaded.fabric, assumed), others, seed=seed)
     if wanted_list:
         write_text(_list(found, wanted_list, job_path), output["out"])
         return
-    remarks = [f"{tables.origin}: {note}" for note in tables.notes]
-    if not engine and not tables_path:
-        remarks.insert(0, DEFAULT_REMARK)
-    if assume_speed:
-        remarks.append(f"cables of unknown rate count as {assume_speed}")
     again = ["fabctl", "job", "place", job_path, "--fabric", source]
     again += [part for path in other_paths for part in ("--with", path)]
     again += ["--tables", tables_path] if tables_path else ["--engine", engine or DEFAULT_ENGINE]
     report = placement_report(
         found,
         inputs=[input_entry(loaded), *job_inputs, *other_inputs],
-        remarks=remarks,
+        remarks=route_remarks([tables], by_default=not (engine or tables_path), assume_speed=assume_speed),
         next_step=shlex.join([*again, "-o", "job", "--out", "placed.yaml"]) if found.gains else "",
     )
     write_report(report, output)
@@ -112,15 +106,6 @@ def _traffic(specs: Sequence[Any], jobs: Sequence[Any]) -> tuple[JobTraffic, ...
     from fabctl.traffic.phases import placed_traffic
 
     return tuple(placed_traffic(spec, job) for spec, job in zip(specs, jobs, strict=False))
-
-
-def _tables(fabric: Fabric, engine: str | None, tables_path: str | None, traffic: tuple[JobTraffic, ...]) -> RoutingTables:
-    from fabctl.routing.options import Options
-    from fabctl.sources.reading import load_tables
-
-    if tables_path:
-        return load_tables(tables_path, fabric)
-    return engine_tables(fabric, engine or DEFAULT_ENGINE, Options(traffic=traffic))
 
 
 def _list(found: Proposals, kind: str, job_path: str) -> str:

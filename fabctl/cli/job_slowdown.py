@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import click
 from fabctl.cli.adaptive_options import MODES
 from fabctl.cli.common import exit_code, input_entry, load_source, output_options, write_report
 from fabctl.cli.completion import complete_names, complete_source
-from fabctl.cli.routes import DEFAULT_ENGINE, OPENSM, engine_tables, refuse_unknown_engine
+from fabctl.cli.routes import DEFAULT_ENGINE, OPENSM, engine_tables, named_engines, route_remarks
 from fabctl.errors import ExitCode, UsageError
 from fabctl.routing import ENGINES
 
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
     from fabctl.model.interference import Interference
 
-DEFAULT_REMARK = (
-    f"(computed by fabctl: OpenSM's {DEFAULT_ENGINE} chooses otherwise among equal paths; --tables takes what the switches hold)"
-)
 TOUCHED = 1.0 + 1e-9
 """Slowdown from which on a job counts as slowed."""
 
@@ -75,8 +73,10 @@ def slowdown(
     from fabctl.sources.reading import load_tables
     from fabctl.traffic.phases import jobs_traffic
 
+    if fail_above is not None and not math.isfinite(fail_above):
+        raise UsageError(f"--fail-above {fail_above} is no factor", hint="1.2 allows a job to be slowed by a fifth")
     assumed = parse_speed(assume_speed) if assume_speed else None
-    engines = route_names(engine_names, tables_paths)
+    engines = named_engines(engine_names, tables_paths)
     specs, job_inputs = read_jobs(job_paths)
     loaded = load_source(source, None)
     jobs = jobs_traffic(specs, loaded.fabric)
@@ -89,13 +89,10 @@ def slowdown(
         if adaptive:
             spread = adaptively(tables, jobs, adaptive)
             results.append(interference(tables, jobs, rates, spread, f"{tables.origin}, adaptive ({adaptive})"))
-    remarks = [f"{tables.origin}: {note}" for tables in routes for note in tables.notes]
-    if engine_names is None and not tables_paths:
-        remarks.insert(0, DEFAULT_REMARK)
+    by_default = engine_names is None and not tables_paths
+    remarks = route_remarks(routes, by_default=by_default, assume_speed=assume_speed)
     if adaptive:
         remarks.append("adaptive: each phase is balanced over its groups of ports by itself, not against other jobs")
-    if assume_speed:
-        remarks.append(f"cables of unknown rate count as {assume_speed}")
     report = slowdown_report(
         results,
         fail_above=fail_above,
@@ -106,24 +103,6 @@ def slowdown(
     )
     write_report(report, output)
     return exit_code(report)
-
-
-def route_names(names: str | None, tables_paths: Sequence[str]) -> tuple[str, ...]:
-    """Return the engines of ``--engine``; the default engine where neither that nor tables are given.
-
-    Raises
-    ------
-    UsageError
-        For an engine that does not exist.
-    """
-    if names is None:
-        return () if tables_paths else (DEFAULT_ENGINE,)
-    engines = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
-    if not engines:
-        raise UsageError("--engine names nothing")
-    for engine in engines:
-        refuse_unknown_engine(engine)
-    return engines
 
 
 def _next_step(

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 DEFAULT_ENGINE = "minhop"
 OPENSM = "opensm:"
 """What goes before the name of an engine of the real OpenSM, which is asked on the twin."""
+DEFAULT_REMARK = (
+    f"(computed by fabctl: OpenSM's {DEFAULT_ENGINE} chooses otherwise among equal paths; --tables takes what the switches hold)"
+)
 
 
 def engine_tables(fabric: Fabric, engine: str, options: Options) -> RoutingTables:
@@ -34,6 +37,47 @@ def engine_tables(fabric: Fabric, engine: str, options: Options) -> RoutingTable
     from fabctl.routing.compute import compute_tables
 
     return compute_tables(fabric, engine, options)
+
+
+def chosen_tables(fabric: Fabric, engine: str | None, tables_path: str | None, options: Options) -> RoutingTables:
+    """Return the real tables of a file, else the routes of an engine; by default those of `DEFAULT_ENGINE`."""
+    if tables_path is None:
+        return engine_tables(fabric, engine or DEFAULT_ENGINE, options)
+    from fabctl.sources.reading import load_tables
+
+    return load_tables(tables_path, fabric)
+
+
+def named_engines(names: str | None, tables_paths: Sequence[str]) -> tuple[str, ...]:
+    """Return the engines of ``--engine``; `DEFAULT_ENGINE` where neither that nor tables are given.
+
+    Raises
+    ------
+    UsageError
+        For an engine that does not exist.
+    """
+    if names is None:
+        return () if tables_paths else (DEFAULT_ENGINE,)
+    engines = split_names(names, "--engine")
+    for engine in engines:
+        refuse_unknown_engine(engine)
+    return engines
+
+
+def split_names(names: str, option: str) -> tuple[str, ...]:
+    """Return the names of a comma-separated list, each once; none at all is a usage error."""
+    parts = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+    if not parts:
+        raise UsageError(f"{option} names nothing")
+    return parts
+
+
+def route_remarks(routes: Sequence[RoutingTables], *, by_default: bool, assume_speed: str | None) -> list[str]:
+    """Return lines for people about how a command came to its routes."""
+    remarks = [DEFAULT_REMARK] if by_default else []
+    for tables in routes:
+        remarks += [note if note.startswith(f"{tables.origin}:") else f"{tables.origin}: {note}" for note in tables.notes]
+    return remarks + ([f"cables of unknown rate count as {assume_speed}"] if assume_speed else [])
 
 
 def for_jobs(options: Options, engine: str | None, specs: Sequence[JobSpec], fabric: Fabric) -> Options:

@@ -10,9 +10,9 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fabctl.congestion.bottlenecks import Meeting
 from fabctl.congestion.load import alltoall_loads, destination_blocks, flow_channels
 from fabctl.congestion.maxmin import complete, fair_rates
+from fabctl.congestion.meeting import Meeting
 from fabctl.congestion.rows import join, select
 from fabctl.model.flows import unit_flows
 from fabctl.model.phases import Channels

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fabctl.congestion.bottlenecks import Run
+from fabctl.congestion.meeting import Run
 from fabctl.congestion.phases import phase_channels
-from fabctl.model.bottlenecks import JobShare
+from fabctl.model.named import JobShare
 from fabctl.model.phases import JobTraffic
 from fabctl.model.rates import refuse_unknown_rates
 from fabctl.model.tables import RoutingTables

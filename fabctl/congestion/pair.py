@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabctl.congestion.around import AllToAllAround, Around, Ends, Figures, JobsAround, all_to_all_around, alone, jobs_around
-from fabctl.congestion.bottlenecks import meet
 from fabctl.congestion.carried import Carried, carried_by
 from fabctl.congestion.explain import pairs_through
+from fabctl.congestion.meeting import meet
 from fabctl.congestion.peers import Peers, find_peers
 from fabctl.congestion.remedies import Case, other_entry, other_rail, slow_cables
 from fabctl.congestion.swaps import other_host
 from fabctl.congestion.trace import Trace, trace
 from fabctl.errors import InputError
-from fabctl.model.bottlenecks import JobShare, RankPair, named_cable
 from fabctl.model.ends import RailPair
+from fabctl.model.named import JobShare, RankPair, named_cable
 from fabctl.model.pairs import Hop, Leg, PairExplanation, Trial
 from fabctl.model.phases import JobTraffic
 from fabctl.model.rates import refuse_unknown_rates

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fabctl.congestion.around import Around, Ends, Figures
 from fabctl.congestion.peers import Peers
 from fabctl.congestion.trace import distances, with_entry
-from fabctl.model.pairs import Trial
+from fabctl.model.pairs import ChangeKind, Trial
 from fabctl.model.tables import RoutingTables
 
 Float64 = NDArray[np.float64]
@@ -33,7 +33,7 @@ class Case:
     around : Around
         What it meets.
     ends : tuple of (int, int)
-        Sending and receiving port of each of the pair's legs.
+        Sending and receiving port of each of the pair's legs: rail by rail, there and back.
     rails : tuple of int
         Rail of each leg.
     leg : int
@@ -61,13 +61,13 @@ class Case:
         """Bytes per second before any change."""
         return float(self.before.rate[self.leg])
 
-    def trial(self, kind: str, what: str, after: Around, ends: Ends | None = None) -> Trial:
+    def trial(self, kind: ChangeKind, what: str, after: Around, ends: Ends | None = None) -> Trial:
         """Return what a change gives this leg."""
         figures = after.figures(self.ends if ends is None else ends)
         rate, slowest_s = float(figures.rate[self.leg]), self.around.slowest_s()
         slowest = after.slowest_s() / slowest_s if slowest_s else 1.0
         return Trial(
-            kind=kind,  # type: ignore[arg-type]
+            kind=kind,
             what=what,
             after_gb_s=rate / 1e9,
             binds=self.around.tables.fabric.cable_label(int(figures.binds[self.leg])),
@@ -102,13 +102,8 @@ def other_entry(case: Case) -> Trial:
             f"{move.number} instead of {int(tables.lft[move.switch, lid])}"
         )
         tried.append((case.trial("entry", what, case.around.by_tables(changed, target)), changed))
-    best = sorted(
-        tried, key=lambda pair: (not pair[0].helps, -round(pair[0].after_gb_s or 0.0, 9), round(pair[0].slowest or 0.0, 9))
-    )
-    for trial, changed in best:
-        if not trial.helps:
-            return trial
-        if case.safe(changed):
+    for trial, changed in sorted(tried, key=lambda pair: order_of(pair[0])):
+        if not trial.helps or case.safe(changed):
             return trial
     return Trial("entry", "every other next hop of equal length that is faster could close a loop of credits")
 
@@ -163,14 +158,7 @@ def _way(tables: RoutingTables, switch: int, lid: int) -> Iterator[int]:
 
 def other_rail(case: Case) -> Trial:
     """Return the fastest leg of the same direction on another rail."""
-    first = case.ends[case.leg]
-    hosts = case.around.tables.fabric.hosts.node_host
-    nodes = case.around.tables.fabric.port_node
-    same = [
-        leg
-        for leg, end in enumerate(case.ends)
-        if leg != case.leg and hosts[nodes[end[0]]] == hosts[nodes[first[0]]]
-    ]  # fmt: skip
+    same = [leg for leg in range(case.leg % 2, len(case.ends), 2) if leg != case.leg]
     if not same:
         return Trial("rail", "the pair has no other rail")
     best = max(same, key=lambda leg: (round(float(case.before.rate[leg]), 3), -leg))

@@ -10,12 +10,17 @@ from numpy.typing import NDArray
 from fabctl.model.phases import Channels
 
 
+def entries(channels: Channels, flows: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return where in ``index`` the rows of some flows are, in the order given."""
+    length = np.diff(channels.ptr)[flows]
+    start = np.cumsum(length) - length
+    return np.repeat(channels.ptr[flows] - start, length) + np.arange(length.sum())
+
+
 def select(channels: Channels, flows: NDArray[np.integer]) -> Channels:
     """Return the rows of some flows, in the order given."""
-    length = np.diff(channels.ptr)[flows]
-    ptr = np.concatenate(([0], np.cumsum(length)))
-    at = np.repeat(channels.ptr[flows] - ptr[:-1], length) + np.arange(ptr[-1])
-    return Channels(ptr, channels.index[at])
+    ptr = np.concatenate(([0], np.cumsum(np.diff(channels.ptr)[flows])))
+    return Channels(ptr, channels.index[entries(channels, flows)])
 
 
 def join(parts: Sequence[Channels]) -> Channels:

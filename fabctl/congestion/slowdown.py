@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from fabctl.congestion.maxmin import Completion, complete
 from fabctl.congestion.phases import phase_channels
-from fabctl.model.bottlenecks import named_cable
+from fabctl.congestion.rows import entries, join, select
 from fabctl.model.fabric import Fabric
 from fabctl.model.interference import Binding, Interference, JobSlowdown
+from fabctl.model.named import named_cable
 from fabctl.model.phases import Channels, JobTraffic, Phase
 from fabctl.model.rates import refuse_unknown_rates
 from fabctl.model.tables import RoutingTables
@@ -33,6 +34,8 @@ ChannelsOf = Callable[[Phase], tuple[Channels, Float64 | None]]
 
 TIE = 1e-9
 """Relative difference below which two flows count as ending together."""
+PAIRS = 3
+"""Flows of each job that are named on a cable that binds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,18 +60,8 @@ class Lanes:
 
     def select(self, flows: Int64) -> Lanes:
         """Return some flows, in the order given."""
-        ptr = self.channels.ptr
-        length = np.diff(ptr)[flows]
-        chosen = np.concatenate(([0], np.cumsum(length)))
-        at = np.repeat(ptr[flows] - chosen[:-1], length) + np.arange(chosen[-1])
-        return Lanes(Channels(chosen, self.index[at]), None if self.share is None else self.share[at])
-
-
-def join(parts: Sequence[Channels]) -> Channels:
-    """Return the flows of several, one after the other."""
-    length = np.concatenate([np.empty(0, dtype=np.int64), *(np.diff(part.ptr) for part in parts)])
-    index = np.concatenate([np.empty(0, dtype=np.int32), *(part.index for part in parts)])
-    return Channels(np.concatenate(([0], np.cumsum(length))), index)
+        at = entries(self.channels, flows)
+        return Lanes(select(self.channels, flows), None if self.share is None else self.share[at])
 
 
 def join_lanes(parts: Sequence[Lanes]) -> Lanes:
@@ -130,6 +123,14 @@ class Laid:
     def busiest(self) -> Lanes:
         """The phase whose runs take longest in all: what the job is to others."""
         return self.lanes[_slowest(self.job, self.alone)] if self.lanes else join_lanes(())
+
+    def pairs_on(self, number: int, channel: int) -> tuple[tuple[str, str], ...]:
+        """Return the largest flows of one phase on a channel, by their ranks; at most `PAIRS`."""
+        lanes, phase = self.lanes[number], self.job.phases[number]
+        on_it = np.unique(lanes.owner[lanes.index == channel])
+        on_it = on_it[np.argsort(-self.size_bytes[number][on_it], kind="stable")][:PAIRS]
+        ranks = ((int(phase.src_rank[flow]), int(phase.dst_rank[flow])) for flow in self.flows[number][on_it].tolist())
+        return tuple((self.job.rank_label(source), self.job.rank_label(target)) for source, target in ranks)
 
 
 def lay(tables: RoutingTables, job: JobTraffic, rates: Float64, channels_of: ChannelsOf | None = None) -> Laid:
@@ -242,15 +243,16 @@ def interference(
         meets = np.flatnonzero((busy & one.used).any(axis=1))
         for other in meets[meets != number].tolist() if one.step_s > 0 else ():
             matrix[number, other] = step_s(one.job, beside(one, [background[other]], rates)) / one.step_s
-        others = [(job.name, taken) for at, (job, taken) in enumerate(zip(jobs, background, strict=True)) if at != number]
-        runs = beside(one, [taken for _, taken in others], rates)
+        others = [*laid[:number], *laid[number + 1 :]]
+        runs = beside(one, [other.busiest for other in others], rates)
+        host_s, fabric_bytes = _at_hosts(tables.fabric, one, rates)
         rows.append(
             JobSlowdown(
                 name=one.job.name,
                 n_hosts=len(one.job.hosts),
                 ranks_per_host=one.job.ranks_per_host,
-                fabric_bytes=float(sum(phase.times * phase.flows.weight.sum() for phase in one.job.phases)),
-                host_s=_host_s(tables.fabric, one, rates),
+                fabric_bytes=fabric_bytes,
+                host_s=host_s,
                 alone_s=one.step_s,
                 shared_s=step_s(one.job, runs),
                 binding=_binding(tables.fabric, one, runs, others, rates) if one.step_s > 0 else None,
@@ -259,24 +261,25 @@ def interference(
     return Interference(name or tables.origin, tuple(rows), matrix)
 
 
-def _host_s(fabric: Fabric, laid: Laid, rates: Float64) -> float:
-    at_host = np.maximum(fabric.channel_src, fabric.channel_dst) >= fabric.n_switches
-    total = 0.0
+def _at_hosts(fabric: Fabric, laid: Laid, rates: Float64) -> tuple[float, float]:
+    """Return a step's time if only the hosts' own cables bounded, and the bytes that hosts send."""
+    sending = fabric.channel_src >= fabric.n_switches
+    at_host = sending | (fabric.channel_dst >= fabric.n_switches)
+    seconds = size = 0.0
     for phase, lanes, size_bytes in zip(laid.job.phases, laid.lanes, laid.size_bytes, strict=True):
         weight = size_bytes[lanes.owner] * (1.0 if lanes.share is None else lanes.share)
         loads = np.bincount(lanes.index, weights=weight, minlength=len(rates))
         used = at_host & (loads > 0)
-        total += phase.times * float((loads[used] / rates[used]).max(initial=0.0))
-    return total
+        seconds += phase.times * float((loads[used] / rates[used]).max(initial=0.0))
+        size += phase.times * float(loads[sending].sum())
+    return seconds, size
 
 
 def _slowest(job: JobTraffic, runs: Sequence[Completion]) -> int:
     return int(np.argmax([phase.times * run.makespan for phase, run in zip(job.phases, runs, strict=True)]))
 
 
-def _binding(
-    fabric: Fabric, laid: Laid, runs: Sequence[Completion], others: Sequence[tuple[str, Lanes]], rates: Float64
-) -> Binding:
+def _binding(fabric: Fabric, laid: Laid, runs: Sequence[Completion], others: Sequence[Laid], rates: Float64) -> Binding:
     """Return the channel that bounds most of the last flows of the slowest phase, while all flows run."""
     slowest = _slowest(laid.job, runs)
     own, run = laid.lanes[slowest], runs[slowest]
@@ -285,11 +288,13 @@ def _binding(
     flow = int(laid.flows[slowest][last[np.argmax(run.bottleneck[last] == channel)]])
     ranks = int(laid.job.phases[slowest].src_rank[flow]), int(laid.job.phases[slowest].dst_rank[flow])
     sender, receiver = (laid.job.hosts[rank // laid.job.ranks_per_host] for rank in ranks)
-    on_it = [(name, int(np.count_nonzero(taken.index == channel))) for name, taken in others]
+    on_it = [(other, int(np.count_nonzero(other.busiest.index == channel))) for other in others]
+    met = [(laid, slowest), *((other, _slowest(other.job, other.alone)) for other, count in on_it if count)]
     return Binding(
         phase=laid.job.phases[slowest].name,
         cable=named_cable(fabric, channel, rates),
         hosts=(sender, receiver),
         flows=int(np.count_nonzero(own.index == channel)),
-        others=tuple((name, count) for name, count in on_it if count),
+        others=tuple((other.job.name, count) for other, count in on_it if count),
+        pairs=tuple((one.job.name, *pair) for one, number in met for pair in one.pairs_on(number, channel)),
     )

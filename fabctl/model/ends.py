@@ -144,7 +144,8 @@ def _port_of_lid(fabric: Fabric, lid: int, where: str) -> int:
 
 def _unknown(fabric: Fabric, text: str, where: str) -> InputError:
     hosts = fabric.hosts
-    near = get_close_matches(text, [*hosts.name, *(fabric.labels[node] for node in np.flatnonzero(fabric.is_hca).tolist())], n=3)
+    known = dict.fromkeys([*hosts.name, *(fabric.labels[node] for node in np.flatnonzero(fabric.is_hca).tolist())])
+    near = get_close_matches(text, known, n=3)
     names = ", ".join(near or hosts.name[:3])
     hint = f"did you mean {names}?" if near else f"there are {names} ..." if names else ""
     return InputError(f"no host or HCA '{text}' in this fabric", where=where, hint=hint)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fabctl.model.bottlenecks import Cable
+from fabctl.model.named import Cable
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Binding:
         Flows of that phase on it.
     others : tuple of (str, int)
         Other jobs on it and how many flows of theirs, in the order of the jobs.
+    pairs : tuple of (str, str, str)
+        Job, sending and receiving rank of the largest flows on it, its own first.
     """
 
     phase: str
@@ -32,6 +34,7 @@ class Binding:
     hosts: tuple[str, str]
     flows: int
     others: tuple[tuple[str, int], ...]
+    pairs: tuple[tuple[str, str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class JobSlowdown:
     name : str
     n_hosts, ranks_per_host : int
     fabric_bytes : float
-        What it sends over the fabric in a step.
+        What its hosts send over the fabric in a step.
     host_s : float
         Communication time of a step if only the hosts' own cables bounded, in seconds.
     alone_s, shared_s : float

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from fabctl.model.bottlenecks import Cable, JobShare, RankPair
+from fabctl.model.named import Cable, JobShare, RankPair
 from fabctl.model.results import Finding
 
 ChangeKind = Literal["cable", "entry", "rail", "swap", "engine", "none"]

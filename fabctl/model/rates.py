@@ -67,6 +67,6 @@ def refuse_unknown_rates(fabric: Fabric, used: NDArray[np.bool_], rates: Float64
     if len(unknown):
         first = fabric.cable_label(int(unknown[0]))
         raise RefusedError(
-            f"{len(unknown)} directed cables that carry this job have no known rate, the first: {first}",
+            f"{len(unknown)} directed cables in use have no known rate, the first: {first}",
             hint="--assume-speed 4xHDR gives all cables of unknown rate that one",
         )

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
-from pathlib import PurePath
 from typing import Any
 
 from fabctl.model.predictions import BenchTable, Bound, Prediction, Row
-from fabctl.report.output import Column, Report, Table
+from fabctl.report.output import Column, Report, Table, rounded, short_names
 
 TYPE = "float"
 
@@ -52,7 +51,7 @@ def bench_report(
     remarks : sequence of str
         Lines for people about how the command came to its routes.
     """
-    short = _short_names(table.routes)
+    short = short_names(table.routes)
     named = [replace(prediction, routes=short[prediction.routes]) for prediction in table.predictions]
     by_collective = [list(group) for _, group in groupby(named, key=lambda prediction: prediction.collective)]
     text: list[str | Table] = [
@@ -127,10 +126,10 @@ def _main_row(prediction: Prediction, row: Row) -> dict[str, Any]:
         "type": TYPE,
         "redop": prediction.redop,
         "root": prediction.root,
-        "time_us": _rounded(row.time_us),
-        "algbw_gb_s": _rounded(row.algbw_gb_s),
-        "busbw_gb_s": _rounded(row.busbw_gb_s),
-        "latency_us": _rounded(row.latency_us),
+        "time_us": rounded(row.time_us),
+        "algbw_gb_s": rounded(row.algbw_gb_s),
+        "busbw_gb_s": rounded(row.busbw_gb_s),
+        "latency_us": rounded(row.latency_us),
         "protocol": row.protocol,
         "bound": prediction.bound.label,
         "bound_flows": prediction.bound.flows,
@@ -157,18 +156,18 @@ def _data(table: BenchTable) -> dict[str, Any]:
                 "type": TYPE,
                 "redop": prediction.redop,
                 "root": prediction.root,
-                "mean_busbw_gb_s": _rounded(prediction.mean_busbw_gb_s),
-                "peak_busbw_gb_s": _rounded(prediction.peak_busbw_gb_s),
-                "host_busbw_gb_s": _rounded(prediction.host_busbw_gb_s),
+                "mean_busbw_gb_s": rounded(prediction.mean_busbw_gb_s),
+                "peak_busbw_gb_s": rounded(prediction.peak_busbw_gb_s),
+                "host_busbw_gb_s": rounded(prediction.host_busbw_gb_s),
                 "bound": _bound_data(prediction.bound),
                 "rows": [
                     {
                         "size_bytes": row.size_bytes,
                         "count": row.count,
-                        "time_us": _rounded(row.time_us),
-                        "latency_us": _rounded(row.latency_us),
-                        "algbw_gb_s": _rounded(row.algbw_gb_s),
-                        "busbw_gb_s": _rounded(row.busbw_gb_s),
+                        "time_us": rounded(row.time_us),
+                        "latency_us": rounded(row.latency_us),
+                        "algbw_gb_s": rounded(row.algbw_gb_s),
+                        "busbw_gb_s": rounded(row.busbw_gb_s),
                         "protocol": row.protocol,
                     }
                     for row in prediction.rows
@@ -184,7 +183,7 @@ def _bound_data(bound: Bound) -> dict[str, Any]:
         "source": {"node": bound.source[0], "port": bound.source[1]},
         "target": {"node": bound.target[0], "port": bound.target[1]},
         "speed": bound.speed,
-        "data_gbps": _rounded(bound.data_gbps),
+        "data_gbps": rounded(bound.data_gbps),
         "flows": bound.flows,
         "at_host": bound.at_host,
         "equals": bound.equals,
@@ -204,17 +203,6 @@ def _share(prediction: Prediction) -> str:
 def _time(time_us: float) -> str:
     """Return a time with nccl-tests' decimals: two below 100 us, one below 10 ms, none above."""
     return f"{time_us:.{0 if time_us >= 10000 else 1 if time_us >= 100 else 2}f}"
-
-
-def _rounded(value: float) -> float:
-    """Return a value with nine significant digits, so that its text does not depend on the last bits."""
-    return float(f"{value:.9g}")
-
-
-def _short_names(routes: Sequence[str]) -> dict[str, str]:
-    """Return the last part of each tables file's path where that tells them apart."""
-    last = {name: PurePath(name).name for name in routes}
-    return last if len(set(last.values())) == len(last) else {name: name for name in routes}
 
 
 def _cut(text: str) -> str:

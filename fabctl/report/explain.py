@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from fabctl.model.bottlenecks import Cable, RankPair
+from fabctl.model.named import Cable, JobShare, RankPair
 from fabctl.model.pairs import Hop, Leg, PairExplanation, Trial
-from fabctl.report.bottlenecks import cable_data, pair_data, rounded
-from fabctl.report.output import Column, Report, Table
+from fabctl.report.output import Column, Report, Table, exact, rounded
+from fabctl.report.slowdown import job_notes
 
 SHARE = 0.99
 """A rate at this share of another counts as equal to it."""
 
-PHASES = 2
-"""Phases that a line names; JSON has all."""
+NAMED = 2
+"""Jobs or phases that a line names; JSON has all."""
+SLOW_LEGS = 8
+"""Legs that are listed without ``-o wide``."""
 
 _ROUTE = (Column("route", "ROUTE"), Column("hop", "HOP", right=True))
 _CABLE = (
@@ -27,10 +29,12 @@ _CABLE = (
 _JOB_LOAD = (
     Column("step_bytes", "BYTES/STEP", right=True, digits=0),
     Column("flows", "FLOWS (THE LARGEST)"),
+    Column("phases", "OF PHASES", wide=True),
     Column("own_share", "OWN", right=True),
 )
 _ALL_LOAD = (Column("sources", "FLOWS", right=True),)
 _NOTE = (Column("note", "NOTE"),)
+_ALL_TO_ALL_GB_S = Column("now_gb_s", "ALL-TO-ALL GB/s", right=True, digits=2)
 _LEGS = (
     Column("rail", "RAIL", right=True),
     Column("source", "FROM"),
@@ -41,6 +45,7 @@ _LEGS = (
     Column("now_gb_s", "NOW GB/s", right=True, digits=2),
     Column("binds", "CABLE THAT BINDS"),
 )
+_ENDS = (Column("source", "FROM"), Column("target", "TO"))
 _FLOWS = (
     Column("job", "JOB"),
     Column("phase", "PHASE"),
@@ -62,39 +67,64 @@ _TRIALS = (
 _NAMES = {"cable": "mend a cable", "entry": "table entry", "rail": "other rail", "swap": "swap hosts", "engine": "other tables"}
 
 
-def explain_report(found: PairExplanation, *, inputs: Sequence[Mapping[str, Any]], remarks: Sequence[str] = ()) -> Report:
+def explain_report(
+    found: PairExplanation,
+    *,
+    inputs: Sequence[Mapping[str, Any]],
+    remarks: Sequence[str] = (),
+    notes: Mapping[str, Sequence[str]] | None = None,
+) -> Report:
     """Return the report of a pair.
 
     Parameters
     ----------
     remarks : sequence of str
-        What was assumed.
+        Lines for people about how the command came to its routes.
+    notes : mapping of str to sequence of str, optional
+        What was decided for each job.
     """
-    worst = found.legs[found.worst]
+    worst, notes = found.legs[found.worst], notes or {}
     both = [leg for leg in found.legs if leg.rail == worst.rail and {leg.source, leg.target} == {worst.source, worst.target}]
     load = _JOB_LOAD if found.jobs else _ALL_LOAD if found.all_to_all_ports else ()
     columns = (*_ROUTE, *_CABLE, *load, *_NOTE)
     every = [row for leg in found.legs for row in _hop_rows(found, leg)]
     shown = [row for leg in sorted(both, key=lambda leg: leg is not worst) for row in _hop_rows(found, leg)]
-    text: list[str | Table] = [*_sentences(found, worst), Table("Routes, there and back", columns[1:], shown)]
+    text: list[str | Table] = [
+        *_sentences(found, worst),
+        *(f"  {remark}" for remark in remarks),
+        Table("Routes, there and back", columns[1:], shown),
+    ]
     if len(found.legs) > 2:
-        text.append(Table("All rails", _LEGS, [_leg_row(leg) for leg in found.legs]))
-        text.append(Table("Routes of all rails", columns, every, wide=True))
+        text += [*_leg_tables(found), Table("Routes of all rails", columns, every, wide=True)]
     if found.competitors:
         others = sum(share.flows for share in found.competing)
         title = f"Other flows on {worst.hops[worst.now_binds].cable.label}: {others:,}"
-        text.append(Table(title, _FLOWS, [_flow_row(pair) for pair in found.competitors]))
-    if found.trials:
-        text.append(Table("What was tried", _TRIALS, [_trial_row(trial) for trial in found.trials if trial.kind != "none"]))
+        text.append(Table(title, _FLOWS if found.jobs else _ENDS, [_pair_data(pair) for pair in found.competitors]))
+    tried = [_trial_row(trial) for trial in found.trials if trial.kind != "none"]
+    if tried:
+        text.append(Table("What was tried", _TRIALS, tried))
     return Report(
         kind="ExplainReport",
-        data=_data(found, remarks),
-        text=text,
+        data=_data(found, [*remarks, *(f"{job}: {note}" for job, lines in notes.items() for note in lines)]),
+        text=[*text, *job_notes(notes)],
         main=Table("Routes", columns, every),
         inputs=inputs,
         findings=found.findings,
-        warnings=(*found.notes, *remarks),
+        warnings=found.notes,
     )
+
+
+def _leg_tables(found: PairExplanation) -> Iterator[Table]:
+    """Yield the legs that are slower than their HCAs, slowest first, and with ``-o wide`` all where these are more."""
+    columns = _LEGS if found.jobs else tuple(_ALL_TO_ALL_GB_S if column.key == "now_gb_s" else column for column in _LEGS)
+    lost = [leg for leg in found.legs if leg.problem]
+    slow = lost or [leg for leg in found.legs if leg.now_gb_s < SHARE * leg.host_gb_s]
+    slow = sorted(slow, key=lambda leg: rounded(leg.now_gb_s))[:SLOW_LEGS]
+    if slow:
+        what = "Legs that are lost" if lost else "Slowest legs of all rails"
+        yield Table(f"{what}: {len(slow)} of {len(found.legs)}", columns, [_leg_row(leg) for leg in slow])
+    if len(slow) < len(found.legs):
+        yield Table("All rails", columns, [_leg_row(leg) for leg in found.legs], wide=True)
 
 
 def _sentences(found: PairExplanation, worst: Leg) -> Iterator[str]:
@@ -136,14 +166,26 @@ def _blame(found: PairExplanation, worst: Leg) -> str:
     if not found.jobs:
         others = f"{found.competing[0].flows:,} other flows of {found.all_to_all_ports:,} HCA ports that send all to all"
         return f"{what}, which carries {others}."
-    shares = [f"{_flows(share.flows)} of {share.job} ({share.phase})" for share in found.competing[:3]]
-    shares += ["the pair's own other rails"] if own else []
-    first = found.competitors[0]
-    return f"{what}, which also carries {' and '.join(shares)}, the largest {first.source} > {first.target}."
+    first, others = found.competitors[0], _competing(found)
+    named = f"{first.source} > {first.target}"
+    if sum(share.flows for share in found.competing) == 1:
+        others = others.replace("1 flow", named)
+    else:
+        others = f"{others}, the largest {named}"
+    return f"{what}, which also carries {others}{', and the other rails of the pair' if own else ''}."
 
 
-def _flows(count: int) -> str:
-    return f"{count:,} flow{'' if count == 1 else 's'}"
+def _competing(found: PairExplanation) -> str:
+    """Return whose flows are on the cable: job by job, or phase by phase of the only one."""
+    flows: dict[str, int] = {}
+    for share in found.competing:
+        name = share.job if len(found.jobs) > 1 else f"{share.job} ({share.phase})"
+        flows[name] = flows.get(name, 0) + share.flows
+    (first, count), *rest = flows.items()
+    parts = [f"{count:,} flow{'' if count == 1 else 's'} of {first}", *(f"{count:,} of {name}" for name, count in rest[:NAMED])]
+    if len(rest) > NAMED:
+        parts.append(f"{sum(count for _, count in rest[NAMED:]):,} of {len(rest) - NAMED} more")
+    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
 
 
 def _advice(worst: Leg, trial: Trial) -> str:
@@ -164,11 +206,14 @@ def _no_advice(trials: Sequence[Trial]) -> str:
 
 def _against(found: PairExplanation) -> str:
     if found.jobs:
-        named = [f"{job} in {phase}" for job, phase in found.phases[:PHASES]]
-        more = len(found.phases) - PHASES
-        phases = ", ".join([*named, f"{more} more jobs"] if more > 0 else named) or "jobs that send nothing"
+        phases = _named([f"{job} in {phase}" for job, phase in found.phases], "jobs") or "jobs that send nothing"
         return f"Routes of {found.routes}, among {phases}; payload, max-min fair."
     return f"Routes of {found.routes}, among an all-to-all of {found.all_to_all_ports:,} HCA ports (or --job FILE); payload."
+
+
+def _named(entries: Sequence[str], what: str) -> str:
+    more = len(entries) - NAMED
+    return ", ".join([*entries[:NAMED], f"{more} more {what}"] if more > 0 else entries)
 
 
 def _hop_rows(found: PairExplanation, leg: Leg) -> Iterator[dict[str, Any]]:
@@ -182,18 +227,25 @@ def _hop_rows(found: PairExplanation, leg: Leg) -> Iterator[dict[str, Any]]:
             "to_port": hop.cable.target[1],
             "speed": hop.cable.speed,
             "step_bytes": hop.step_bytes if found.jobs else None,
-            "flows": _phases(hop),
+            "flows": _flows(hop, one_job=len(found.jobs) == 1),
+            "phases": [f"{share.flows:,} {share.job}: {share.phase}" for share in _by_size(hop)],
             "own_share": f"{hop.own_bytes / hop.step_bytes:.0%}" if hop.step_bytes else None,
             "sources": hop.sources if found.all_to_all_ports else None,
             "note": "; ".join(_notes(leg, number, hop)),
         }
 
 
-def _phases(hop: Hop) -> str:
-    largest = sorted(hop.shares, key=lambda share: -share.size_bytes)[:PHASES]
-    named = [f"{share.flows:,} {share.job}: {share.phase}" for share in largest]
-    more = len(hop.shares) - PHASES
-    return "; ".join([*named, f"{more} more phases"] if more > 0 else named)
+def _by_size(hop: Hop) -> list[JobShare]:
+    return sorted(hop.shares, key=lambda share: -share.size_bytes)
+
+
+def _flows(hop: Hop, *, one_job: bool) -> str:
+    """Return how many flows are on a hop: of each phase of the only job, else of each job."""
+    flows: dict[str, int] = {}
+    for share in _by_size(hop):
+        name = share.phase if one_job else share.job
+        flows[name] = flows.get(name, 0) + share.flows
+    return _named([f"{count:,} {name}" for name, count in flows.items()], "phases" if one_job else "jobs")
 
 
 def _notes(leg: Leg, number: int, hop: Hop) -> Iterator[str]:
@@ -218,11 +270,6 @@ def _leg_row(leg: Leg) -> dict[str, Any]:
     }
 
 
-def _flow_row(pair: RankPair) -> dict[str, Any]:
-    row = pair_data(pair)
-    return {**row, "phase": pair.phase or None}
-
-
 def _trial_row(trial: Trial) -> dict[str, Any]:
     return {
         "change": _NAMES[trial.kind],
@@ -245,12 +292,9 @@ def _data(found: PairExplanation, remarks: Sequence[str]) -> dict[str, Any]:
         "all_to_all_ports": found.all_to_all_ports or None,
         "legs": [_leg_data(found, leg) for leg in found.legs],
         "worst": {"source": worst.source, "target": worst.target},
-        "bottleneck": None if worst.now_binds < 0 else cable_data(worst.hops[worst.now_binds].cable),
-        "competing": [
-            {"job": share.job, "phase": share.phase, "flows": share.flows, "bytes": rounded(share.size_bytes)}
-            for share in found.competing
-        ],
-        "competitors": [pair_data(pair) for pair in found.competitors],
+        "bottleneck": None if worst.now_binds < 0 else _cable_data(worst.hops[worst.now_binds].cable),
+        "competing": [_share_data(share) for share in found.competing],
+        "competitors": [_pair_data(pair) for pair in found.competitors],
         "trials": [_trial_data(trial) for trial in found.trials],
         "advice": None if advice is None else _trial_data(advice),
         "assumptions": list(remarks),
@@ -274,17 +318,13 @@ def _leg_data(found: PairExplanation, leg: Leg) -> dict[str, Any]:
 
 
 def _hop_data(found: PairExplanation, hop: Hop) -> dict[str, Any]:
-    cable: Cable = hop.cable
     return {
-        **cable_data(cable),
+        **_cable_data(hop.cable),
         "slower_than": hop.slower_than or None,
-        "step_bytes": rounded(hop.step_bytes) if found.jobs else None,
-        "own_bytes": rounded(hop.own_bytes) if found.jobs else None,
+        "step_bytes": exact(hop.step_bytes) if found.jobs else None,
+        "own_bytes": exact(hop.own_bytes) if found.jobs else None,
         "all_to_all_flows": hop.sources if found.all_to_all_ports else None,
-        "phases": [
-            {"job": share.job, "phase": share.phase, "flows": share.flows, "bytes": rounded(share.size_bytes)}
-            for share in hop.shares
-        ],
+        "phases": [_share_data(share) for share in hop.shares],
     }
 
 
@@ -297,4 +337,33 @@ def _trial_data(trial: Trial) -> dict[str, Any]:
         "slowest_ratio": None if trial.slowest is None else rounded(trial.slowest),
         "helps": trial.helps,
         "command": trial.command or None,
+    }
+
+
+def _share_data(share: JobShare) -> dict[str, Any]:
+    return {"job": share.job, "phase": share.phase, "flows": share.flows, "bytes": exact(share.size_bytes)}
+
+
+def _cable_data(cable: Cable) -> dict[str, Any]:
+    return {
+        "from": cable.source[0],
+        "from_port": cable.source[1],
+        "to": cable.target[0],
+        "to_port": cable.target[1],
+        "speed": cable.speed,
+        "data_gbps": rounded(cable.data_gbps) or None,
+        "at_host": cable.at_host,
+    }
+
+
+def _pair_data(pair: RankPair) -> dict[str, Any]:
+    return {
+        "job": pair.job,
+        "phase": pair.phase,
+        "source": pair.source,
+        "target": pair.target,
+        "source_port": pair.source_port,
+        "target_port": pair.target_port,
+        "bytes": exact(pair.size_bytes) or None,
+        "gb_s": rounded(pair.gb_s) or None,
     }

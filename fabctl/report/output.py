@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 from fabctl import __version__
@@ -152,6 +153,22 @@ def envelope(report: Report) -> dict[str, Any]:
     }
 
 
+def rounded(value: float) -> float:
+    """Return a value with nine significant digits, so that its text does not depend on the last bits."""
+    return float(f"{value:.9g}")
+
+
+def exact(value: float) -> float:
+    """Return a whole number as it is, any other with nine significant digits."""
+    return int(value) if value.is_integer() else rounded(value)
+
+
+def short_names(routes: Sequence[str]) -> dict[str, str]:
+    """Return the last part of each tables file's path where that tells them apart."""
+    last = {name: PurePath(name).name for name in routes}
+    return last if len(set(last.values())) == len(last) else {name: name for name in routes}
+
+
 def findings_table(findings: Sequence[Finding]) -> Table:
     """Return findings as a table, the gravest first."""
     rank = {"error": 0, "warning": 1, "info": 2}
@@ -220,8 +237,14 @@ def _records(table: Table, fmt: str, style: Style) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     if style.headers:
         writer.writerow(keys)
-    writer.writerows([["" if row.get(key) is None else row[key] for key in keys] for row in table.rows])
+    writer.writerows([[_csv_cell(row.get(key)) for key in keys] for row in table.rows])
     return stream.getvalue()
+
+
+def _csv_cell(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return _text(value, None)
+    return "" if value is None else value
 
 
 def _draw(table: Table, style: Style) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from fabctl.model.naming import natural_key
 from fabctl.model.proposals import Proposal, Proposals
 from fabctl.nodeset import NodesetError, fold
-from fabctl.report.output import Column, Report, Table
+from fabctl.report.output import Column, Report, Table, rounded
 from fabctl.report.slowdown import job_notes
 
 ASSUMPTIONS = (
@@ -88,7 +88,7 @@ def placement_report(
                 {
                     **_gains(proposal),
                     "ranks_per_host": proposal.ranks_per_host,
-                    "random_samples_ms": [_rounded(one * 1e3) for one in proposal.random_s],
+                    "random_samples_ms": [rounded(one * 1e3) for one in proposal.random_s],
                     "given_hosts": list(proposal.given),
                     "proposed_hosts": list(proposal.hosts),
                     "notes": list(proposal.notes),
@@ -132,12 +132,12 @@ def _gains(proposal: Proposal) -> dict[str, Any]:
         "hosts": len(proposal.hosts),
         "free": proposal.free,
         "changed": proposal.changed,
-        "given_ms": _rounded(proposal.given_s * 1e3),
-        "random_ms": _rounded(proposal.random_mean_s * 1e3),
-        "proposed_ms": _rounded(proposal.proposed_s * 1e3),
-        "bound_ms": _rounded(proposal.bound_s * 1e3),
-        "gain": _rounded(proposal.gain),
-        "gain_over_random": _rounded(proposal.gain_over_random),
+        "given_ms": rounded(proposal.given_s * 1e3),
+        "random_ms": rounded(proposal.random_mean_s * 1e3),
+        "proposed_ms": rounded(proposal.proposed_s * 1e3),
+        "bound_ms": rounded(proposal.bound_s * 1e3),
+        "gain": rounded(proposal.gain),
+        "gain_over_random": rounded(proposal.gain_over_random),
     }
 
 
@@ -152,8 +152,3 @@ def _hosts(proposal: Proposal) -> list[dict[str, Any]]:
         }
         for number, (host, given) in enumerate(zip(proposal.hosts, proposal.given, strict=True))
     ]
-
-
-def _rounded(value: float) -> float:
-    """Return a value with nine significant digits, so that its text does not depend on the last bits."""
-    return float(f"{value:.9g}")

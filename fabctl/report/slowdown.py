@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePath
 from typing import Any
 
 from fabctl.model.interference import Binding, Interference, JobSlowdown
 from fabctl.model.results import Finding
-from fabctl.report.output import Column, Report, Table, findings_table
+from fabctl.report.output import Column, Report, Table, exact, findings_table, rounded, short_names
 
 ASSUMPTIONS = (
     "all flows of a phase start together and share every cable max-min fairly until the last one has ended; static routes",
@@ -30,6 +29,7 @@ MAIN = (
     Column("cable", "BOUND BY"),
     Column("flows", "FLOWS", right=True),
     Column("others", "OTHER JOBS ON IT"),
+    Column("pairs", "RANK PAIRS ON IT (THE LARGEST)", wide=True),
 )
 SHOWN = 3
 """How many jobs a line names."""
@@ -59,7 +59,7 @@ def slowdown_report(
     next_step : str
         Command to type next; empty where there is none.
     """
-    short = _short_names([result.routes for result in results])
+    short = short_names([result.routes for result in results])
     rows = [_row(job, result.routes) for result in results for job in result.jobs]
     findings = [finding for result in results for finding in _findings(result, short[result.routes], fail_above)]
     first = results[0]
@@ -172,15 +172,16 @@ def _row(job: JobSlowdown, routes: str) -> dict[str, Any]:
         "job": job.name,
         "routes": routes,
         "hosts": job.n_hosts,
-        "host_ms": _rounded(job.host_s * 1e3),
-        "alone_ms": _rounded(job.alone_s * 1e3),
-        "shared_ms": _rounded(job.shared_s * 1e3),
-        "slowdown": _rounded(job.slowdown),
-        "gb_s_per_host": _rounded(job.gb_s_per_host),
+        "host_ms": rounded(job.host_s * 1e3),
+        "alone_ms": rounded(job.alone_s * 1e3),
+        "shared_ms": rounded(job.shared_s * 1e3),
+        "slowdown": rounded(job.slowdown),
+        "gb_s_per_host": rounded(job.gb_s_per_host),
         "phase": binding.phase if binding else None,
         "cable": binding.cable.label if binding else None,
         "flows": binding.flows if binding else None,
         "others": [name for name, _ in binding.others] if binding else [],
+        "pairs": [f"{job}: {source} > {target}" for job, source, target in binding.pairs] if binding else [],
     }
 
 
@@ -196,17 +197,17 @@ def _data(result: Interference) -> dict[str, Any]:
                 "name": job.name,
                 "n_hosts": job.n_hosts,
                 "ranks_per_host": job.ranks_per_host,
-                "fabric_bytes": _rounded(job.fabric_bytes),
-                "host_ms": _rounded(job.host_s * 1e3),
-                "alone_ms": _rounded(job.alone_s * 1e3),
-                "shared_ms": _rounded(job.shared_s * 1e3),
-                "slowdown": _rounded(job.slowdown),
-                "gb_s_per_host": _rounded(job.gb_s_per_host),
+                "fabric_bytes": exact(job.fabric_bytes),
+                "host_ms": rounded(job.host_s * 1e3),
+                "alone_ms": rounded(job.alone_s * 1e3),
+                "shared_ms": rounded(job.shared_s * 1e3),
+                "slowdown": rounded(job.slowdown),
+                "gb_s_per_host": rounded(job.gb_s_per_host),
                 "binding": _binding(job.binding) if job.binding else None,
             }
             for job in result.jobs
         ],
-        "matrix": [[_rounded(float(value)) for value in line] for line in result.matrix],
+        "matrix": [[rounded(float(value)) for value in line] for line in result.matrix],
     }
 
 
@@ -217,20 +218,10 @@ def _binding(binding: Binding) -> dict[str, Any]:
         "source": {"node": cable.source[0], "port": cable.source[1]},
         "target": {"node": cable.target[0], "port": cable.target[1]},
         "speed": cable.speed,
-        "data_gbps": _rounded(cable.data_gbps),
+        "data_gbps": rounded(cable.data_gbps),
         "at_host": cable.at_host,
         "hosts": list(binding.hosts),
         "flows": binding.flows,
         "others": [{"job": name, "flows": flows} for name, flows in binding.others],
+        "pairs": [{"job": job, "source": source, "target": target} for job, source, target in binding.pairs],
     }
-
-
-def _rounded(value: float) -> float:
-    """Return a value with nine significant digits, so that its text does not depend on the last bits."""
-    return float(f"{value:.9g}")
-
-
-def _short_names(routes: Sequence[str]) -> dict[str, str]:
-    """Return the last part of each tables file's path where that tells them apart."""
-    last = {name: PurePath(name).name for name in routes}
-    return last if len(set(last.values())) == len(last) else {name: name for name in routes}

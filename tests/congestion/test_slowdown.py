@@ -56,6 +56,7 @@ def test_two_jobs_with_k_flows_each_on_one_cable_halve_each_other(tables: Routin
     assert binding is not None
     assert binding.cable.label == "leaf-0/P9 -> spine-0/P1"
     assert (binding.phase, binding.flows, binding.others, binding.cable.at_host) == ("send", k, (("b", k),), False)
+    assert binding.pairs == tuple((name, "n0000:0", "n0000:0") for name in "ab" for _ in range(min(k, 3)))
     assert found.worst_pair == (0, 1)
 
 
@@ -139,6 +140,18 @@ def test_fixed_trees_meet_flows(tables: RoutingTables) -> None:
     fixed = Phase("sharp", plain.flows, plain.src_rank, plain.dst_rank, 1, tree)
     found = interference(tables, [job("a", 2, fixed), job("b", 2, phase(fabric, (1, 9, GB)))], payload_rates(fabric))
     assert [one.slowdown for one in found.jobs] == pytest.approx([2.0, 2.0])
+
+
+def test_each_host_of_a_tree_sends_its_bytes(tables: RoutingTables) -> None:
+    """One flow takes all edges of a tree: it is what every host sends, not what all send together."""
+    fabric = tables.fabric
+    plain = phase(fabric, (0, 1, GB))
+    up = [int(fabric.channel_of_port[port_of(fabric, host)]) for host in range(4)]
+    edges = np.array([*up, *(int(fabric.channel_reverse[channel]) for channel in up)], dtype=np.int32)
+    tree = Phase("sharp", plain.flows, plain.src_rank, plain.dst_rank, 1, Channels(np.array([0, 8]), edges))
+    (found,) = interference(tables, [job("a", 4, tree)], payload_rates(fabric)).jobs
+    assert found.fabric_bytes == 4 * GB
+    assert found.gb_s_per_host == pytest.approx(payload_rates(fabric)[up[0]] / 1e9)
 
 
 def test_split_flows_meet_with_their_shares() -> None:

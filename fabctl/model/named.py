@@ -1,4 +1,4 @@
-"""What binds a phase: its slowest cables, and the jobs and rank pairs on them."""
+"""Cables, and what is on them, by the names that people know."""
 
 from __future__ import annotations
 
@@ -96,60 +96,3 @@ class JobShare:
     phase: str
     flows: int
     size_bytes: float
-
-
-@dataclass(frozen=True)
-class Bottleneck:
-    """A cable that binds.
-
-    Parameters
-    ----------
-    cable : Cable
-    size_bytes : float
-        What it carries in one run.
-    drain_s : float
-        How long that takes at its rate: no order of its flows is faster.
-    flows : int
-    binds : int
-        Flows whose max-min fair rate it sets while all run.
-    last_s : float
-        When the last flow on it ends.
-    shares : tuple of JobShare
-        Per phase on it, most bytes first.
-    pairs : tuple of RankPair
-        Its largest flows, most bytes first.
-    """
-
-    cable: Cable
-    size_bytes: float
-    drain_s: float
-    flows: int
-    binds: int
-    last_s: float
-    shares: tuple[JobShare, ...]
-    pairs: tuple[RankPair, ...]
-
-
-@dataclass(frozen=True)
-class PhaseBottlenecks:
-    """Phases that run at the same time, one of each job, and what binds them.
-
-    Parameters
-    ----------
-    phases : tuple of (str, str)
-        Job and phase; the first is the one that is looked at, the others are what it meets.
-    seconds : float
-        When the last flow of the first ends.
-    together_s : float
-        When the last flow of all ends.
-    cables : tuple of Bottleneck
-        The longest to drain first; between equals the one with the later last flow, then cables between switches.
-    equals : int
-        How many directed cables take as long to drain as the first, itself included.
-    """
-
-    phases: tuple[tuple[str, str], ...]
-    seconds: float
-    together_s: float
-    cables: tuple[Bottleneck, ...]
-    equals: int
