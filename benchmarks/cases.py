@@ -149,6 +149,48 @@ def report(path: str) -> dict[str, Any]:
     return {"cpu_s": seconds}
 
 
+def step(path: str, job_path: str) -> dict[str, Any]:
+    """Route a fabric, derive the phases of a training's step, walk them and find when each ends; kernels are loaded on the way."""
+    from fabctl.congestion.maxmin import complete
+    from fabctl.congestion.phases import phase_channels
+    from fabctl.model.rates import payload_rates
+    from fabctl.routing.compute import compute_tables
+    from fabctl.traffic.job import parse_job
+    from fabctl.traffic.phases import job_traffic
+
+    fabric = prepared(path)
+    spec = parse_job(Path(job_path).read_text(), job_path)
+
+    def run() -> int:
+        tables, flows = compute_tables(fabric, "ftree"), 0
+        rates = payload_rates(tables.fabric)
+        for phase in job_traffic(spec, fabric).phases:
+            complete(phase_channels(tables, phase), phase.flows.weight, rates)
+            flows += len(phase.flows)
+        return flows
+
+    seconds, flows = timed(run)
+    return {"cpu_s": seconds, "flows": flows}
+
+
+def jobs(path: str, n_jobs: str, n_hosts: str) -> dict[str, Any]:
+    """Compute the tables of engine `jobs` for jobs on random hosts, half of them all-reduce rings and half all-to-alls."""
+    from fabctl.routing.compute import compute_tables
+    from fabctl.routing.options import Options
+    from fabctl.traffic.job import parse_jobs
+    from fabctl.traffic.phases import jobs_traffic
+
+    fabric = prepared(path)
+    operations = ("collective: all_reduce", "collective: alltoall, pxn: true")
+    lines = [
+        f'  - {{name: job-{number}, hosts: {n_hosts}, placement: "random:{number}", {operations[number % 2]}, size: 1G}}'
+        for number in range(int(n_jobs))
+    ]
+    traffic = jobs_traffic(parse_jobs("\n".join(["jobs:", *lines]), "jobs.yaml"), fabric)
+    seconds, _ = timed(lambda: compute_tables(fabric, "jobs", Options(traffic=traffic)))
+    return {"cpu_s": seconds}
+
+
 CASES: dict[str, Callable[..., dict[str, Any]]] = {
     "parse": parse,
     "route": route,
@@ -158,6 +200,8 @@ CASES: dict[str, Callable[..., dict[str, Any]]] = {
     "quality": quality,
     "ends": ends,
     "report": report,
+    "step": step,
+    "jobs": jobs,
 }
 
 if __name__ == "__main__":

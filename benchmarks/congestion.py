@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from run import PROJECT, case
+from run import PROJECT, SELENE, case
 
 PYTHON = "/usr/bin/python3"
 BEGIN, END = "<!-- begin: benchmarks/congestion.py -->", "<!-- end -->"
@@ -75,6 +75,11 @@ def table(folder: Path, *, quick: bool) -> list[str]:
         add(what, figures, bound, simgrid(program, figures["cpu_s"]) if peered else "")
     add("ORCS's whole report, fat-tree-1024", case("report", PROJECT / "topologies/fat-tree-1024.yaml"), "<= 2")
     add("2,000 random bisections, 4,096 hosts", case("bisections", folder / "full.yaml", "2000"), "<= 2")
+    step = case("step", PROJECT / "topologies/llama3-16k.yaml", PROJECT / "topologies/jobs/llama3-405b.yaml")
+    add("a step of Llama 3 405B on 16,384 GPUs: routes, phases, when they end", step, "<= 20, <= 2000 MB")
+    if SELENE.exists():
+        add("engine `jobs`, 64 jobs of 7 hosts on Selene", case("jobs", SELENE, "64", "7"), "<= 60")
+        add("engine `jobs`, 8 jobs of 32 hosts on Selene", case("jobs", SELENE, "8", "32"), "")
     return rows
 
 
