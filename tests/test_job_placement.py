@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from small_fabrics import two_levels
 from fabctl.errors import ExitCode
 from fabctl.model.snapshot import dump_snapshot
 from fabctl.traffic.job import parse_jobs
+from fabctl.units import Speed
 
 Run = Callable[..., Any]
 
@@ -111,6 +113,23 @@ def test_the_engine_is_named_once_before_its_notes(run: Run, fabric: Path, jobs:
     outcome = run("job", "slowdown", jobs, "--fabric", fabric, "--engine", "jobs")
     assert "        jobs: " in outcome.out
     assert "jobs: jobs: " not in outcome.out
+
+
+def test_the_command_to_type_next_sees_the_same_fabric(run: Run, tmp_path: Path) -> None:
+    """Unknown rates have to be assumed again, and a seed is not the default."""
+    fabric, jobs = tmp_path / "fabric.json", tmp_path / "jobs.yaml"
+    fabric.write_text(dump_snapshot(two_levels(8, 4, 1, up_speed=Speed.UNKNOWN)))
+    jobs.write_text("jobs:\n  - {name: a, hosts: [n0000, n0004], pattern: ring}\n  - {name: b, hosts: 4, pattern: alltoall}\n")
+    options = (jobs, "--fabric", fabric, "--from", "snapshot", "--assume-speed", "4xHDR")
+    step = json.loads(run("job", "slowdown", *options, "-o", "json").out)["data"]["next"]
+    assert step.startswith("fabctl explain ")
+    assert run(*shlex.split(step)[1:]).code == ExitCode.DONE
+    spread = jobs.read_text().replace("hosts: 4", "hosts: 4, placement: spread")
+    jobs.write_text(spread)
+    step = json.loads(run("job", "place", *options, "--seed", "7", "-o", "json").out)["data"]["next"]
+    assert "--assume-speed 4xHDR" in step
+    assert "--seed 7" in step
+    assert run(*shlex.split(step)[1:-1], tmp_path / "placed.yaml").code == ExitCode.DONE
 
 
 def test_a_slow_job_is_a_finding(checked: Callable[..., dict[str, Any]], run: Run, fabric: Path, jobs: Path) -> None:

@@ -9,9 +9,8 @@ import click
 from fabctl.cli.common import input_entry, load_source, output_options, source_options, write_report
 from fabctl.cli.completion import complete_names
 from fabctl.cli.job_files import read_jobs
-from fabctl.cli.routes import DEFAULT_ENGINE, OPENSM, engine_tables, for_jobs, named_engines, route_remarks, split_names
+from fabctl.cli.routes import engine_tables, for_jobs, named_engines, route_remarks, routes_options, split_names
 from fabctl.errors import InputError, UsageError
-from fabctl.routing import ENGINES
 from fabctl.traffic.collectives import COLLECTIVES
 from fabctl.units import parse_size
 
@@ -32,20 +31,10 @@ BEGIN, END, FACTOR = "8", "16G", 2
     shell_complete=complete_names(COLLECTIVES),
     help=f"Collectives, in place of the job's: {', '.join(COLLECTIVES.names())}.",
 )
-@click.option(
-    "--engine",
-    "engine_names",
-    metavar="A,B",
-    shell_complete=complete_names(ENGINES),
-    help=f"Engines to compute routes with: {', '.join(ENGINES.names())}, {OPENSM}NAME.  [default: {DEFAULT_ENGINE}]",
-)
-@click.option(
-    "--tables", "tables_paths", multiple=True, metavar="FILE", help="Real tables (dump_fts, dump_lfts), beside any --engine."
-)
+@routes_options
 @click.option("-b", "--minbytes", metavar="SIZE", help=f"Smallest message.  [default: {BEGIN}]")
 @click.option("-e", "--maxbytes", metavar="SIZE", help=f"Largest message.  [default: {END}]")
 @click.option("-f", "--stepfactor", type=int, help=f"Factor between sizes.  [default: {FACTOR}]")
-@click.option("--assume-speed", metavar="4xHDR", help="Link speed of cables whose own is unknown.")
 @output_options()
 def bench(
     source: str | None,

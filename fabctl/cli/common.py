@@ -42,6 +42,34 @@ def source_options(command: Command) -> Command:
     return command
 
 
+def fabric_options(*, required: bool = True) -> Callable[[Command], Command]:
+    """Add ``--fabric SOURCE``, ``--from`` and ``--strict``."""
+
+    def add(command: Command) -> Command:
+        for decorate in (
+            click.option("--strict", is_flag=True, help="Lines not understood and contradictions are errors (exit 3)."),
+            click.option(
+                "--from",
+                "source_format",
+                metavar="NAME",
+                help="Format of SOURCE; found by content by default.",
+                shell_complete=complete_names(SOURCES),
+            ),
+            click.option(
+                "--fabric",
+                "source",
+                metavar="SOURCE",
+                required=required,
+                shell_complete=complete_source,
+                help="The fabric, or a topology.",
+            ),
+        ):
+            command = decorate(command)
+        return command
+
+    return add
+
+
 def output_options(*formats: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add ``-o``, ``--out``, ``--columns``, ``--sort-by``, ``--filter`` and ``--no-headers`` as one dict, ``output``."""
 

@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fabctl.cli.common import exit_code, input_entry, load_source, output_options, write_report
-from fabctl.cli.completion import complete_names, complete_source
+from fabctl.cli.common import exit_code, fabric_options, input_entry, load_source, output_options, write_report
 from fabctl.cli.job_files import read_jobs
-from fabctl.cli.routes import DEFAULT_ENGINE, OPENSM, chosen_tables, refuse_unknown_engine, route_remarks
+from fabctl.cli.routes import chosen_tables, refuse_both, route_options, route_remarks, same_fabric
 from fabctl.errors import ExitCode, UsageError
-from fabctl.routing import ENGINES
-from fabctl.sources import SOURCES
 
 if TYPE_CHECKING:
     from fabctl.model.tables import RoutingTables
@@ -26,25 +23,10 @@ JOBS_ENGINE = "jobs"
 @click.command()
 @click.argument("first", metavar="HOST-A")
 @click.argument("second", metavar="HOST-B")
-@click.option("--fabric", "source", metavar="SOURCE", required=True, shell_complete=complete_source, help="Where both are.")
+@fabric_options()
 @click.option("--job", "job_paths", multiple=True, metavar="FILE", help="Job file (fabctl help job); several run at once.")
-@click.option("--tables", "tables_path", metavar="FILE", help="Real tables: dump_fts, dump_lfts, opensm-lfts.dump, opensm.fdbs.")
-@click.option(
-    "--engine",
-    metavar="NAME",
-    shell_complete=complete_names(ENGINES),
-    help=f"Compute routes: {', '.join(ENGINES.names())}; {OPENSM}NAME asks the real OpenSM.  [default: {DEFAULT_ENGINE}]",
-)
-@click.option("--assume-speed", metavar="4xHDR", help="Link speed of cables whose own is unknown.")
+@route_options()
 @click.option("--top", type=click.IntRange(min=1), default=8, show_default=True, help="Competing flows to name.")
-@click.option("--strict", is_flag=True, help="Lines not understood and contradictions are errors (exit 3).")
-@click.option(
-    "--from",
-    "source_format",
-    metavar="NAME",
-    help="Format of SOURCE; found by content by default.",
-    shell_complete=complete_names(SOURCES),
-)
 @output_options()
 def explain(
     first: str,
@@ -80,10 +62,7 @@ def explain(
     from fabctl.routing.options import Options
     from fabctl.traffic.phases import jobs_traffic
 
-    if tables_path and engine:
-        raise UsageError("--tables excludes --engine")
-    if engine:
-        refuse_unknown_engine(engine)
+    refuse_both(engine, tables_path)
     assumed = parse_speed(assume_speed) if assume_speed else None
     if (source, *job_paths).count("-") > 1:
         raise UsageError("only one of --fabric and --job can be stdin")
@@ -93,7 +72,7 @@ def explain(
     ends = find_end(fabric, first, "HOST-A"), find_end(fabric, second, "HOST-B")
     pairs, jobs = rail_pairs(fabric, *ends), jobs_traffic(specs, fabric)
     tables = chosen_tables(fabric, engine, tables_path, Options(traffic=jobs))
-    command = _next_command(first, second, source, engine, job_paths)
+    command = _next_command((first, second), source, same_fabric(source, source_format, assume_speed), engine, job_paths)
     question = Question(pairs, jobs, _keeps_deadlock_free(tables), command, top)
     found = explain_pair(tables, payload_rates(tables.fabric, assumed), question)
     report = explain_report(
@@ -113,9 +92,9 @@ def _keeps_deadlock_free(tables: RoutingTables) -> Callable[[RoutingTables], boo
     return lambda changed: not verify(changed).credit_loop or bool(verify(tables).credit_loop)
 
 
-def _next_command(first: str, second: str, source: str, engine: str | None, job_paths: tuple[str, ...]) -> str:
+def _next_command(ends: tuple[str, str], source: str, fabric: list[str], engine: str | None, job_paths: tuple[str, ...]) -> str:
     """Return what to type next: the same with tables made for these jobs, or all engines side by side."""
-    if not job_paths or JOBS_ENGINE not in ENGINES.entries or engine == JOBS_ENGINE:
+    if not job_paths or engine == JOBS_ENGINE:
         return shlex.join(["fabctl", "route", "compare", source])
     jobs = [word for path in job_paths for word in ("--job", path)]
-    return shlex.join(["fabctl", "explain", first, second, "--fabric", source, *jobs, "--engine", JOBS_ENGINE])
+    return shlex.join(["fabctl", "explain", *ends, *fabric, *jobs, "--engine", JOBS_ENGINE])

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fabctl.cli.common import input_entry, load_source, output_options, write_report, write_text
-from fabctl.cli.completion import complete_names, complete_source
-from fabctl.cli.routes import DEFAULT_ENGINE, OPENSM, chosen_tables, refuse_unknown_engine, route_remarks
+from fabctl.cli.common import fabric_options, input_entry, load_source, output_options, write_report, write_text
+from fabctl.cli.routes import DEFAULT_ENGINE, chosen_tables, refuse_both, route_options, route_remarks, same_fabric
 from fabctl.errors import UsageError
-from fabctl.routing import ENGINES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,26 +17,22 @@ if TYPE_CHECKING:
     from fabctl.model.phases import JobTraffic
     from fabctl.model.proposals import Proposals
 
+SEED = 1
 LISTS = ("job", "hostfile", "slurm")
 
 
 @click.command()
 @click.argument("job_path", metavar="JOB", type=click.Path())
-@click.option("--fabric", "source", metavar="SOURCE", required=True, shell_complete=complete_source, help="The fabric.")
-@click.option(
-    "--engine",
-    metavar="NAME",
-    shell_complete=complete_names(ENGINES),
-    help=f"Compute routes: {', '.join(ENGINES.names())}; {OPENSM}NAME asks the real OpenSM.  [default: {DEFAULT_ENGINE}]",
-)
-@click.option("--tables", "tables_path", metavar="FILE", help="Real tables (dump_fts, dump_lfts) instead.")
+@fabric_options()
+@route_options()
 @click.option("--with", "other_paths", multiple=True, metavar="JOB", help="Job that runs already and stays; repeatable.")
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the random placements and moves.")
-@click.option("--assume-speed", metavar="4xHDR", help="Link speed of cables whose own is unknown.")
+@click.option("--seed", type=click.IntRange(min=0), default=SEED, show_default=True, help="Of the random placements and moves.")
 @output_options(*LISTS)
 def place(
     job_path: str,
     source: str,
+    source_format: str | None,
+    strict: bool,
     engine: str | None,
     tables_path: str | None,
     other_paths: tuple[str, ...],
@@ -68,10 +62,7 @@ def place(
     from fabctl.routing.options import Options
     from fabctl.traffic.placement import place_jobs
 
-    if tables_path and engine:
-        raise UsageError("--tables excludes --engine")
-    if engine:
-        refuse_unknown_engine(engine)
+    refuse_both(engine, tables_path)
     assumed = parse_speed(assume_speed) if assume_speed else None
     specs, job_inputs = read_jobs((job_path,))
     other_specs, other_inputs = read_jobs(other_paths) if other_paths else ((), [])
@@ -80,7 +71,7 @@ def place(
         raise UsageError(f"-o {wanted_list} is for one job, and {job_path} holds {len(specs)}", hint="-o job writes them all")
     if wanted_list == "job" and job_path == "-":
         raise UsageError("-o job rewrites the job file, and stdin cannot be read twice", hint="give the file's name")
-    loaded = load_source(source, None)
+    loaded = load_source(source, source_format, strict=strict)
     jobs = place_jobs((*other_specs, *specs), loaded.fabric)
     requests = list(zip(specs, jobs[len(other_specs) :], strict=True))
     others = _traffic(other_specs, jobs)
@@ -90,9 +81,10 @@ def place(
     if wanted_list:
         write_text(_list(found, wanted_list, job_path), output["out"])
         return
-    again = ["fabctl", "job", "place", job_path, "--fabric", source]
+    again = ["fabctl", "job", "place", job_path, *same_fabric(source, source_format, assume_speed)]
     again += [part for path in other_paths for part in ("--with", path)]
     again += ["--tables", tables_path] if tables_path else ["--engine", engine or DEFAULT_ENGINE]
+    again += ["--seed", str(seed)] if seed != SEED else []
     report = placement_report(
         found,
         inputs=[input_entry(loaded), *job_inputs, *other_inputs],

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fabctl.cli.adaptive_options import MODES
-from fabctl.cli.common import exit_code, input_entry, load_source, output_options, write_report
-from fabctl.cli.completion import complete_names, complete_source
-from fabctl.cli.routes import DEFAULT_ENGINE, OPENSM, engine_tables, named_engines, route_remarks
+from fabctl.cli.common import exit_code, fabric_options, input_entry, load_source, output_options, write_report
+from fabctl.cli.routes import engine_tables, named_engines, route_remarks, routes_options, same_fabric
 from fabctl.errors import ExitCode, UsageError
-from fabctl.routing import ENGINES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,24 +24,16 @@ TOUCHED = 1.0 + 1e-9
 
 @click.command()
 @click.argument("job_paths", metavar="JOB...", nargs=-1, required=True, type=click.Path())
-@click.option("--fabric", "source", metavar="SOURCE", required=True, shell_complete=complete_source, help="The fabric.")
-@click.option(
-    "--engine",
-    "engine_names",
-    metavar="A,B",
-    shell_complete=complete_names(ENGINES),
-    help=f"Engines to compute routes with: {', '.join(ENGINES.names())}, {OPENSM}NAME.  [default: {DEFAULT_ENGINE}]",
-)
-@click.option(
-    "--tables", "tables_paths", multiple=True, metavar="FILE", help="Real tables (dump_fts, dump_lfts), beside any --engine."
-)
+@fabric_options()
+@routes_options
 @click.option("--adaptive", type=click.Choice(MODES), help="Adaptive routing beside each set of routes, by groups of this kind.")
-@click.option("--assume-speed", metavar="4xHDR", help="Link speed of cables whose own is unknown.")
 @click.option("--fail-above", type=click.FloatRange(min=1.0), metavar="FACTOR", help="A job slowed by more is an error (exit 1).")
 @output_options()
 def slowdown(
     job_paths: tuple[str, ...],
     source: str,
+    source_format: str | None,
+    strict: bool,
     engine_names: str | None,
     tables_paths: tuple[str, ...],
     adaptive: str | None,
@@ -78,7 +68,7 @@ def slowdown(
     assumed = parse_speed(assume_speed) if assume_speed else None
     engines = named_engines(engine_names, tables_paths)
     specs, job_inputs = read_jobs(job_paths)
-    loaded = load_source(source, None)
+    loaded = load_source(source, source_format, strict=strict)
     jobs = jobs_traffic(specs, loaded.fabric)
     routes = [load_tables(path, loaded.fabric) for path in dict.fromkeys(tables_paths)]
     routes += [engine_tables(loaded.fabric, engine, Options(traffic=jobs)) for engine in engines]
@@ -99,14 +89,18 @@ def slowdown(
         inputs=[input_entry(loaded), *job_inputs],
         remarks=remarks,
         notes={job.name: job.notes for job in jobs},
-        next_step=_next_step(results, job_paths, source, tables_paths, engines),
+        next_step=_next_step(results, job_paths, same_fabric(source, source_format, assume_speed), tables_paths, engines),
     )
     write_report(report, output)
     return exit_code(report)
 
 
 def _next_step(
-    results: Sequence[Interference], job_paths: Sequence[str], source: str, tables_paths: Sequence[str], engines: Sequence[str]
+    results: Sequence[Interference],
+    job_paths: Sequence[str],
+    fabric: Sequence[str],
+    tables_paths: Sequence[str],
+    engines: Sequence[str],
 ) -> str:
     """Return the command that explains the worst job on the first routes; empty where no job is slowed."""
     slowed = [job for job in results[0].jobs if job.binding and job.slowdown > TOUCHED]
@@ -116,4 +110,4 @@ def _next_step(
     hosts = worst.binding.hosts if worst.binding else ()
     routes = ["--tables", tables_paths[0]] if tables_paths else ["--engine", engines[0]]
     jobs = [part for path in job_paths for part in ("--job", path)]
-    return shlex.join(["fabctl", "explain", *hosts, "--fabric", source, *jobs, *routes])
+    return shlex.join(["fabctl", "explain", *hosts, *fabric, *jobs, *routes])

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import click
+
+from fabctl.cli.common import Command
+from fabctl.cli.completion import complete_names
 from fabctl.errors import UsageError
 from fabctl.routing import ENGINES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from fabctl.model.fabric import Fabric
     from fabctl.model.tables import RoutingTables
@@ -22,6 +26,69 @@ OPENSM = "opensm:"
 DEFAULT_REMARK = (
     f"(computed by fabctl: OpenSM's {DEFAULT_ENGINE} chooses otherwise among equal paths; --tables takes what the switches hold)"
 )
+
+
+_ASSUME_SPEED = click.option("--assume-speed", metavar="4xHDR", help="Link speed of cables whose own is unknown.")
+
+
+def route_options(default: str = DEFAULT_ENGINE) -> Callable[[Command], Command]:
+    """Add ``--engine NAME``, ``--tables FILE`` and ``--assume-speed``, for one set of routes (`chosen_tables`)."""
+    names = f"{', '.join(ENGINES.names())}; {OPENSM}NAME asks the real OpenSM."
+
+    def add(command: Command) -> Command:
+        for decorate in (
+            _ASSUME_SPEED,
+            click.option(
+                "--tables", "tables_path", metavar="FILE", help="Real tables: dump_fts, dump_lfts, opensm-lfts.dump, opensm.fdbs."
+            ),
+            click.option(
+                "--engine",
+                metavar="NAME",
+                shell_complete=complete_names(ENGINES),
+                help=f"Compute routes: {names}  [default: {default}]",
+            ),
+        ):
+            command = decorate(command)
+        return command
+
+    return add
+
+
+def routes_options(command: Command) -> Command:
+    """Add ``--engine A,B``, ``--tables FILE`` and ``--assume-speed``, for several sets of routes side by side."""
+    for decorate in (
+        _ASSUME_SPEED,
+        click.option(
+            "--tables",
+            "tables_paths",
+            multiple=True,
+            metavar="FILE",
+            help="Real tables (dump_fts, dump_lfts), beside any --engine.",
+        ),
+        click.option(
+            "--engine",
+            "engine_names",
+            metavar="A,B",
+            shell_complete=complete_names(ENGINES),
+            help=f"Engines to compute routes with: {', '.join(ENGINES.names())}, {OPENSM}NAME.  [default: {DEFAULT_ENGINE}]",
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
+def refuse_both(engine: str | None, tables_path: str | None) -> None:
+    """Raise `UsageError` if ``--engine`` and ``--tables`` are both given, or no engine has that name."""
+    if engine and tables_path:
+        raise UsageError("--tables excludes --engine")
+    if engine:
+        refuse_unknown_engine(engine)
+
+
+def same_fabric(source: str, source_format: str | None, assume_speed: str | None) -> list[str]:
+    """Return the options of a command to type next that make the fabric the same."""
+    words = ["--fabric", source, "--from", source_format or "", "--assume-speed", assume_speed or ""]
+    return [word for option, value in zip(words[::2], words[1::2], strict=True) if value for word in (option, value)]
 
 
 def engine_tables(fabric: Fabric, engine: str, options: Options) -> RoutingTables:
