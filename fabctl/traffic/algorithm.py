@@ -61,8 +61,8 @@ class Algorithm:
     rounds : callable
         `Shape` and operation to `Round`s: what it sends, in closed form.
     trees : callable, optional
-        For algorithms in the switches: fabric, batch and operation to one round over all groups of the batch (members numbered
-        ``group * n + member``) and the channels of its flows.
+        For algorithms in the switches: fabric, batch on several nodes and operation to one round over all groups of the batch
+        (members numbered ``group * n + member``) and the channels of its flows.
     """
 
     name: str
@@ -101,7 +101,7 @@ def collective_phases(
     operation: str,
     algorithm: str,
     groups: Sequence[Group],
-    size_bytes: float,
+    size_bytes: float | NDArray[np.float64],
     *,
     fabric: Fabric | None = None,
     channels: int = 0,
@@ -115,9 +115,9 @@ def collective_phases(
     operation, algorithm : str
         See `load_algorithm`.
     groups : sequence of Group
-    size_bytes : float
-        nccl-tests' message: what each rank gives to an all-reduce, a reduce-scatter or an all-to-all (1/n to each), the whole
-        result of an all-gather.
+    size_bytes : float or float64 array of shape (n_groups,)
+        nccl-tests' message, one for all or each group's: what each rank gives to an all-reduce, a reduce-scatter or an
+        all-to-all (1/n to each), the whole result of an all-gather.
     fabric : Fabric, optional
         Needed by algorithms in the switches, whose trees follow from it.
     channels, cross_nic : int
@@ -139,32 +139,35 @@ def collective_phases(
     """
     chosen = load_algorithm(operation, algorithm)
     title = f"{name}: {operation}, {chosen.name}" if name else f"{operation}, {chosen.name}"
+    sizes = np.broadcast_to(np.asarray(size_bytes, dtype=np.float64), len(groups))
     sorted_groups = list(batches(groups, channels, cross_nic))
     if chosen.trees is not None:
         if fabric is None:
             raise UsageError(f"the trees of '{chosen.name}' follow from the fabric, and there is none", hint="--fabric SOURCE")
-        parts = [_tree_phase(batch, *chosen.trees(fabric, batch, operation), title, size_bytes) for batch in sorted_groups]
+        over_fabric = [batch for batch in sorted_groups if batch.shape.n_nodes > 1]
+        parts = [_tree_phase(batch, *chosen.trees(fabric, batch, operation), title, sizes[batch.which]) for batch in over_fabric]
         phases = [_merged(parts)] if parts else []
     else:
         rounds = [
-            [_phase(batch, one, title, size_bytes) for one in chosen.rounds(batch.shape, operation)] for batch in sorted_groups
+            [_phase(batch, one, title, sizes[batch.which]) for one in chosen.rounds(batch.shape, operation)]
+            for batch in sorted_groups
         ]
         phases = [phase for parts in zip_longest(*rounds) for phase in _by_times([part for part in parts if part])]
     return [phase for phase in phases if len(phase.flows)]
 
 
-def _phase(batch: Batch, one: Round, title: str, size_bytes: float) -> Phase:
+def _phase(batch: Batch, one: Round, title: str, size_bytes: NDArray[np.float64]) -> Phase:
     away = batch.shape.node[one.src] != batch.shape.node[one.dst]
     src, dst = one.src[away], one.dst[away]
-    weight = np.tile(one.share[away] * size_bytes, len(batch.port))
-    flows = Flows(batch.port[:, src].ravel(), batch.port[:, dst].ravel(), weight)
+    weight = np.outer(size_bytes, one.share[away])
+    flows = Flows(batch.port[:, src].ravel(), batch.port[:, dst].ravel(), weight.ravel())
     phase = Phase(_named(title, one.name), flows, batch.rank[:, src].ravel(), batch.rank[:, dst].ravel(), one.times)
     return _same_ports_together(phase)
 
 
-def _tree_phase(batch: Batch, one: Round, channels: Channels, title: str, size_bytes: float) -> Phase:
+def _tree_phase(batch: Batch, one: Round, channels: Channels, title: str, size_bytes: NDArray[np.float64]) -> Phase:
     port, rank = batch.port.ravel(), batch.rank.ravel()
-    flows = Flows(port[one.src], port[one.dst], one.share * size_bytes)
+    flows = Flows(port[one.src], port[one.dst], one.share * size_bytes[one.src // len(batch.shape)])
     return Phase(_named(title, one.name), flows, rank[one.src], rank[one.dst], one.times, channels)
 
 

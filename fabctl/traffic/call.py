@@ -17,7 +17,7 @@ class Call:
     Parameters
     ----------
     kind : str
-        What cuts the job into these groups: ``dp``, ``tp``, ``cp``, ``ep``, ``pp``, ``embedding``, ``trace``; ``all`` for all ranks.
+        What cuts the job into these groups: ``dp``, ``tp``, ``cp``, ``ep``, ``pp``, ``embedding``; a ``trace``; ``all`` for all.
     name : str
         What is sent, for people: ``dp gradients``.
     operation : str

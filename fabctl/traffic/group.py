@@ -32,13 +32,13 @@ class Group:
         return len(self.rank)
 
 
-def group(job: Job, ranks: NDArray[np.integer]) -> Group:
-    """Return the group of some ranks of a job, in the order given."""
-    host, local = np.divmod(ranks, job.ranks_per_host)
+def groups(job: Job, ranks: NDArray[np.integer]) -> list[Group]:
+    """Return the groups of some ranks of a job: one for each row of `ranks`, in the order given."""
+    host, local = np.divmod(ranks.astype(np.int32), job.ranks_per_host)
     port = job.ports[host, local // job.ranks_per_port]
-    return Group(ranks.astype(np.int32), host.astype(np.int32), port.astype(np.int32))
+    return [Group(*columns) for columns in zip(ranks.astype(np.int32), host, port, strict=True)]
 
 
 def world(job: Job) -> Group:
     """Return the group of all ranks of a job."""
-    return group(job, np.arange(job.n_ranks))
+    return groups(job, np.arange(job.n_ranks)[None])[0]

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import zip_longest
 
 import numpy as np
 
 from fabctl.errors import InputError, UsageError
 from fabctl.model.fabric import Fabric
 from fabctl.model.flows import Flows
-from fabctl.model.phases import Channels, JobTraffic, Phase
+from fabctl.model.phases import JobTraffic, Phase
 from fabctl.traffic.algorithm import collective_phases
 from fabctl.traffic.call import Call
 from fabctl.traffic.collective import Demand
-from fabctl.traffic.group import Group
+from fabctl.traffic.group import groups
 from fabctl.traffic.job import JobSpec
 from fabctl.traffic.patterns import alltoall, as_collective
 from fabctl.traffic.placement import Job, place, place_jobs
@@ -83,22 +82,11 @@ def call_phases(call: Call, job: Job) -> list[Phase]:
         If there is no such algorithm for the operation.
     """
     over_fabric = np.ptp(call.ranks // job.ranks_per_host, axis=1) > 0
-    parts = []
-    for size_bytes in np.unique(call.size_bytes[over_fabric & (call.size_bytes > 0)]).tolist():
-        ranks = call.ranks[over_fabric & (call.size_bytes == size_bytes)]
-        try:
-            parts.append(
-                collective_phases(
-                    call.operation, call.algorithm, _groups(job, ranks), size_bytes, fabric=job.fabric, name=call.name
-                )
-            )
-        except UsageError as error:
-            raise InputError(error.message, hint=error.hint) from error
-    merged = [
-        _together([phase for phase in steps if phase is not None and phase.times == times])
-        for steps in zip_longest(*parts)
-        for times in sorted({phase.times for phase in steps if phase is not None})
-    ]
+    sending, sizes = groups(job, call.ranks[over_fabric]), call.size_bytes[over_fabric]
+    try:
+        phases = collective_phases(call.operation, call.algorithm, sending, sizes, fabric=job.fabric, name=call.name)
+    except UsageError as error:
+        raise InputError(error.message, hint=error.hint) from error
     return [
         replace(
             phase,
@@ -108,31 +96,8 @@ def call_phases(call: Call, job: Job) -> list[Phase]:
             group_size=call.group_size,
             overlapped=call.overlapped,
         )
-        for phase in merged
+        for phase in phases
     ]
-
-
-def _groups(job: Job, ranks: np.ndarray) -> list[Group]:
-    host, local = np.divmod(ranks, job.ranks_per_host)
-    port = job.ports[host, local // job.ranks_per_port]
-    return [Group(*columns) for columns in zip(ranks, host, port, strict=True)]
-
-
-def _together(phases: Sequence[Phase]) -> Phase:
-    """Return one phase of the flows of several; their names and repetitions are those of the first."""
-    if len(phases) == 1:
-        return phases[0]
-    columns = [np.concatenate([getattr(phase.flows, name) for phase in phases]) for name in ("src", "dst", "weight")]
-    ranks = [np.concatenate([getattr(phase, name) for phase in phases]) for name in ("src_rank", "dst_rank")]
-    return Phase(phases[0].name, Flows(*columns), ranks[0], ranks[1], phases[0].times, _joined(phases))
-
-
-def _joined(phases: Sequence[Phase]) -> Channels | None:
-    fixed = [phase.fixed for phase in phases if phase.fixed is not None]
-    if not fixed:
-        return None
-    length = np.concatenate([np.diff(channels.ptr) for channels in fixed])
-    return Channels(np.concatenate([[0], np.cumsum(length)]), np.concatenate([channels.index for channels in fixed]))
 
 
 def _pattern(job: Job, name: str, demand: Demand, size_bytes: int) -> Phase:

@@ -72,10 +72,6 @@ class Shape:
         order = np.argsort(self.node, kind="stable")
         return tuple(np.split(order, np.cumsum(np.bincount(self.node))[:-1]))
 
-    def rail_of_channel(self, channel: int) -> int:
-        """Return the rail that a channel goes through."""
-        return channel % self.n_rails
-
     def chain(self, node: int, first: int) -> Int:
         """Return a node's members in the order of a chain that begins with member `first` and goes round."""
         members = self.members[node]
@@ -89,11 +85,14 @@ class Batch:
     Parameters
     ----------
     shape : Shape
+    which : int64 array of shape (n_groups,)
+        Their numbers among all groups.
     rank, port : int32 array of shape (n_groups, n)
         Of each member: see `Group`.
     """
 
     shape: Shape
+    which: Int
     rank: NDArray[np.int32]
     port: NDArray[np.int32]
 
@@ -121,7 +120,7 @@ def batches(groups: Sequence[Group], channels: int = 0, cross_nic: int = 0) -> I
         first, length = int(start[indices[0]]), int(size[indices[0]])
         member = start[indices][:, None] + np.arange(length)
         shape = Shape(node[first : first + length], rail[first : first + length], channels, cross_nic)
-        yield Batch(shape, rank[member], port[member])
+        yield Batch(shape, np.array(indices), rank[member], port[member])
 
 
 def shape_of(group: Group, channels: int = 0, cross_nic: int = 0) -> Shape:

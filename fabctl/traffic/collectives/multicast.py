@@ -28,8 +28,6 @@ def trees(fabric: Fabric, batch: Batch, operation: str) -> tuple[Round, Channels
     shape, maker = batch.shape, TreeMaker(fabric)
     share = _shares(shape, operation)
     senders, rails = np.nonzero(share)
-    if shape.n_nodes < 2:
-        return round_of([], [], []), Channels(np.zeros(1, dtype=np.int64), np.empty(0, dtype=np.int32))
     edges = []
     for group, ports in enumerate(batch.port):
         made = [maker.tree(ports[shape.leader[:, rail]], group * shape.n_rails + rail) for rail in range(shape.n_rails)]

@@ -6,19 +6,19 @@ which its channels take in turn. Over the fabric it is what `fabctl.traffic.coll
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from fabctl.traffic.algorithm import Algorithm, Round, round_of
-from fabctl.traffic.collectives.tree import double_binary_tree, edges, up_trees
+from fabctl.traffic.algorithm import Algorithm, Round
+from fabctl.traffic.collectives import tree
 from fabctl.traffic.schedule import Schedule, step
 from fabctl.traffic.shape import Shape
 
 
-def rounds(shape: Shape, _operation: str) -> list[Round]:
+def rounds(shape: Shape, operation: str) -> list[Round]:
     """Return both directions of each edge of the trees, S / 2k each on k rails."""
-    _, child, parent = edges(shape.n_nodes)
-    lower, upper = shape.leader[child], shape.leader[parent]
-    return [round_of(np.stack([lower, upper]), np.stack([upper, lower]), 0.5 / shape.n_rails)]
+    return tree.rounds(replace(shape, channels=shape.n_rails), operation)
 
 
 def schedule(shape: Shape, _operation: str) -> Schedule:
@@ -29,7 +29,7 @@ def schedule(shape: Shape, _operation: str) -> Schedule:
     heads = shape.leader
     at = n + np.arange(shape.n_nodes)[:, None, None]
     own = step(at, heads[:, None, :], piece)
-    up = up_trees(double_binary_tree(shape.n_nodes), heads, piece)
+    up = tree.up_trees(tree.double_binary_tree(shape.n_nodes), heads, piece)
     down = [step(one.dst, one.src, one.first) for one in reversed(up)]
     gather, spread = step(member, switch, 0, pieces, adds=True), step(switch, member, 0, pieces)
     return Schedule(pieces, (gather, own, *up, *down, step(own.dst, own.src, own.first), spread))

@@ -23,8 +23,6 @@ def trees(fabric: Fabric, batch: Batch, _operation: str) -> tuple[Round, Channel
     Its ends are the HCAs of the first two nodes: it has no other ends than all of them.
     """
     shape, maker = batch.shape, TreeMaker(fabric)
-    if shape.n_nodes < 2:
-        return round_of([], [], []), Channels(np.zeros(1, dtype=np.int64), np.empty(0, dtype=np.int32))
     edges = []
     for group, ports in enumerate(batch.port):
         for rail in range(shape.n_rails):
