@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fabctl.congestion.load import alltoall_loads, destination_blocks, flow_channels
 from fabctl.congestion.maxmin import complete, fair_rates
 from fabctl.congestion.meeting import Meeting
-from fabctl.congestion.rows import join, select
+from fabctl.congestion.rows import join, loads, select
 from fabctl.model.flows import unit_flows
 from fabctl.model.phases import Channels
 from fabctl.model.tables import RoutingTables
@@ -173,9 +173,7 @@ class JobsAround:
         kept = np.setdiff1d(np.arange(len(moved)), flows)
         parts = join([select(met.channels, kept), Channels(*flow_channels(tables, unit_flows(src[flows], dst[flows])))])
         channels = select(parts, np.argsort(np.concatenate((kept, flows)), kind="stable"))
-        weight = np.repeat(met.size_bytes, np.diff(channels.ptr))
-        loads = np.bincount(channels.index, weights=weight, minlength=len(met.loads)).astype(np.float64, copy=False)
-        return replace(met, src=src, dst=dst, channels=channels, loads=loads)
+        return replace(met, src=src, dst=dst, channels=channels, loads=loads(channels, met.size_bytes, len(met.loads)))
 
 
 @dataclass(frozen=True, eq=False)

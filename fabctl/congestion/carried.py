@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fabctl.congestion.meeting import Run
 from fabctl.congestion.phases import phase_channels
+from fabctl.congestion.rows import loads
 from fabctl.model.named import JobShare
 from fabctl.model.phases import JobTraffic
 from fabctl.model.rates import refuse_unknown_rates
@@ -96,8 +97,7 @@ def carried_by(tables: RoutingTables, jobs: Sequence[JobTraffic], rates: Float64
     size_bytes, flows = [], []
     for _, phase in runs:
         channels = phase_channels(tables, phase)
-        weight = np.repeat(phase.flows.weight, np.diff(channels.ptr))
-        size_bytes.append(np.bincount(channels.index, weights=weight, minlength=len(rates)).astype(np.float64, copy=False))
+        size_bytes.append(loads(channels, phase.flows.weight, len(rates)))
         flows.append(np.bincount(channels.index, minlength=len(rates)).astype(np.int32))
         refuse_unknown_rates(tables.fabric, flows[-1] > 0, rates)
     return Carried(runs, tuple(size_bytes), tuple(flows))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabctl.congestion.phases import phase_channels
-from fabctl.congestion.rows import join
+from fabctl.congestion.rows import join, loads
 from fabctl.model.fabric import Fabric
 from fabctl.model.named import JobShare, RankPair
 from fabctl.model.phases import Channels, JobTraffic, Phase
@@ -109,9 +109,8 @@ def meet(tables: RoutingTables, running: Sequence[Run], rates: Float64) -> Meeti
     phases = [phase for _, phase in running]
     channels = join([phase_channels(tables, phase) for phase in phases])
     size_bytes = np.concatenate([np.empty(0), *(phase.flows.weight for phase in phases)])
-    weight = np.repeat(size_bytes, np.diff(channels.ptr))
-    loads = np.bincount(channels.index, weights=weight, minlength=len(rates)).astype(np.float64, copy=False)
-    refuse_unknown_rates(tables.fabric, loads > 0, rates)
+    carried = loads(channels, size_bytes, len(rates))
+    refuse_unknown_rates(tables.fabric, carried > 0, rates)
     return Meeting(
         fabric=tables.fabric,
         running=tuple(running),
@@ -123,5 +122,5 @@ def meet(tables: RoutingTables, running: Sequence[Run], rates: Float64) -> Meeti
         fixed=np.concatenate(
             [np.empty(0, dtype=bool), *(np.full(len(phase.flows), phase.fixed is not None) for phase in phases)]
         ),
-        loads=loads,
+        loads=carried,
     )

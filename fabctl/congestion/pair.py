@@ -162,7 +162,6 @@ class _View:
         own_bytes = self.carried.own_bytes(*end) if self.carried else 0.0
         return Leg(
             rail=rail,
-            forward=row % 2 == 0,
             source=fabric.port_label(end[0]),
             target=fabric.port_label(end[1]),
             target_lid=int(fabric.port_lid[end[1]]),
@@ -171,7 +170,6 @@ class _View:
             host_gb_s=float(self.rates[[found.channels[0], found.channels[-1]]].min()) / 1e9,
             alone_gb_s=float(quiet.rate[row]) / 1e9 if quiet else 0.0,
             now_gb_s=float(now.rate[row]) / 1e9 if now else 0.0,
-            alone_binds=found.channels.index(int(quiet.binds[row])) if quiet else -1,
             now_binds=found.channels.index(int(now.binds[row])) if now else -1,
         )
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabctl.congestion.load import flow_channels
+from fabctl.congestion.rows import loads
 from fabctl.model.phases import Channels, JobTraffic, Phase
 from fabctl.model.tables import RoutingTables
 
@@ -23,9 +24,7 @@ def phase_channels(tables: RoutingTables, phase: Phase) -> Channels:
 
 def phase_loads(tables: RoutingTables, phase: Phase) -> NDArray[np.float64]:
     """Return the bytes on each channel in one run of a phase, float64 array of shape (n_channels,)."""
-    channels = phase_channels(tables, phase)
-    weight = np.repeat(phase.flows.weight, np.diff(channels.ptr))
-    return np.bincount(channels.index, weights=weight, minlength=len(tables.fabric.channel_port)).astype(np.float64, copy=False)
+    return loads(phase_channels(tables, phase), phase.flows.weight, len(tables.fabric.channel_port))
 
 
 def step_loads(tables: RoutingTables, job: JobTraffic) -> NDArray[np.float64]:

@@ -89,17 +89,17 @@ def slow_cables(case: Case) -> Iterator[Trial]:
 def other_entry(case: Case) -> Trial:
     """Return the best table entry to change: another next hop of equal length, at one switch on the way."""
     binding = case.channels.index(int(case.before.binds[case.leg]))
-    moves = sorted(_moves(case, binding), key=lambda move: (move.drain, move.switch, move.number))[:ENTRIES]
+    moves = sorted(_moves(case, binding))[:ENTRIES]
     if not moves:
         return Trial("entry", "no other next hop of equal length avoids the cable that binds")
     tables, target = case.around.tables, case.ends[case.leg][1]
     lid = int(tables.fabric.port_lid[target])
     tried = []
-    for move in moves:
-        changed = with_entry(tables, move.switch, lid, move.number)
+    for _, switch, number in moves:
+        changed = with_entry(tables, switch, lid, number)
         what = (
-            f"at {tables.fabric.labels[move.switch]} send LID {lid} ({tables.fabric.port_label(target)}) out of port "
-            f"{move.number} instead of {int(tables.lft[move.switch, lid])}"
+            f"at {tables.fabric.labels[switch]} send LID {lid} ({tables.fabric.port_label(target)}) out of port "
+            f"{number} instead of {int(tables.lft[switch, lid])}"
         )
         tried.append((case.trial("entry", what, case.around.by_tables(changed, target)), changed))
     for trial, changed in sorted(tried, key=lambda pair: order_of(pair[0])):
@@ -113,23 +113,11 @@ def order_of(trial: Trial) -> tuple[bool, float, float]:
     return not trial.helps, -round(trial.after_gb_s or 0.0, 9), round(trial.slowest or 0.0, 9)
 
 
-@dataclass(frozen=True)
-class _Move:
-    """A switch's entry for the target moved to another port.
+def _moves(case: Case, binding: int) -> Iterator[tuple[float, int, int]]:
+    """Yield what entries before the cable that binds can name instead, on a way of equal length.
 
-    Parameters
-    ----------
-    drain : float
-        Load over rate of the fullest cable on the new way.
+    Each is the longest drain time on the new way, the switch and the port.
     """
-
-    switch: int
-    number: int
-    drain: float
-
-
-def _moves(case: Case, binding: int) -> Iterator[_Move]:
-    """Yield the entries before the cable that binds that can name another port on a way of equal length."""
     around, target = case.around, case.ends[case.leg][1]
     tables, fabric = around.tables, around.tables.fabric
     lid = int(fabric.port_lid[target])
@@ -145,7 +133,7 @@ def _moves(case: Case, binding: int) -> Iterator[_Move]:
                 continue
             way = [channel, *_way(tables, following, lid)]
             if int(case.before.binds[case.leg]) not in way:
-                yield _Move(switch, int(fabric.port_number[fabric.channel_port[channel]]), float(drain[way].max()))
+                yield float(drain[way].max()), switch, int(fabric.port_number[fabric.channel_port[channel]])
 
 
 def _way(tables: RoutingTables, switch: int, lid: int) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""Rows of `Channels`: some of them, and those of several one after the other."""
+"""Rows of `Channels`: some of them, those of several one after the other, and what they add up to."""
 
 from __future__ import annotations
 
@@ -28,3 +28,9 @@ def join(parts: Sequence[Channels]) -> Channels:
     length = np.concatenate([np.empty(0, dtype=np.int64), *(np.diff(part.ptr) for part in parts)])
     index = np.concatenate([np.empty(0, dtype=np.int32), *(part.index for part in parts)])
     return Channels(np.concatenate(([0], np.cumsum(length))), index)
+
+
+def loads(channels: Channels, size_bytes: NDArray[np.float64], n_channels: int) -> NDArray[np.float64]:
+    """Return the bytes on each channel, shape (n_channels,)."""
+    weight = np.repeat(size_bytes, np.diff(channels.ptr))
+    return np.bincount(channels.index, weights=weight, minlength=n_channels).astype(np.float64, copy=False)

@@ -46,8 +46,6 @@ class Leg:
     ----------
     rail : int
         -1 where it is unknown, or not the same at both ends.
-    forward : bool
-        Whether it leads from the first end to the second.
     source, target : str
         HCA ports.
     target_lid : int
@@ -61,12 +59,11 @@ class Leg:
         Max-min fair rate with nothing else on the fabric than the pair's other legs, 1e9 bytes of payload per second.
     now_gb_s : float
         The same among the other flows; without jobs what a port reaches at least in an all-to-all if all its flows are like this.
-    alone_binds, now_binds : int
-        Index of the hop that sets each; -1 with a problem.
+    now_binds : int
+        Index of the hop that sets it; -1 with a problem.
     """
 
     rail: int
-    forward: bool
     source: str
     target: str
     target_lid: int
@@ -75,7 +72,6 @@ class Leg:
     host_gb_s: float
     alone_gb_s: float
     now_gb_s: float
-    alone_binds: int
     now_binds: int
 
 
