@@ -2,9 +2,11 @@
 
 A phase of a job takes, at best, the time `t` of its own busiest HCA port. A channel's *load* by a phase is the time for which the
 phase's bytes keep it busy, over `t`: 1 is as busy as the busiest host itself, 2 makes the phase last twice as long. Phases of a
-job do not overlap; those of different jobs may. So the *heat* of a channel is the larger of two figures: its highest load by a
-single phase, and the sum over all jobs of their loads, each phase's weighted by its share in its job's least time. A job that
-sends all the time has shares that sum to 1; how many bytes its step has does not matter, since a job with short steps makes more.
+job do not overlap each other; those of different jobs may. So two sums over the jobs tell what a channel has to carry. On the
+*mean*, each phase counts by its share in its job's least time. In the *worst* moment each job's highest load by a single phase
+counts: without a channel above 1 there, no job is kept longer than by its own hosts, whatever coincides. The *heat* of a channel
+is its mean load or its highest load by one phase, whichever is more. How many bytes a job's step has does not matter: a job with
+short steps makes more of them.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 
 GOAL = 1 + 1e-6
-"""Heat up to which a channel is left alone: it keeps nobody longer than the busiest host keeps itself."""
+"""Load up to which a channel is left alone: it keeps nobody longer than the busiest host keeps itself."""
 MAX_CELLS = 1 << 25
 """Channels times phases that are kept apart; beyond, each job's phases are taken together."""
 
@@ -45,6 +47,8 @@ class Demand:
     leaf, phase : int32 arrays of shape (n_entries,)
     amount : float64 array of shape (n_entries,)
         Load on a channel of slowness 1.
+    jobs : int64 array of shape (n_jobs + 1,)
+        Job `j` has the phases ``jobs[j]:jobs[j + 1]``, at least one.
     share : float64 array of shape (n_phases,)
         Share of each phase in its job's least time.
     slowness : float64 array of shape (n_channels,)
@@ -62,6 +66,7 @@ class Demand:
     leaf: Int32
     phase: Int32
     amount: Float64
+    jobs: Int64
     share: Float64
     slowness: Float64
     still: Float64
@@ -74,39 +79,48 @@ class Loads:
 
     Parameters
     ----------
+    wanted : Demand
     part : float64 array of shape (n_channels, n_phases)
-    share, least_s : float64 arrays of shape (n_phases,)
     """
 
+    wanted: Demand
     part: Float64
-    share: Float64
-    least_s: Float64
+
+    @property
+    def mean(self) -> Float64:
+        """Mean load of each channel, shape (n_channels,)."""
+        return self.part @ self.wanted.share
 
     @property
     def heat(self) -> Float64:
-        """What slows jobs most on each channel, shape (n_channels,): all jobs together, or one phase alone."""
-        total: Float64 = self.part @ self.share
-        return np.maximum(total, self.part.max(axis=1, initial=0))
+        """Mean load, or highest load by one phase, of each channel, shape (n_channels,)."""
+        return np.maximum(self.mean, self.part.max(axis=1, initial=0))
+
+    @property
+    def worst(self) -> Float64:
+        """Load of each channel in its worst moment, shape (n_channels,)."""
+        if not self.part.size:
+            return np.zeros(len(self.part))
+        return np.maximum.reduceat(self.part, self.wanted.jobs[:-1], axis=1).sum(axis=1)
 
     @property
     def hot(self) -> bool:
         """Whether some channel keeps a job longer than its own hosts do."""
-        return bool(self.heat.max(initial=0) > GOAL)
+        return bool(self.worst.max(initial=0) > GOAL)
 
     @property
     def busy_s(self) -> float:
         """Seconds that the bytes of one step of all jobs keep the busiest channel busy; 0 where rates are unknown."""
-        return float((self.part @ self.least_s).max(initial=0))
+        return float((self.part @ self.wanted.least_s).max(initial=0))
 
     @property
     def rank(self) -> tuple[float, float, float]:
-        """What tables are compared by, less being better: hottest channel, the phases' own hottest, sum of squares above 1."""
-        heat = self.heat
+        """What tables are compared by, less is better: hottest channel, phases' own hottest, worst moments above 1."""
         slowest = self.part.max(axis=0, initial=0)
         return (
-            round(float(heat.max(initial=0)), 9),
-            round(float((self.share * slowest).sum()), 9),
-            round(float((np.maximum(heat, 1) ** 2 - 1).sum()), 6),
+            round(float(self.heat.max(initial=0)), 9),
+            round(float((self.wanted.share * slowest).sum()), 9),
+            round(float((np.maximum(self.worst, 1) ** 2 - 1).sum()), 6),
         )
 
 
@@ -121,10 +135,11 @@ def demand(fabric: Fabric, jobs: Sequence[JobTraffic]) -> Demand:
     known = bool(len(rates)) and bool(np.all(rates > 0))
     slowness = np.median(rates) / rates if known else np.ones(len(fabric.channel_port))
     unit_s = 1 / float(np.median(rates)) if known else 0.0
-    rows, shares = [], []
+    rows, shares, first = [], [], [0]
     for job in jobs:
         phases = [(phase, least) for phase in _distinct(job) if (least := _least(fabric, phase, slowness)) > 0]
         rows += phases
+        first += [len(rows)] if phases else []
         shares += [least / sum(least for _, least in phases) for _, least in phases]
     if len(rows) * len(fabric.channel_port) > MAX_CELLS and any(len(job.phases) > 1 + _fixed(job) for job in jobs):
         return demand(fabric, [_together(job) for job in jobs])
@@ -137,6 +152,7 @@ def demand(fabric: Fabric, jobs: Sequence[JobTraffic]) -> Demand:
         ports.astype(np.int32),
         _switch(fabric, ports),
         *_by_destination(row, leaf, index, amount, len(ports)),
+        np.array(first, dtype=np.int64),
         np.array(shares),
         slowness,
         still,
@@ -158,7 +174,7 @@ def loads(tables: RoutingTables, wanted: Demand) -> Loads:
         at = fabric.channel_dst[channel]
         on = at != home
         at, lid, home, phase, amount = at[on], lid[on], home[on], phase[on], amount[on]
-    return Loads(part.reshape(wanted.still.shape), wanted.share, wanted.least_s)
+    return Loads(wanted, part.reshape(wanted.still.shape))
 
 
 def _distinct(job: JobTraffic) -> Iterator[Phase]:

@@ -43,7 +43,7 @@ def heat_bound(wanted: Demand) -> HeatBound:
     O(entries log entries).
     """
     fabric = wanted.fabric
-    own = float(Loads(wanted.still, wanted.share, wanted.least_s).heat.max(initial=0))
+    own = float(Loads(wanted, wanted.still).heat.max(initial=0))
     best = HeatBound(own, "the hosts' own cables")
     channels = switch_channels(fabric)
     row = np.repeat(np.arange(len(wanted.ports)), np.diff(wanted.first))
@@ -53,8 +53,8 @@ def heat_bound(wanted: Demand) -> HeatBound:
         least = np.full(fabric.n_switches, np.inf)
         np.minimum.at(least, ends[channels], wanted.slowness[channels])
         room = np.bincount(ends[channels], weights=1 / wanted.slowness[channels], minlength=fabric.n_switches).astype(np.float64)
-        together = np.zeros_like(wanted.phase), wanted.amount * wanted.share[wanted.phase]
-        for kind, amount in (together, (wanted.phase, wanted.amount)):
+        mean = np.zeros_like(wanted.phase), wanted.amount * wanted.share[wanted.phase]
+        for kind, amount in (mean, (wanted.phase, wanted.amount)):
             for switch, heat in _shared(at, kind, bundle, amount, links, least, room):
                 if heat > best.heat * (1 + 1e-9):
                     best = HeatBound(heat, f"the {links[switch]} links {way} {fabric.labels[switch]}")

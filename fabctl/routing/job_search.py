@@ -1,10 +1,11 @@
 """Local search for the traffic of jobs: hot channels give traffic away, move by move, on the allowed paths of some tables.
 
 A move takes all of the jobs' traffic that passes a switch for a destination from its path to the cheapest one; destination-based
-tables let no less be moved. The cost is the sum over channels of the eighth powers of their loads (`fabctl.routing.demand`), so a
-few hot channels weigh more than many warm ones. Where no single move lowers it, chains of moves are tried (ejection chains,
-Glover, Discrete Applied Mathematics 65, 1996): traffic takes a channel that is taken, what was there goes elsewhere, and so on.
-Where flows are a permutation on a tree, such chains are the alternating paths of edge colouring, and end with one flow a channel.
+tables let no less be moved. The cost is the sum over channels of the eighth powers of their loads, by each phase and on the mean
+(`fabctl.routing.demand`), so a few hot channels weigh more than many warm ones. Where no single move lowers it, chains of moves
+are tried (ejection chains, Glover, Discrete Applied Mathematics 65, 1996): traffic takes a channel that is taken, what was there
+goes elsewhere, and so on. Where flows are a permutation on a tree, such chains are the alternating paths of edge colouring, and
+end with one flow a channel. A second search does the same for the channels' worst moments, and leaves what the first has won.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from numpy.typing import NDArray
 from fabctl.jit import announce_compiling
 from fabctl.model.tables import RoutingTables
 from fabctl.routing.demand import GOAL, Demand, loads
+from fabctl.routing.job_search_state import Net, State, Work
 from fabctl.routing.paths import Paths, switch_channels
 
 DEPTH = 64
 """Moves in a chain at most."""
 ROUNDS = 1000
-EFFORT = 1_500_000_000
-"""Hops that a search may look at: some 30 s."""
+EFFORT = (1_500_000_000, 750_000_000)
+"""Hops that either search may look at: some ten seconds each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +63,7 @@ def search(tables: RoutingTables, paths: Paths, wanted: Demand) -> Searched:
     ----------
     O(`EFFORT`) at worst; per round, hot channels x destinations x allowed hops.
     """
-    from fabctl.routing.job_search_kernel import Net, State, Work, chain, cool, lay_out
+    from fabctl.routing.job_search_kernel import chain, cool, lay_out
 
     announce_compiling(cool)
     fabric = wanted.fabric
@@ -80,6 +82,8 @@ def search(tables: RoutingTables, paths: Paths, wanted: Demand) -> Searched:
         wanted.leaf,
         wanted.phase,
         wanted.amount,
+        wanted.jobs,
+        np.repeat(np.arange(len(wanted.jobs) - 1, dtype=np.int32), np.diff(wanted.jobs)),
         wanted.share,
     )
     lids = fabric.port_lid[wanted.ports]
@@ -87,7 +91,8 @@ def search(tables: RoutingTables, paths: Paths, wanted: Demand) -> Searched:
     state = State(
         np.ascontiguousarray(tables.next_channel[:, lids]),
         np.zeros((n, len(lids)), dtype=np.int32),
-        start.part @ start.share,
+        start.worst,
+        start.mean,
         start.part.copy(),
     )
     longest = int(paths.label.max(initial=0)) + 2
@@ -97,27 +102,30 @@ def search(tables: RoutingTables, paths: Paths, wanted: Demand) -> Searched:
         queue=np.zeros(n, dtype=np.int32),
         seen=np.zeros(n, dtype=np.int32),
         starts=np.zeros(2 * n, dtype=np.int32),
-        kinds=np.zeros(len(wanted.share), dtype=np.int32),
+        kinds=np.zeros(len(wanted.jobs), dtype=np.int32),
         sums=np.zeros(len(wanted.share)),
         moved=np.zeros((DEPTH, 4), dtype=np.int32),
         replaced=np.zeros((DEPTH * longest, 2), dtype=np.int32),
         waiting=np.zeros(DEPTH * longest, dtype=np.int32),
         barred=np.zeros(len(fabric.channel_port), dtype=bool),
-        effort=np.array([0, EFFORT]),
+        effort=np.zeros(3, dtype=np.int64),
         chance=np.ones(1, dtype=np.uint64),
     )
     lay_out(net, state)
     between = switch_channels(fabric)
-    moves = 0
-    for _ in range(ROUNDS):
-        heat = np.maximum(state.total, state.part.max(axis=1, initial=0))[between]
-        hot = between[heat > GOAL][np.argsort(-heat[heat > GOAL], kind="stable")].tolist()
-        made = sum(cool(channel, net, state, work) for channel in hot)
-        made = made or sum(chain(channel, net, state, work) for channel in hot)
-        moves += made
-        if not made:
-            break
+    moves, spent = 0, False
+    for worst, limit in zip((False, True), EFFORT, strict=True):
+        work.effort[:] = 0, limit, worst
+        for _ in range(ROUNDS):
+            heat = (state.worst if worst else np.maximum(state.mean, state.part.max(axis=1, initial=0)))[between]
+            hot = between[heat > GOAL][np.argsort(-heat[heat > GOAL], kind="stable")].tolist()
+            made = sum(cool(channel, net, state, work) for channel in hot)
+            made = made or sum(chain(channel, net, state, work) for channel in hot)
+            moves += made
+            if not made:
+                break
+        spent = spent or bool(work.effort[0] >= limit)
     lft = tables.lft.copy()
     port = fabric.port_number[fabric.channel_port].astype(np.uint8)
     lft[:, lids] = np.where(state.next_channel >= 0, port[state.next_channel], lft[:, lids])
-    return Searched(replace(tables, lft=lft), state.behind > 0, moves, bool(work.effort[0] >= work.effort[1]))
+    return Searched(replace(tables, lft=lft), state.behind > 0, moves, spent)

@@ -2,68 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from fabctl.routing.demand import GOAL
 
-GAIN = 1e-9
+GAIN = 1e-3
 """A move must lower the cost by more than this share of what it touches."""
+OVER = 1000.0
+"""How many times its power a load above the goal costs, once worst moments count."""
 TRIALS = 64
 """Chains that are tried off a hot channel: the first as costs have it, the others as these and chance have it."""
 NOISE = 4.0
 """How many times its cost chance adds to a channel at most."""
-
-
-class Net(NamedTuple):
-    """What does not change: channels, allowed paths (as `fabctl.routing.paths.Paths`, target first) and the demand."""
-
-    ptr: NDArray[np.int32]
-    src: NDArray[np.int32]
-    dst: NDArray[np.int32]
-    slowness: NDArray[np.float64]
-    label: NDArray[np.int16]
-    goes_down: NDArray[np.bool_]
-    channel_down: NDArray[np.bool_]
-    home: NDArray[np.int32]
-    first: NDArray[np.int64]
-    leaf: NDArray[np.int32]
-    phase: NDArray[np.int32]
-    amount: NDArray[np.float64]
-    share: NDArray[np.float64]
-
-
-class State(NamedTuple):
-    """What moves change: next channels and sending switches behind them, both by switch and destination, and loads."""
-
-    next_channel: NDArray[np.int32]
-    behind: NDArray[np.int32]
-    total: NDArray[np.float64]
-    part: NDArray[np.float64]
-
-
-class Work(NamedTuple):
-    """Scratch: by switch (`via` -1 between calls, `seen` 0), by phase (`sums` 0), by channel (`barred` False), and by move.
-
-    A chain keeps destination, switch, number of replaced entries and relieved channel; of these entries, switch and channel.
-    """
-
-    cost: NDArray[np.float64]
-    via: NDArray[np.int32]
-    queue: NDArray[np.int32]
-    seen: NDArray[np.int32]
-    starts: NDArray[np.int32]
-    kinds: NDArray[np.int32]
-    sums: NDArray[np.float64]
-    moved: NDArray[np.int32]
-    replaced: NDArray[np.int32]
-    waiting: NDArray[np.int32]
-    barred: NDArray[np.bool_]
-    effort: NDArray[np.int64]
-    chance: NDArray[np.uint64]
 
 
 @njit(cache=True, error_model="numpy")
@@ -94,7 +45,7 @@ def cool(channel, net, state, work):  # type: ignore[no-untyped-def]
     """
     switch, moves = net.src[channel], 0
     for d in range(len(net.home)):
-        if work.effort[0] >= work.effort[1] or heat(channel, state) <= GOAL:
+        if work.effort[0] >= work.effort[1] or not _is_hot(channel, state, work):
             break
         if state.next_channel[switch, d] != channel or state.behind[switch, d] == 0:
             continue
@@ -136,7 +87,7 @@ def chain(channel, net, state, work):  # type: ignore[no-untyped-def]
         while waiting > 0 and made < len(work.moved) and work.effort[0] < work.effort[1]:
             waiting -= 1
             at = work.waiting[waiting]
-            if heat(at, state) <= GOAL or work.barred[at]:
+            if not _is_hot(at, state, work) or work.barred[at]:
                 continue
             if trial % 2 and made > 0:
                 work.barred[work.moved[made - 1, 3]] = False
@@ -171,15 +122,6 @@ def chain(channel, net, state, work):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def heat(channel, state):  # type: ignore[no-untyped-def]
-    """Return what slows jobs most on a channel, as `fabctl.routing.demand.Loads.heat`."""
-    highest = state.total[channel]
-    for phase in range(state.part.shape[1]):
-        highest = max(highest, state.part[channel, phase])
-    return highest
-
-
-@njit(cache=True, error_model="numpy")
 def _power(x):  # type: ignore[no-untyped-def]
     square = x * x
     fourth = square * square
@@ -187,17 +129,49 @@ def _power(x):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
+def _price(x, work):  # type: ignore[no-untyped-def]
+    return _power(x) * (OVER if work.effort[2] and x > GOAL else 1.0)
+
+
+@njit(cache=True, error_model="numpy")
+def _is_hot(channel, state, work):  # type: ignore[no-untyped-def]
+    if work.effort[2]:
+        return state.worst[channel] > GOAL
+    return state.mean[channel] > GOAL or (state.part[channel] > GOAL).any()
+
+
+@njit(cache=True, error_model="numpy")
 def _added(channel, kinds, net, state, work):  # type: ignore[no-untyped-def]
-    """Return what the gathered traffic costs on a channel: by how much it raises the eighth powers of its loads."""
-    total, cost, more = state.total[channel], 0.0, 0.0
+    """Return what the gathered traffic costs on a channel: by how much it raises the eighth powers."""
+    worst, mean, cost, more, most = state.worst[channel], state.mean[channel], 0.0, 0.0, 0.0
     for index in range(kinds):
-        phase = work.kinds[index]
-        load = work.sums[phase] * net.slowness[channel]
-        share = net.share[phase]
-        more += share * load
-        now = state.part[channel, phase]
-        cost += share * (_power(now + load) - _power(now))
-    return cost + _power(total + more) - _power(total)
+        job = work.kinds[index]
+        before, after = 0.0, 0.0
+        for phase in range(net.jobs[job], net.jobs[job + 1]):
+            now = state.part[channel, phase]
+            then = now + work.sums[phase] * net.slowness[channel]
+            before, after = max(before, now), max(after, then)
+            if then != now:
+                cost += net.share[phase] * (_price(then, work) - _price(now, work))
+                more += net.share[phase] * (then - now)
+        most += after - before
+    cost += _price(mean + more, work) - _price(mean, work)
+    return cost + _power(worst + most) - _power(worst) if work.effort[2] else cost
+
+
+@njit(cache=True, error_model="numpy")
+def _load(channel, kinds, sign, net, state, work):  # type: ignore[no-untyped-def]
+    """Put the gathered traffic on a channel, or take it off."""
+    for index in range(kinds):
+        job = work.kinds[index]
+        before, after = 0.0, 0.0
+        for phase in range(net.jobs[job], net.jobs[job + 1]):
+            load = sign * work.sums[phase] * net.slowness[channel]
+            before = max(before, state.part[channel, phase])
+            state.part[channel, phase] += load
+            state.mean[channel] += net.share[phase] * load
+            after = max(after, state.part[channel, phase])
+        state.worst[channel] += after - before
 
 
 @njit(cache=True, error_model="numpy")
@@ -244,7 +218,7 @@ def _passes(leaf, switch, d, net, state):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, error_model="numpy")
 def _gather(start, d, net, state, work):  # type: ignore[no-untyped-def]
-    """Sum up by phase what passes a switch for a destination; return the number of phases and of sending switches."""
+    """Sum up by phase what passes a switch for a destination; return the number of jobs and of sending switches."""
     kinds, leaves, last, passes = 0, 0, -1, False
     for entry in range(net.first[d], net.first[d + 1]):
         if net.leaf[entry] != last:
@@ -252,11 +226,11 @@ def _gather(start, d, net, state, work):  # type: ignore[no-untyped-def]
             passes = _passes(last, start, d, net, state)
             leaves += passes
         if passes:
-            phase = net.phase[entry]
-            if work.sums[phase] == 0.0:
-                work.kinds[kinds] = phase
+            job = net.job[net.phase[entry]]
+            if not (work.kinds[:kinds] == job).any():
+                work.kinds[kinds] = job
                 kinds += 1
-            work.sums[phase] += net.amount[entry]
+            work.sums[net.phase[entry]] += net.amount[entry]
     return kinds, leaves
 
 
@@ -266,11 +240,7 @@ def _lift(start, d, kinds, leaves, net, state, work):  # type: ignore[no-untyped
     cost, switch = 0.0, start
     while switch != net.home[d]:
         hop = state.next_channel[switch, d]
-        for index in range(kinds):
-            phase = work.kinds[index]
-            load = work.sums[phase] * net.slowness[hop]
-            state.part[hop, phase] -= load
-            state.total[hop] -= net.share[phase] * load
+        _load(hop, kinds, -1.0, net, state, work)
         cost += _added(hop, kinds, net, state, work)
         state.behind[switch, d] -= leaves
         switch = net.dst[hop]
@@ -284,15 +254,11 @@ def _lay(start, d, kinds, leaves, net, state, work):  # type: ignore[no-untyped-
     while switch != net.home[d]:
         hop = state.next_channel[switch, d]
         cost += _added(hop, kinds, net, state, work)
-        for index in range(kinds):
-            phase = work.kinds[index]
-            load = work.sums[phase] * net.slowness[hop]
-            state.part[hop, phase] += load
-            state.total[hop] += net.share[phase] * load
+        _load(hop, kinds, 1.0, net, state, work)
         state.behind[switch, d] += leaves
         switch = net.dst[hop]
     for index in range(kinds):
-        work.sums[work.kinds[index]] = 0.0
+        work.sums[net.jobs[work.kinds[index]] : net.jobs[work.kinds[index] + 1]] = 0.0
     return cost
 
 

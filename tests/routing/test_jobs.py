@@ -79,7 +79,7 @@ def test_loads_are_those_of_plain_walks(family: str) -> None:
     tables = compute_tables(fabric, "auto")
     found = loads(tables, demand(fabric, jobs))
     rates = payload_rates(fabric)
-    column, total = 0, np.zeros(len(rates))
+    column, total, worst = 0, np.zeros(len(rates)), np.zeros(len(rates))
     for one in jobs:
         own = np.isin(np.arange(len(rates)), [*fabric.channel_of_port, *fabric.channel_reverse[fabric.channel_of_port]])
         hosts = (fabric.channel_src >= fabric.n_switches) | (fabric.channel_dst >= fabric.n_switches)
@@ -88,11 +88,13 @@ def test_loads_are_those_of_plain_walks(family: str) -> None:
         least = [float(busy[hosts].max()) for busy in seconds]
         for busy, at_best in zip(seconds, least, strict=True):
             np.testing.assert_allclose(found.part[:, column], busy / at_best, rtol=1e-9, atol=1e-12)
-            assert found.least_s[column] == pytest.approx(at_best)
-            assert found.share[column] == pytest.approx(at_best / sum(least))
+            assert found.wanted.least_s[column] == pytest.approx(at_best)
+            assert found.wanted.share[column] == pytest.approx(at_best / sum(least))
             total += busy / sum(least)
             column += 1
+        worst += found.part[:, column - len(least) : column].max(axis=1)
     np.testing.assert_allclose(found.heat, np.maximum(total, found.part.max(axis=1)), rtol=1e-9)
+    np.testing.assert_allclose(found.worst, worst, rtol=1e-9)
     everything = sum(step_loads(tables, one) for one in jobs) / rates
     assert found.busy_s == pytest.approx(float(everything.max()))
 
@@ -251,7 +253,7 @@ def test_a_short_phase_is_cooled_although_a_long_one_is_hotter() -> None:
     wanted = job(phase([one[0]], [ports[63]], 1e9), phase(one, other, 1e6))
     before = loads(compute_tables(fabric, "auto"), demand(fabric, [wanted]))
     assert before.part[:, 1].max() == pytest.approx(4)
-    assert (before.part @ before.least_s).max() == pytest.approx(before.least_s.sum())
+    assert before.busy_s == pytest.approx(before.wanted.least_s.sum())
     after = loads(routed(fabric, wanted), demand(fabric, [wanted]))
     assert after.part.max() == pytest.approx(1)
 

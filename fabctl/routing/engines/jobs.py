@@ -3,8 +3,8 @@
 The best engine for the structure gives the start (`auto`); then a local search (`fabctl.routing.job_search`) takes traffic of the
 jobs off hot channels. On trees it searches the paths up and down, which are free of credit loops; elsewhere all shortest paths,
 which get virtual lanes afterwards, and, beside these, the paths up and down from the most central switch. Of all that comes out,
-the tables with the least hottest channel are taken, the start being one of them. What is hot is told in `fabctl.routing.demand`:
-as long as the busiest host keeps itself busy is 1, by a single phase of a job or by all jobs together.
+the tables with the least hottest channel are taken, then those with the shortest phases, then those whose worst moments are
+mildest; the start is one of them. `fabctl.routing.demand` tells how hot a channel is: as busy as the busiest host itself is 1.
 
 Entries that carry no traffic of the jobs are then evened out for an all-to-all of the compute hosts (`fabctl.routing.rebalance`).
 """
@@ -111,7 +111,8 @@ def _heat_note(start: RoutingTables, wanted: Demand, options: Options, before: L
     seconds = f", {before.busy_s:.3g} s -> {after.busy_s:.3g} s a step" if before.busy_s else ""
     return (
         f"jobs: {count}, {len(wanted.ports)} destinations; hottest channel {before.rank[0]:.3f} ({start.origin}) -> "
-        f"{after.rank[0]:.3f} times as busy as the busiest host{seconds}; no tables below {bound.heat:.3f}, by {bound.why}"
+        f"{after.rank[0]:.3f} times as busy as the busiest host{seconds}; no tables below {bound.heat:.3f}, by {bound.why}; "
+        f"in the worst moment {before.worst.max():.3f} -> {after.worst.max():.3f}"
     )
 
 
