@@ -15,12 +15,13 @@ from fabctl.model.job_view import JobView, ModelView, PartView
 from fabctl.model.phases import Phase
 from fabctl.model.rates import refuse_unknown_rates
 from fabctl.model.tables import RoutingTables
-from fabctl.nodeset import NodesetError, expand, fold
+from fabctl.nodeset import fold
 from fabctl.traffic.call import Call
 from fabctl.traffic.job import ALL, JobSpec
 from fabctl.traffic.parallelism import grid
 from fabctl.traffic.phases import called_phases
 from fabctl.traffic.placement import place_jobs
+from fabctl.traffic.roster import named_hosts
 from fabctl.traffic.step import job_calls, ranks_without_fabric
 from fabctl.traffic.training import stage_parameters
 
@@ -64,41 +65,17 @@ def show_jobs(
                     bottleneck=bottleneck,
                 )
             )
-        names = fold(job.hosts)
-        model = _model(spec, job.n_ranks)
-        views.append(
-            JobView(
-                spec.name,
-                spec.path,
-                names,
-                job.n_hosts,
-                job.ranks_per_host,
-                job.n_ranks,
-                job.rails,
-                model,
-                tuple(parts),
-                job.notes,
-            )
-        )
+        counts, model = (job.n_hosts, job.ranks_per_host, job.n_ranks), _model(spec, job.n_ranks)
+        views.append(JobView(spec.name, spec.path, fold(job.hosts), *counts, job.rails, model, tuple(parts), job.notes))
     return tuple(views)
 
 
 def _alone(spec: JobSpec) -> JobView:
     n_ranks = ranks_without_fabric(spec)
     parts = tuple(_part(call, []) for call in job_calls(spec, n_ranks))
-    hosts = "" if spec.count else _nodeset(spec)
-    n_hosts = spec.count or (len(expand(hosts)) if hosts else 0)
-    model = _model(spec, n_ranks)
-    return JobView(spec.name, spec.path, hosts, n_hosts, spec.ranks_per_host or 0, n_ranks, (), model, parts, spec.notes)
-
-
-def _nodeset(spec: JobSpec) -> str:
-    if any(entry.text == ALL for entry in spec.hosts):
-        return ""
-    try:
-        return fold(name for entry in spec.hosts for name in expand(entry.text))
-    except NodesetError:
-        return ""
+    hosts = [] if spec.count or any(entry.text == ALL for entry in spec.hosts) else named_hosts(spec)
+    counts = spec.count or len(hosts), spec.ranks_per_host or 0, n_ranks
+    return JobView(spec.name, spec.path, fold(hosts), *counts, (), _model(spec, n_ranks), parts, spec.notes)
 
 
 def _model(spec: JobSpec, n_ranks: int) -> ModelView | None:

@@ -21,13 +21,14 @@ def read_jobs(paths: Sequence[str]) -> tuple[tuple[JobSpec, ...], list[dict[str,
         If a file cannot be read or is no job.
     """
     from fabctl.sources.reading import read_bytes
-    from fabctl.traffic.inputs.reading import job_paths, load_jobs, load_trace
+    from fabctl.traffic.inputs.chakra import parse_traces
+    from fabctl.traffic.inputs.reading import job_paths, load_jobs
 
     specs: list[JobSpec] = []
     inputs: list[dict[str, Any]] = []
     for path in paths:
         files = [(name, read_bytes(name)) for name in job_paths(path)]
         one_file = len(files) == 1 and files[0][0] == path
-        specs += load_jobs(files[0][1], path) if one_file else load_trace(files, path)
+        specs += load_jobs(files[0][1], path) if one_file else (parse_traces(files, path),)
         inputs += [{"path": name, "sha256": hashlib.sha256(data).hexdigest(), "parser": "job"} for name, data in files]
     return tuple(specs), inputs

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fabctl.errors import InputError
 from fabctl.model.fabric import Fabric
 from fabctl.model.results import ParseReport, Remark
 
@@ -59,3 +61,26 @@ class TableSource:
 
     recognises: Callable[[str], bool]
     parse: Callable[[str, str], RawTables]
+
+
+def decode(data: bytes, path: str, hint: str = "") -> str:
+    """Return text from UTF-8 or, failing that, Latin-1 bytes; a byte order mark is taken off, and UTF-16 heeded if it has one.
+
+    Parameters
+    ----------
+    hint : str
+        What helps where the bytes are no text.
+
+    Raises
+    ------
+    InputError
+        If the bytes are no text.
+    """
+    if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return data.decode("utf-16", "replace")  # PowerShell's redirection writes this
+    if b"\x00" in data:
+        raise InputError("this is a binary file, not text", where=path, hint=hint)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import gzip
 import hashlib
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fabctl.errors import InputError
+from fabctl.model import loading
 from fabctl.model.binding import bind_tables
 from fabctl.model.fabric import Fabric
 from fabctl.model.loading import RawTables, Source, TableSource
@@ -68,25 +68,8 @@ def read_bytes(path: str) -> bytes:
 
 
 def decode(data: bytes, path: str) -> str:
-    """Return text from UTF-8 or, failing that, Latin-1 bytes; a byte order mark is taken off, and UTF-16 heeded if it has one.
-
-    Raises
-    ------
-    InputError
-        If the bytes are no text.
-    """
-    if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        return data.decode("utf-16", "replace")  # PowerShell's redirection writes this
-    if b"\x00" in data:
-        raise InputError(
-            "this is a binary file, not text",
-            where=path,
-            hint="an ibnetdiscover cache is turned into text by: ibnetdiscover --load-cache FILE",
-        )
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
+    """Return a file's text, as `fabctl.model.loading.decode` does."""
+    return loading.decode(data, path, hint="an ibnetdiscover cache is turned into text by: ibnetdiscover --load-cache FILE")
 
 
 def load_fabric(path: str, source: str | None = None) -> LoadedFabric:

@@ -6,8 +6,7 @@ A model of which only ``parameters`` is known can be trained data-parallel. Ever
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, replace
 
 from fabctl.yamlspec import Node
 
@@ -180,17 +179,10 @@ class ModelShape:
         matrices = 3 if self.gated else 2
         return matrices * self.hidden * width + (width * (matrices - 1) + self.hidden if self.biases else 0)
 
-    def require(self, names: Iterable[str], what: str, node: Node) -> None:
-        """Raise `InputError` at `node` for the first of some fields that is missing.
-
-        Parameters
-        ----------
-        what : str
-            What needs it.
-        """
-        for name in names:
-            if not getattr(self, name):
-                raise node.error(f"{what} needs '{name}' of the model", hint=f"give {name}, or a preset (docs/jobs.md)")
+    def require(self, name: str, what: str, node: Node) -> None:
+        """Raise `InputError` at `node` if a field that `what` needs is missing."""
+        if not getattr(self, name):
+            raise node.error(f"{what} needs '{name}' of the model", hint=f"give {name}, or a preset (docs/jobs.md)")
 
 
 def parse_model(node: Node, base: ModelShape) -> ModelShape:
@@ -203,8 +195,7 @@ def parse_model(node: Node, base: ModelShape) -> ModelShape:
         is not that of the shape.
     """
     values = node.mapping(KEYS)
-    found = {one.name: getattr(base, one.name) for one in fields(ModelShape)}
-    found |= {"where": node.where}
+    found = asdict(base) | {"where": node.where}
     found |= {key: values[key].text() for key in ("title", "source") if key in values}
     found |= {key: values[key].integer(low=1, high=LARGEST) for key in COUNTS if key in values}
     found |= {key: values[key].flag() for key in FLAGS if key in values}
@@ -230,8 +221,6 @@ def parameter_count(node: Node) -> int:
 
 def _completed(model: ModelShape) -> ModelShape:
     """Fill in what follows from the rest: heads of keys, width of a head, of the MLP and of an expert."""
-    from dataclasses import replace
-
     if not model.is_transformer:
         return model
     head_dim = model.head_dim or (model.hidden // model.heads if model.heads else 0)

@@ -99,15 +99,13 @@ def grid(cut: Parallelism, n_ranks: int) -> Grid:
         )
     dp = n_ranks // cut.inner
     shared = cut.tp * cut.cp * dp
-    if cut.ep > 1 and shared % (cut.ep * cut.etp):
-        raise InputError(
-            f"{shared} ranks of a stage do not divide into ep {cut.ep} x etp {cut.etp} = {cut.ep * cut.etp}",
-            where=cut.where("ep"),
-            hint="tp x cp x dp must be a multiple of ep x etp",
-        )
     ep, etp = cut.ep, cut.etp
     if shared % (ep * etp):
-        raise InputError(f"{shared} ranks of a stage do not divide by etp {etp}", where=cut.where("etp"))
+        raise InputError(
+            f"{shared} ranks of a stage do not divide into ep {ep} x etp {etp} = {ep * etp}",
+            where=cut.where("ep", "etp"),
+            hint="tp x cp x dp must be a multiple of ep x etp",
+        )
     pp_last = cut.rank_order == RANK_ORDERS[0]
     if not pp_last and cut.pp > 1 and (ep, etp) != (1, cut.tp) and ep * etp != cut.tp * cut.cp:
         raise InputError(

@@ -64,29 +64,41 @@ def permutation(ports: Int32, seed: int = 1) -> Flows:
             return unit_flows(ports, order)
 
 
+def pattern_flows(spec: JobSpec, job: Job) -> Flows:
+    """Return the flows of a job's pattern between its ports, host by host; those inside a host are left out.
+
+    Raises
+    ------
+    InputError
+        If none is left.
+    """
+    ports = job.ports.ravel()
+    flows = {
+        "alltoall": lambda: alltoall(ports),
+        "ring": lambda: ring(ports),
+        "shift": lambda: shift(ports, spec.shift),
+        "bisect": lambda: bisect(ports, spec.seed),
+        "permutation": lambda: permutation(ports, spec.seed),
+    }[spec.pattern]()
+    host = np.empty(len(job.fabric.port_node), dtype=np.int64)
+    host[job.ports] = np.arange(job.n_hosts)[:, None]
+    away = host[flows.src] != host[flows.dst]
+    if not away.any():
+        what = f"a shift by {spec.shift}" if spec.pattern == "shift" else f"the pattern '{spec.pattern}'"
+        raise InputError(f"{what} of {len(ports)} HCAs sends nothing over the fabric", where=spec.hosts[0].where)
+    return unit_flows(flows.src[away], flows.dst[away])
+
+
 def as_collective(spec: JobSpec) -> Collective:
     """Return a job's pattern as one more operation to predict: every flow carries the message once.
 
-    The ports are those of the job host by host; flows inside a host do not touch the fabric and are left out. Its demand is an
-    `InputError` where none is left.
+    The pairs of an all-to-all are not written down.
     """
 
     def demand(job: Job) -> Demand:
         if spec.pattern == "alltoall":
             return Demand(exchanges=(Exchange(job.ports, 1.0),))
-        ports = job.ports.ravel()
-        flows = {
-            "ring": lambda: ring(ports),
-            "shift": lambda: shift(ports, spec.shift),
-            "bisect": lambda: bisect(ports, spec.seed),
-            "permutation": lambda: permutation(ports, spec.seed),
-        }[spec.pattern]()
-        host = {int(port): row for row, line in enumerate(job.ports) for port in line}
-        away = np.array([host[int(a)] != host[int(b)] for a, b in zip(flows.src, flows.dst, strict=True)], dtype=bool)
-        if not away.any():
-            what = f"a shift by {spec.shift}" if spec.pattern == "shift" else f"the pattern '{spec.pattern}'"
-            raise InputError(f"{what} of {len(ports)} HCAs sends nothing over the fabric", where=spec.hosts[0].where)
-        return Demand(Flows(flows.src[away], flows.dst[away], flows.weight[away]))
+        return Demand(pattern_flows(spec, job))
 
     return Collective(
         name=spec.pattern,

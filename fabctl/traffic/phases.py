@@ -13,10 +13,9 @@ from fabctl.model.flows import Flows
 from fabctl.model.phases import JobTraffic, Phase
 from fabctl.traffic.algorithm import collective_phases
 from fabctl.traffic.call import Call
-from fabctl.traffic.collective import Demand
 from fabctl.traffic.group import groups
 from fabctl.traffic.job import JobSpec
-from fabctl.traffic.patterns import alltoall, as_collective
+from fabctl.traffic.patterns import pattern_flows
 from fabctl.traffic.placement import Job, place, place_jobs
 from fabctl.traffic.step import DEFAULT_BYTES, job_calls
 
@@ -68,8 +67,7 @@ def called_phases(spec: JobSpec, job: Job) -> list[tuple[Call | None, list[Phase
 
         return [(None, [phase]) for phase in listed_phases(spec.transfers, job)]
     if spec.pattern:
-        size_bytes = spec.sizes[-1] if spec.sizes else DEFAULT_BYTES
-        return [(None, [_pattern(job, f"pattern {spec.pattern}", as_collective(spec).demand(job), size_bytes)])]
+        return [(None, [_pattern(spec, job)])]
     return [(call, call_phases(call, job)) for call in job_calls(spec, job.n_ranks)]
 
 
@@ -100,16 +98,10 @@ def call_phases(call: Call, job: Job) -> list[Phase]:
     ]
 
 
-def _pattern(job: Job, name: str, demand: Demand, size_bytes: int) -> Phase:
-    parts = [demand.flows]
-    for exchange in demand.exchanges:
-        pairs = alltoall(exchange.ports.ravel())
-        row = {int(port): host for host, line in enumerate(exchange.ports) for port in line}
-        away = np.array([row[int(a)] != row[int(b)] for a, b in zip(pairs.src, pairs.dst, strict=True)], dtype=bool)
-        parts.append(Flows(pairs.src[away], pairs.dst[away], np.full(np.count_nonzero(away), exchange.weight)))
-    src = np.concatenate([flows.src for flows in parts])
-    dst = np.concatenate([flows.dst for flows in parts])
-    weight = np.concatenate([flows.weight for flows in parts]) * size_bytes
+def _pattern(spec: JobSpec, job: Job) -> Phase:
+    flows = pattern_flows(spec, job)
+    weight = np.full(len(flows), float(spec.sizes[-1] if spec.sizes else DEFAULT_BYTES))
     first_rank = np.full(len(job.fabric.port_node), -1, dtype=np.int32)
     first_rank[job.ports.ravel()] = np.arange(job.ports.size) * job.ranks_per_port
-    return Phase(name, Flows(src, dst, weight), first_rank[src], first_rank[dst])
+    ranks = first_rank[flows.src], first_rank[flows.dst]
+    return Phase(f"pattern {spec.pattern}", Flows(flows.src, flows.dst, weight), *ranks)

@@ -42,22 +42,40 @@ def roster(spec: JobSpec, fabric: Fabric, taken: Collection[str] = ()) -> tuple[
         free = [name for name in usual if name not in taken]
         chosen = choose(spec, fabric, free)
         return _ordered(spec, fabric, chosen), [*notes, f"placement {spec.placement}: {len(chosen)} of {len(free)} free hosts"]
-    known = fabric.hosts.name
+    names = named_hosts(spec, fabric.hosts.name, usual)
+    if len(names) < 2:
+        found = f"one: {names[0]}" if names else "none"
+        raise InputError(f"a job needs at least two hosts to use the fabric, this has {found}", where=spec.hosts[0].where)
+    uses_all = any(entry.text == ALL for entry in spec.hosts)
+    return _ordered(spec, fabric, names), notes if uses_all else []
+
+
+def named_hosts(spec: JobSpec, known: tuple[str, ...] = (), usual: Sequence[str] = ()) -> list[str]:
+    """Return the hosts that a job names, in its order.
+
+    Parameters
+    ----------
+    known : tuple of str
+        The fabric's hosts; empty without a fabric: any name will do.
+    usual : sequence of str
+        What ``all`` stands for.
+
+    Raises
+    ------
+    InputError
+        If a node set cannot be read, a host is unknown or listed twice.
+    """
     every = set(known)
     places: dict[str, str] = {}
     for entry in spec.hosts:
         for name in _expanded(entry, every, usual):
-            if name not in every:
+            if known and name not in every:
                 raise _unknown(name, entry, spec, known)
             if name in places:
                 hint = f"the first is at {places[name]}" if places[name] != entry.where else ""
                 raise InputError(f"host '{name}' is here twice", where=entry.where, hint=hint)
             places[name] = entry.where
-    if len(places) < 2:
-        found = f"one: {next(iter(places))}" if places else "none"
-        raise InputError(f"a job needs at least two hosts to use the fabric, this has {found}", where=spec.hosts[0].where)
-    uses_all = any(entry.text == ALL for entry in spec.hosts)
-    return _ordered(spec, fabric, list(places)), notes if uses_all else []
+    return list(places)
 
 
 def usual_hosts(fabric: Fabric) -> tuple[list[str], list[str]]:
@@ -92,7 +110,7 @@ def _named(fabric: Fabric, chosen: NDArray[np.bool_]) -> list[str]:
     return [fabric.hosts.name[host] for host in np.flatnonzero(chosen)]
 
 
-def _expanded(entry: Placed, known: set[str], usual: list[str]) -> list[str]:
+def _expanded(entry: Placed, known: set[str], usual: Sequence[str]) -> Sequence[str]:
     if entry.text in known:
         return [entry.text]
     if entry.text == ALL:

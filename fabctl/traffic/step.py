@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from fabctl.errors import InputError
-from fabctl.nodeset import NodesetError, expand
 from fabctl.traffic.call import Call
 from fabctl.traffic.collectives import ALGORITHMS, DEFAULT_ALGORITHM
 from fabctl.traffic.job import ALL, LARGEST_BYTES, JobSpec
 from fabctl.traffic.parallelism import grid
+from fabctl.traffic.roster import named_hosts
 from fabctl.traffic.training import training_calls
 from fabctl.traffic.training_spec import MAX_RANKS
 
@@ -91,25 +91,10 @@ def _ranks_alone(spec: JobSpec) -> int:
     elif any(entry.text == ALL for entry in spec.hosts):
         return _ranks_of_cut(spec, "'hosts: all' depends on the fabric")
     else:
-        hosts = len(_names(spec))
+        hosts = len(named_hosts(spec))
     if spec.ranks_per_host is None:
         return _ranks_of_cut(spec, "'ranks_per_host' is not given")
     return hosts * spec.ranks_per_host
-
-
-def _names(spec: JobSpec) -> dict[str, str]:
-    places: dict[str, str] = {}
-    for entry in spec.hosts:
-        try:
-            names = expand(entry.text)
-        except NodesetError as error:
-            raise InputError(error.message, where=entry.where, hint=error.hint) from error
-        for name in names:
-            if name in places:
-                hint = f"the first is at {places[name]}" if places[name] != entry.where else ""
-                raise InputError(f"host '{name}' is here twice", where=entry.where, hint=hint)
-            places[name] = entry.where
-    return places
 
 
 def _ranks_of_cut(spec: JobSpec, why: str) -> int:

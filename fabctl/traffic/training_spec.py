@@ -260,14 +260,14 @@ def _check(spec: TrainingSpec, values: dict[str, Node]) -> None:
     cuts = [f"{key}: {getattr(cut, key)}" for key in ("tp", "cp", "pp", "ep") if getattr(cut, key) > 1]
     what = f"'{cuts[0]}'" if cuts else "zero: 3 (FSDP)"
     if cuts or cut.zero == 3:
-        model.require(("layers",), what, node)
+        model.require("layers", what, node)
     if not model.is_transformer:
         return
     if not spec.sequence_length and cuts:
         place = values.get("parallelism", node)
         raise place.error(f"{what} needs 'sequence_length'", hint="the tokens of a sequence, like sequence_length: 4096")
     if cut.ep > 1:
-        model.require(("experts",), f"'ep: {cut.ep}'", node)
+        model.require("experts", f"'ep: {cut.ep}'", node)
         if cut.tp > 1 and not cut.sequence_parallel:
             where = values["parallelism"].find("sequence_parallel") or values["parallelism"]
             raise where.error("experts with 'tp' need sequence parallelism, as in Megatron-LM", hint="sequence_parallel: true")

@@ -15,8 +15,9 @@ from small_fabrics import two_levels
 from fabctl.errors import ExitCode, InputError
 from fabctl.traffic.explicit import Operation
 from fabctl.traffic.inputs import JOB_SOURCES
+from fabctl.traffic.inputs.chakra import parse_traces
 from fabctl.traffic.inputs.chakra_nodes import json_nodes, protobuf_nodes
-from fabctl.traffic.inputs.reading import job_paths, load_jobs, load_trace
+from fabctl.traffic.inputs.reading import job_paths, load_jobs
 from fabctl.traffic.job import JobSpec
 from fabctl.traffic.phases import job_traffic
 
@@ -30,8 +31,7 @@ def both(nodes: list[Record]) -> dict[int, list[Record]]:
 
 def loaded(records: dict[int, list[Record]], write: Callable[[list[Record]], bytes] = trace, suffix: str = "et") -> JobSpec:
     parts = [(f"t/trace.{rank}.{suffix}", write(nodes)) for rank, nodes in records.items()]
-    (spec,) = load_trace(parts, "t")
-    return spec
+    return parse_traces(parts, "t")
 
 
 def brief(spec: JobSpec) -> list[tuple[str, tuple[int, ...], int, int]]:
@@ -69,7 +69,7 @@ def test_communicators_are_the_ranks_that_name_them() -> None:
 
 def test_a_file_may_name_the_ranks_of_communicators() -> None:
     parts: list[tuple[str, bytes]] = [(f"trace.{rank}.et", trace([collective("BROADCAST", 5, "g")])) for rank in (0, 1)]
-    (spec,) = load_trace([*parts, ("comm_group.json", b'{"g": [1, 0]}')], "t")
+    spec = parse_traces([*parts, ("comm_group.json", b'{"g": [1, 0]}')], "t")
     assert brief(spec) == [("broadcast", (1, 0), 5, 1)]
 
 
@@ -270,9 +270,9 @@ def test_traces_that_do_not_fit_together(records: dict[int, list[Record]], said:
 def test_file_names_hold_ranks() -> None:
     good = trace([collective("ALL_REDUCE", 8)])
     with pytest.raises(InputError, match="holds its rank"):
-        load_trace([("trace.et", good), ("trace.1.et", good)], "t")
+        parse_traces([("trace.et", good), ("trace.1.et", good)], "t")
     with pytest.raises(InputError, match=r"this and a\.0\.et are both of rank 0"):
-        load_trace([("a.0.et", good), ("b.0.et", good)], "t")
+        parse_traces([("a.0.et", good), ("b.0.et", good)], "t")
 
 
 def test_json_that_is_no_trace() -> None:
@@ -313,7 +313,7 @@ def test_damaged_traces_are_errors_never_crashes(data: st.DataObject) -> None:
     whole = write([COMPUTE, collective("ALL_REDUCE", 4096, "tp"), send(0, 1, 5), collective("ALL_GATHER", 1)])
     at = data.draw(st.integers(0, len(whole)))
     damaged = whole[:at] + data.draw(st.binary(max_size=8)) + whole[at + data.draw(st.integers(0, 12)) :]
-    found = attempt(lambda: load_trace([("t.0.x", damaged), ("t.1.x", whole)], "t"))
+    found = attempt(lambda: parse_traces([("t.0.x", damaged), ("t.1.x", whole)], "t"))
     assert not isinstance(found, InputError) or found.where.startswith("t")
 
 

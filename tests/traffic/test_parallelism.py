@@ -100,7 +100,7 @@ def test_experts_without_ep_are_cut_as_all_else() -> None:
             "in the order tp-cp-pp-dp experts and",
             "ep x etp is 4, tp x cp is 1",
         ),
-        ({"etp": 7}, 64, "64 ranks of a stage do not divide by etp 7", ""),
+        ({"etp": 7}, 64, "64 ranks of a stage do not divide into ep 1 x etp 7 = 7", ""),
     ],
 )
 def test_ranks_that_do_not_divide(cut: dict[str, int], ranks: int, message: str, hint: str) -> None:

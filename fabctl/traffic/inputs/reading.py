@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from fabctl.errors import InputError
@@ -71,23 +70,3 @@ def load_jobs(data: bytes, path: str) -> tuple[JobSpec, ...]:
         if source.recognises(head, path):
             return source.parse(data, path)
     raise InputError("no known job format", where=path, hint=f"known: {', '.join(JOB_SOURCES.names())}")
-
-
-def load_trace(parts: Sequence[tuple[str, bytes]], path: str) -> tuple[JobSpec, ...]:
-    """Read the traces of all ranks of one job, one file each.
-
-    Parameters
-    ----------
-    parts : sequence of (str, bytes)
-        File names, which hold the ranks' numbers, and contents.
-    path : str
-        What the user wrote, for messages.
-
-    Raises
-    ------
-    InputError
-        If a file is no trace or is damaged, a rank lacks or comes twice, or the ranks disagree.
-    """
-    from fabctl.traffic.inputs.chakra import parse_traces
-
-    return (parse_traces(parts, path),)
