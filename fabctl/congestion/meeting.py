@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fabctl.congestion.phases import phase_channels
 from fabctl.congestion.rows import join, loads
 from fabctl.model.fabric import Fabric
-from fabctl.model.named import JobShare, RankPair
+from fabctl.model.named import TREE, JobShare, RankPair
 from fabctl.model.phases import Channels, JobTraffic, Phase
 from fabctl.model.rates import refuse_unknown_rates
 from fabctl.model.tables import RoutingTables
@@ -88,9 +88,9 @@ class Meeting:
             job=job.name,
             phase=phase.name,
             source=job.rank_label(int(phase.src_rank[own])),
-            target=job.rank_label(int(phase.dst_rank[own])),
+            target=TREE if phase.fixed else job.rank_label(int(phase.dst_rank[own])),
             source_port=self.fabric.port_label(int(self.src[flow])),
-            target_port=self.fabric.port_label(int(self.dst[flow])),
+            target_port=TREE if phase.fixed else self.fabric.port_label(int(self.dst[flow])),
             size_bytes=float(self.size_bytes[flow]),
             gb_s=rate / 1e9,
         )

@@ -21,7 +21,7 @@ from fabctl.congestion.phases import phase_channels
 from fabctl.congestion.rows import entries, join, select
 from fabctl.model.fabric import Fabric
 from fabctl.model.interference import Binding, Interference, JobSlowdown
-from fabctl.model.named import named_cable
+from fabctl.model.named import TREE, named_cable
 from fabctl.model.phases import Channels, JobTraffic, Phase
 from fabctl.model.rates import refuse_unknown_rates
 from fabctl.model.tables import RoutingTables
@@ -129,8 +129,10 @@ class Laid:
         lanes, phase = self.lanes[number], self.job.phases[number]
         on_it = np.unique(lanes.owner[lanes.index == channel])
         on_it = on_it[np.argsort(-self.size_bytes[number][on_it], kind="stable")][:PAIRS]
-        ranks = ((int(phase.src_rank[flow]), int(phase.dst_rank[flow])) for flow in self.flows[number][on_it].tolist())
-        return tuple((self.job.rank_label(source), self.job.rank_label(target)) for source, target in ranks)
+        flows, label = self.flows[number][on_it].tolist(), self.job.rank_label
+        return tuple(
+            (label(int(phase.src_rank[flow])), TREE if phase.fixed else label(int(phase.dst_rank[flow]))) for flow in flows
+        )
 
 
 def lay(tables: RoutingTables, job: JobTraffic, rates: Float64, channels_of: ChannelsOf | None = None) -> Laid:

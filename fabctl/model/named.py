@@ -61,6 +61,10 @@ def _end(fabric: Fabric, port: int) -> tuple[str, int]:
     return fabric.labels[fabric.port_node[port]], int(fabric.port_number[port])
 
 
+TREE = "(tree)"
+"""In the place of the receiving rank of a flow on a tree of switches."""
+
+
 @dataclass(frozen=True)
 class RankPair:
     """One flow on a cable.
@@ -69,7 +73,7 @@ class RankPair:
     ----------
     job, phase : str
     source, target : str
-        Ranks: ``luna-001:3``.
+        Ranks: ``luna-001:3``; the target is `TREE` where all ranks of a tree receive.
     source_port, target_port : str
         HCA ports: ``luna-001 mlx5_3/P1``.
     size_bytes : float

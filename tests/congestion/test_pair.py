@@ -463,6 +463,7 @@ def test_flows_that_no_table_routes_stay_where_they_are() -> None:
     way = phase_channels(tables, phase)
     fixed = JobTraffic("sharp", tree.hosts, 1, (replace(phase, fixed=Channels(way.ptr, way.index)),))
     found = ask(tables, "n0000", "n0004", fixed)
+    assert [(pair.source, pair.target, pair.target_port) for pair in found.competitors] == [("n0001:0", "(tree)", "(tree)")]
     leg = found.legs[found.worst]
     assert leg.now_gb_s * 1e9 == pytest.approx(rates[0] / 2)
     trial = trial_of(found, "entry")

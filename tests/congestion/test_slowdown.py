@@ -151,6 +151,8 @@ def test_each_host_of_a_tree_sends_its_bytes(tables: RoutingTables) -> None:
     tree = Phase("sharp", plain.flows, plain.src_rank, plain.dst_rank, 1, Channels(np.array([0, 8]), edges))
     (found,) = interference(tables, [job("a", 4, tree)], payload_rates(fabric)).jobs
     assert found.fabric_bytes == 4 * GB
+    assert found.binding is not None
+    assert found.binding.pairs == (("a", "n0000:0", "(tree)"),)
     assert found.gb_s_per_host == pytest.approx(payload_rates(fabric)[up[0]] / 1e9)
 
 
