@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 from functools import cache
 
 import families
@@ -32,6 +33,7 @@ from fabctl.routing.options import Options
 from fabctl.routing.verify import verify
 from fabctl.sources import ibsim_net as ibsim_source
 from fabctl.twin.netfile import ibsim_net
+from fabctl.units import Speed
 
 
 def phase(src: list[int], dst: list[int], size_bytes: float | list[float] = 1e6, times: int = 1) -> Phase:
@@ -111,6 +113,31 @@ def test_phases_with_the_same_flows_are_one_and_too_many_are_taken_together(monk
     wanted = demand(fabric, [twice])
     np.testing.assert_allclose(wanted.share, [1])
     np.testing.assert_allclose(wanted.least_s, [(3 * 2e6 + 4e6 + 1e6) / rate])  # what d receives
+
+
+def test_cables_of_unknown_rate_make_all_equal_and_it_is_said() -> None:
+    fabric = families.build("xgft", "middle")
+    jobs = random_jobs(fabric, 1)
+    unknown = replace(fabric, port_speed=np.zeros_like(fabric.port_speed))
+    tables = routed(unknown, *jobs)
+    np.testing.assert_array_equal(tables.lft, routed(fabric, *jobs).lft)
+    assert "all cables count as equal: some have no known rate" in tables.notes[-3]
+    assert " s a step" not in tables.notes[-3]
+
+
+def test_slower_cables_count_more() -> None:
+    """Two spines, the cables of one at half the rate of the hosts': both flows go over the other, if each is half a host's."""
+    fabric = build([2, 2, 0, 0], [(leaf, spine) for leaf in (0, 1) for spine in (2, 3)])
+    slow = np.where(fabric.port_node == 3, Speed.FDR10, fabric.port_speed)
+    slow[fabric.port_peer[np.flatnonzero((fabric.port_node == 3) & (fabric.port_peer >= 0))]] = Speed.FDR10
+    fabric = replace(fabric, port_speed=slow.astype(np.uint8))
+    ports = sorted(fabric.endpoints.tolist())
+    wanted = job(phase([ports[0], ports[0], ports[1]], [ports[2], ports[1], ports[3]], [5e5, 5e5, 5e5]))
+    tables = routed(fabric, wanted)
+    for source, target in ((0, 2), (1, 3)):
+        path = plain_path(tables, ports[source], ports[target])
+        assert path is not None
+        assert int(fabric.channel_dst[path[1]]) == 2
 
 
 def test_fixed_trees_load_channels_and_stay() -> None:
@@ -210,7 +237,7 @@ def fractional_heat(fabric: Fabric, wanted: demand_module.Demand) -> float:
 def test_near_the_best_of_all_tables() -> None:
     """Uneven flows of two jobs on a small tree, where every table can be tried.
 
-    Of 150 such cases 146 are as good as the best tables, and the worst 1.167 times as hot. Here 40 of them.
+    The search finds the best of all in each of these; it need not.
     """
     gaps = []
     for seed in range(40):
@@ -226,9 +253,7 @@ def test_near_the_best_of_all_tables() -> None:
         assert fractional_heat(fabric, wanted) <= best + 1e-7
         assert heat_bound(wanted).heat <= best + 1e-9
         gaps.append(found / best)
-    assert min(gaps) >= 1 - 1e-9
-    assert max(gaps) <= 1.17
-    assert sum(gap <= 1 + 1e-9 for gap in gaps) >= 37
+    np.testing.assert_allclose(gaps, 1, rtol=1e-9)
 
 
 def test_the_bound_counts_whole_bundles() -> None:

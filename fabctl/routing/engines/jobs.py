@@ -108,7 +108,11 @@ def _evened(searched: Searched, wanted: Demand, paths: Paths, options: Options) 
 
 def _heat_note(start: RoutingTables, wanted: Demand, options: Options, before: Loads, after: Loads, bound: HeatBound) -> str:
     count = "one job" if len(options.traffic) == 1 else f"{len(options.traffic)} jobs"
-    seconds = f", {before.busy_s:.3g} s -> {after.busy_s:.3g} s a step" if before.busy_s else ""
+    seconds = (
+        f", {before.busy_s:.3g} s -> {after.busy_s:.3g} s a step"
+        if before.busy_s
+        else " (all cables count as equal: some have no known rate)"
+    )
     return (
         f"jobs: {count}, {len(wanted.ports)} destinations; hottest channel {before.rank[0]:.3f} ({start.origin}) -> "
         f"{after.rank[0]:.3f} times as busy as the busiest host{seconds}; no tables below {bound.heat:.3f}, by {bound.why}; "
