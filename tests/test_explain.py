@@ -192,7 +192,7 @@ def test_two_hcas_of_different_rails(run: Run) -> None:
         (("node-0001", "node-0005", "--tables", "nowhere"), 3, ["nowhere: no such file"]),
         (("node-0001", "node-0005", "--job", "nowhere"), 3, ["nowhere"]),
         (("node-0001", "node-0005", "--assume-speed", "fast"), 2, ["'fast' is no link speed"]),
-        (("node-0001", "node-0005", "--job", "-", "--job", "-"), 2, ["only one of --fabric and --job can be stdin"]),
+        (("node-0001", "node-0005", "--job", "-", "--job", "-"), 2, ["only one of the fabric and the jobs can be stdin"]),
         (("node-0001", "node-0005", "--top", "0"), 2, ["--top"]),
     ],
 )

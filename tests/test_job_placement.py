@@ -163,6 +163,13 @@ def test_adaptive_routing_stands_beside_static_routes(checked: Callable[..., dic
     assert [job["slowdown"] for job in adaptive["jobs"]] == pytest.approx([1.0, 1.0, 1.0])
 
 
+@pytest.mark.parametrize("command", ["show", "slowdown", "place"])
+def test_stdin_cannot_be_fabric_and_job(run: Run, command: str) -> None:
+    outcome = run("job", command, "-", "--fabric", "-")
+    assert (outcome.code, outcome.out) == (ExitCode.USAGE, "")
+    assert "only one of the fabric and the jobs can be stdin" in outcome.err
+
+
 def test_several_files_are_several_jobs(run: Run, fabric: Path, tmp_path: Path) -> None:
     for name, hosts in (("first", "[node-0001, node-0005]"), ("second", "[node-0002, node-0009]")):
         (tmp_path / f"{name}.yaml").write_text(f"hosts: {hosts}\npattern: ring\nsize: 1G\n")

@@ -348,7 +348,7 @@ def test_flows_have_no_groups_and_small_ones_are_not_nothing(run: Run, job: Any)
         (["j.yaml", "--engine", "ftree"], "routes and their options need --fabric SOURCE"),
         (["j.yaml", "--fabric", "dgx1-16", "--engine", "ftree", "--tables", "x"], "--tables excludes --engine"),
         (["j.yaml", "--fabric", "dgx1-16", "--engine", "ftre"], "unknown engine 'ftre'"),
-        (["-", "--fabric", "-"], "JOB and --fabric cannot both be stdin"),
+        (["-", "--fabric", "-"], "only one of the fabric and the jobs can be stdin"),
     ],
 )
 def test_wrong_usage(run: Run, argv: list[str], message: str) -> None:

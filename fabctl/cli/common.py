@@ -117,6 +117,12 @@ def load_source(source: str | None, source_format: str | None, *, strict: bool =
     return loaded
 
 
+def refuse_two_stdins(source: str | None, job_paths: Sequence[str]) -> None:
+    """Raise `UsageError` if more than one of a fabric and job files is ``-``."""
+    if (source, *job_paths).count("-") > 1:
+        raise UsageError("only one of the fabric and the jobs can be stdin")
+
+
 def topology_path(source: str) -> str:
     """Return a file's path, or that of the shipped topology of that name."""
     if source == "-" or Path(source).exists() or "/" in source or "." in source:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fabctl.cli.common import exit_code, fabric_options, input_entry, load_source, output_options, write_report
+from fabctl.cli.common import exit_code, fabric_options, input_entry, load_source, output_options, refuse_two_stdins, write_report
 from fabctl.cli.job_files import read_jobs
 from fabctl.cli.routes import chosen_tables, refuse_both, route_options, route_remarks, same_fabric
-from fabctl.errors import ExitCode, UsageError
+from fabctl.errors import ExitCode
 
 if TYPE_CHECKING:
     from fabctl.model.tables import RoutingTables
@@ -64,8 +64,7 @@ def explain(
 
     refuse_both(engine, tables_path)
     assumed = parse_speed(assume_speed) if assume_speed else None
-    if (source, *job_paths).count("-") > 1:
-        raise UsageError("only one of --fabric and --job can be stdin")
+    refuse_two_stdins(source, job_paths)
     specs, job_inputs = read_jobs(job_paths)
     loaded = load_source(source, source_format, strict=strict)
     fabric = loaded.fabric if tables_path else with_lids(loaded.fabric)[0]

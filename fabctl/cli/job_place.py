@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fabctl.cli.common import fabric_options, input_entry, load_source, output_options, write_report, write_text
+from fabctl.cli.common import (
+    fabric_options,
+    input_entry,
+    load_source,
+    output_options,
+    refuse_two_stdins,
+    write_report,
+    write_text,
+)
 from fabctl.cli.routes import DEFAULT_ENGINE, chosen_tables, refuse_both, route_options, route_remarks, same_fabric
 from fabctl.errors import UsageError
 
@@ -64,6 +72,7 @@ def place(
 
     refuse_both(engine, tables_path)
     assumed = parse_speed(assume_speed) if assume_speed else None
+    refuse_two_stdins(source, (job_path, *other_paths))
     specs, job_inputs = read_jobs((job_path,))
     other_specs, other_inputs = read_jobs(other_paths) if other_paths else ((), [])
     wanted_list = output["output_format"] if output["output_format"] in LISTS else ""

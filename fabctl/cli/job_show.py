@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from fabctl.cli.common import fabric_options, input_entry, load_source, output_options, write_report
+from fabctl.cli.common import fabric_options, input_entry, load_source, output_options, refuse_two_stdins, write_report
 from fabctl.cli.job_files import read_jobs
 from fabctl.cli.routes import chosen_tables, refuse_both, route_options
 from fabctl.errors import UsageError
@@ -49,8 +49,7 @@ def show(
     if (engine or tables_path or assume_speed or source_format or strict) and source is None:
         raise UsageError("routes and their options need --fabric SOURCE")
     refuse_both(engine, tables_path)
-    if source == "-" and "-" in jobs:
-        raise UsageError("JOB and --fabric cannot both be stdin")
+    refuse_two_stdins(source, jobs)
     assumed = parse_speed(assume_speed) if assume_speed else None
     specs, inputs = read_jobs(jobs)
     if source is None:

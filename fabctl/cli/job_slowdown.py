@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fabctl.cli.adaptive_options import MODES
-from fabctl.cli.common import exit_code, fabric_options, input_entry, load_source, output_options, write_report
+from fabctl.cli.common import exit_code, fabric_options, input_entry, load_source, output_options, refuse_two_stdins, write_report
 from fabctl.cli.routes import engine_tables, named_engines, route_remarks, routes_options, same_fabric
 from fabctl.errors import ExitCode, UsageError
 
@@ -67,6 +67,7 @@ def slowdown(
         raise UsageError(f"--fail-above {fail_above} is no factor", hint="1.2 allows a job to be slowed by a fifth")
     assumed = parse_speed(assume_speed) if assume_speed else None
     engines = named_engines(engine_names, tables_paths)
+    refuse_two_stdins(source, job_paths)
     specs, job_inputs = read_jobs(job_paths)
     loaded = load_source(source, source_format, strict=strict)
     jobs = jobs_traffic(specs, loaded.fabric)
