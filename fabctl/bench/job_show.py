@@ -91,7 +91,7 @@ def _model(spec: JobSpec, n_ranks: int) -> ModelView | None:
         source=model.source,
         parameters=model.total_parameters(),
         rank_parameters=round(float((shared + routed).max())),
-        degrees=degrees | {"microbatches": training.parallelism.microbatches},
+        parallelism=degrees | {"microbatches": training.parallelism.microbatches},
     )
 
 

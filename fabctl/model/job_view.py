@@ -59,7 +59,7 @@ class ModelView:
     source: str
     parameters: int
     rank_parameters: int
-    degrees: Mapping[str, int]
+    parallelism: Mapping[str, int]
 
 
 @dataclass(frozen=True)

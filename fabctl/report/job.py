@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from fabctl.model.job_view import JobView, PartView
@@ -75,7 +76,7 @@ def _head(job: JobView) -> Iterator[str]:
         yield f"HCAs    {len(job.rails)} per host, rails {','.join(str(rail) for rail in job.rails)}"
     if job.model:
         yield f"Model   {job.model.title}: {job.model.parameters:,} parameters, {job.model.rank_parameters:,} on the fullest rank"
-        yield f"Cut     {', '.join(f'{key} {value}' for key, value in job.model.degrees.items())}"
+        yield f"Cut     {', '.join(f'{key} {value}' for key, value in job.model.parallelism.items())}"
 
 
 def _table(job: JobView, *, fabric: bool, routes: bool) -> Table:
@@ -103,47 +104,18 @@ def _foot(job: JobView, routes: str) -> Iterator[str]:
 
 
 def _row(job: JobView, part: PartView) -> dict[str, Any]:
+    row = {"job": job.name, **asdict(part)}
+    row |= {key: round(row[key]) for key in ("message_bytes", "sent_bytes", "host_bytes") if row[key] is not None}
     step = None if part.seconds is None else part.seconds * part.times
-    return {
-        "job": job.name,
-        "kind": part.kind,
-        "name": part.name,
-        "operation": part.operation,
-        "algorithm": part.algorithm,
-        "groups": part.groups,
-        "group_size": part.group_size,
-        "message_bytes": round(part.message_bytes),
-        "sent_bytes": round(part.sent_bytes),
-        "times": part.times,
-        "overlapped": part.overlapped,
-        "inside": part.inside,
-        "flows": part.flows,
-        "host_bytes": None if part.host_bytes is None else round(part.host_bytes),
-        "seconds": _rounded(part.seconds),
-        "step_seconds": _rounded(step),
-        "bottleneck": part.bottleneck,
-    }
+    return row | {"seconds": _rounded(part.seconds), "step_seconds": _rounded(step)}
 
 
 def _data(job: JobView) -> dict[str, Any]:
-    model = job.model
+    said = ("name", "path", "hosts", "n_hosts", "ranks_per_host", "n_ranks")
     return {
-        "name": job.name,
-        "path": job.path,
-        "hosts": job.hosts,
-        "n_hosts": job.n_hosts,
-        "ranks_per_host": job.ranks_per_host,
-        "n_ranks": job.n_ranks,
+        **{key: getattr(job, key) for key in said},
         "rails": list(job.rails),
-        "model": None
-        if model is None
-        else {
-            "title": model.title,
-            "source": model.source,
-            "parameters": model.parameters,
-            "rank_parameters": model.rank_parameters,
-            "parallelism": dict(model.degrees),
-        },
+        "model": asdict(job.model) if job.model else None,
         "exposed_seconds": _rounded(job.seconds(overlapped=False)),
         "overlapped_seconds": _rounded(job.seconds(overlapped=True)),
         "parts": [{key: value for key, value in _row(job, part).items() if key != "job"} for part in job.parts],

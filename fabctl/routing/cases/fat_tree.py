@@ -81,27 +81,14 @@ def find_fat_tree(fabric: Fabric) -> FatTree:
     if len(lower) != n_pods * leaves * spines:
         raise _refusal("a leaf is not joined to every aggregation switch of its pod")
     bundle = _only(lower[:, 2], "cables between a leaf and an aggregation switch")
-    if top == 1:
-        return FatTree(
-            leaves * leaf_hosts,
-            2,
-            leaves * leaf_hosts,
-            leaf_hosts,
-            (spines * bundle,),
-            (leaf_hosts, leaves * bundle),
-            (1, bundle),
-        )
-    upper = links[tiers[links[:, 0]] == 1]
-    cores, core_bundle = _check_cores(upper, pods, n_pods, spines)
-    return FatTree(
-        hosts=n_pods * leaves * leaf_hosts,
-        tiers=3,
-        pod_hosts=leaves * leaf_hosts,
-        leaf_hosts=leaf_hosts,
-        radix_up=(spines * bundle, cores * core_bundle),
-        radix_down=(leaf_hosts, leaves * bundle, n_pods * core_bundle),
-        bundle=(1, bundle, core_bundle),
-    )
+    radix_up, radix_down, bundles = [spines * bundle], [leaf_hosts, leaves * bundle], [1, bundle]
+    if top == 2:
+        cores, core_bundle = _check_cores(links[tiers[links[:, 0]] == 1], pods, n_pods, spines)
+        radix_up.append(cores * core_bundle)
+        radix_down.append(n_pods * core_bundle)
+        bundles.append(core_bundle)
+    pod_hosts = leaves * leaf_hosts
+    return FatTree(n_pods * pod_hosts, top + 1, pod_hosts, leaf_hosts, tuple(radix_up), tuple(radix_down), tuple(bundles))
 
 
 def _check_cores(upper: Int, pods: Int, n_pods: int, spines: int) -> tuple[int, int]:

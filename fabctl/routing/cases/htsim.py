@@ -88,18 +88,12 @@ def topology(case: Case) -> str:
 def _speeds(case: Case) -> list[int]:
     """Return the data rate of the cables below each tier in Gb/s."""
     fabric = case.fabric
-    n = fabric.n_switches
     gbps = case.rates * 8 / 1e9 / PAYLOAD_SHARE
+    level = np.where(fabric.is_hca, -1, 99)
+    level[: fabric.n_switches] = fabric.tiers
     speeds = []
     for tier in range(int(fabric.tiers.max()) + 1):
-        down = np.zeros(len(gbps), dtype=bool)
-        from_switch = np.flatnonzero(fabric.channel_src < n)
-        mine = from_switch[fabric.tiers[fabric.channel_src[from_switch]] == tier]
-        target = fabric.channel_dst[mine]
-        below = fabric.is_hca[target] if tier == 0 else target < n
-        lower = np.zeros(len(mine), dtype=bool)
-        lower[below] = True if tier == 0 else fabric.tiers[target[below]] < tier
-        down[mine[lower]] = True
+        down = (level[fabric.channel_src] == tier) & (level[fabric.channel_dst] < tier)
         found = np.unique(np.round(gbps[down], 6))
         if len(found) != 1 or found[0] <= 0:
             known = " and ".join(f"{rate:g}" for rate in found.tolist())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from fabctl.errors import InputError
 from fabctl.traffic.explicit import Operation
@@ -150,7 +150,8 @@ def _transfers(traces: Traces, groups: _Groups) -> list[Operation]:
         for node in nodes:
             if node.kind in (SEND, RECV):
                 key = "comm_dst" if node.kind == SEND else "comm_src"
-                peer = _peer(node, key, rank, groups.get(str(node.attributes.get("pg_name", ""))) or names, traces)
+                name = str(node.attributes.get("pg_name", ""))
+                peer = _peer(node, key, rank, (groups.get(name) or names[name]) if name else (), traces)
                 size_bytes = checked_size(_size(node), node.where, f"'{node.name}'")
                 if node.kind == SEND:
                     sent[rank, peer, size_bytes].append(node)
@@ -165,14 +166,11 @@ def _transfers(traces: Traces, groups: _Groups) -> list[Operation]:
     return [Operation("sendrecv", (src, dst), size, node.where) for (src, dst, size), nodes in sent.items() for node in nodes]
 
 
-def _peer(node: CommNode, key: str, rank: int, named: object, traces: Traces) -> int:
+def _peer(node: CommNode, key: str, rank: int, members: Collection[int], traces: Traces) -> int:
     peer = node.number(key)
     if peer is None:
-        members = named if isinstance(named, tuple) else ()
-        if isinstance(named, dict):
-            members = tuple(named.get(str(node.attributes.get("pg_name", "")), ()))
         others = [member for member in members if member != rank]
-        if len(others) != 1 or not node.attributes.get("pg_name"):
+        if len(others) != 1:
             raise InputError(f"'{node.name}' does not say {'to' if key == 'comm_dst' else 'from'} whom", where=node.where)
         return others[0]
     if peer not in traces or peer == rank:
