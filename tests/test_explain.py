@@ -9,7 +9,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from small_fabrics import cable
+from small_fabrics import cable, two_levels
 
 from fabctl.model.builder import FabricBuilder
 from fabctl.model.fabric import NodeKind
@@ -236,11 +236,16 @@ def test_a_host_without_a_cable(run: Run, tmp_path: Path) -> None:
         assert "cable" in done.err
 
 
-def test_unknown_speeds_want_an_assumption(run: Run, fixtures: Path) -> None:
-    net = fixtures / "ibnetdiscover/jabl-1.txt"
-    done = run("explain", "1", "2", "--fabric", net)
-    assert done.code in (3, 6)
-    assert "Traceback" not in done.err
+def test_unknown_speeds_want_an_assumption(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "fabric.json"
+    path.write_text(dump_snapshot(two_levels(8, 4, 2, up_speed=Speed.UNKNOWN)))
+    done = run("explain", "n0000", "n0004", "--fabric", path)
+    assert (done.code, done.out) == (6, "")
+    assert "directed cables in use have no known rate, the first: leaf-0/P5 -> spine-0/P1" in done.err
+    assumed = run("explain", "n0000", "n0004", "--fabric", path, "--assume-speed", "4xHDR")
+    assert assumed.code == 0
+    assert "(assumed, 200 Gb/s)" in assumed.out
+    assert "  cables of unknown rate count as 4xHDR\n" in assumed.out
 
 
 def test_broken_tables_are_findings(run: Run, tree: Path, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def place(
 
     Hosts that are named keep their job and change places in the rank order; a number of hosts (hosts: 32) is chosen among all
     complete compute hosts that no other job has. What is proposed is never slower than what is given. Several jobs in one file
-    are placed together, the one with the most hosts first.
+    are placed together, the one with the most hosts first; they do not get slower on average.
 
     -o name prints the hosts, one per line; -o job writes a job file with them, for the other commands; -o hostfile and -o slurm
     are for mpirun --hostfile and SLURM_HOSTFILE (--distribution=arbitrary).

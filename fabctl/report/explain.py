@@ -14,7 +14,7 @@ SHARE = 0.99
 """A rate at this share of another counts as equal to it."""
 
 NAMED = 2
-"""Jobs or phases that a line names; JSON has all."""
+"""Jobs that a line names; JSON has all."""
 SLOW_LEGS = 8
 """Legs that are listed without ``-o wide``."""
 
@@ -206,14 +206,14 @@ def _no_advice(trials: Sequence[Trial]) -> str:
 
 def _against(found: PairExplanation) -> str:
     if found.jobs:
-        phases = _named([f"{job} in {phase}" for job, phase in found.phases], "jobs") or "jobs that send nothing"
+        phases = _named([f"{job} in {phase}" for job, phase in found.phases]) or "jobs that send nothing"
         return f"Routes of {found.routes}, among {phases}; payload, max-min fair."
     return f"Routes of {found.routes}, among an all-to-all of {found.all_to_all_ports:,} HCA ports (or --job FILE); payload."
 
 
-def _named(entries: Sequence[str], what: str) -> str:
-    more = len(entries) - NAMED
-    return ", ".join([*entries[:NAMED], f"{more} more {what}"] if more > 0 else entries)
+def _named(entries: Sequence[str], count: int = NAMED) -> str:
+    more = len(entries) - count
+    return ", ".join([*entries[:count], f"{more} more"] if more > 0 else entries)
 
 
 def _hop_rows(found: PairExplanation, leg: Leg) -> Iterator[dict[str, Any]]:
@@ -245,7 +245,7 @@ def _flows(hop: Hop, *, one_job: bool) -> str:
     for share in _by_size(hop):
         name = share.phase if one_job else share.job
         flows[name] = flows.get(name, 0) + share.flows
-    return _named([f"{count:,} {name}" for name, count in flows.items()], "phases" if one_job else "jobs")
+    return _named([f"{count:,} {name}" for name, count in flows.items()], 1 if one_job else NAMED)
 
 
 def _notes(leg: Leg, number: int, hop: Hop) -> Iterator[str]:
