@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fabctl.model.job_view import JobView, PartView
-from fabctl.report.output import Column, Report, Table
+from fabctl.report.output import Column, Report, Table, rounded
 
 COLUMNS = (
     Column("job", "JOB"),
@@ -124,8 +124,7 @@ def _data(job: JobView) -> dict[str, Any]:
 
 
 def _rounded(value: float | None) -> float | None:
-    """Return a value with nine significant digits, so that its text does not depend on the last bits."""
-    return None if value is None else float(f"{value:.9g}")
+    return None if value is None else rounded(value)
 
 
 def _bytes(value: float | None) -> str:

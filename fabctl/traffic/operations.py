@@ -6,6 +6,8 @@ of an all-to-all are `Exchange`s.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fabctl.model.flows import Flows
 from fabctl.traffic.collective import Collective, Demand, Steps
 from fabctl.traffic.collectives import pairwise, pxn, ring
@@ -47,31 +49,21 @@ def alltoall_steps(job: Job) -> Steps:
     return Steps(intra=int(job.pxn), inter=1, posts=job.n_ranks - job.ranks_per_host - 1)
 
 
-ALL_REDUCE = Collective(
-    "all_reduce",
-    "ring",
-    lambda job: ring_demand(job, "all_reduce"),
-    lambda job: ring_steps(job, 2),
-    all_reduce_bus_factor,
-    redop="sum",
-)
-REDUCE_SCATTER = Collective(
-    "reduce_scatter",
-    "ring",
-    lambda job: ring_demand(job, "reduce_scatter"),
-    lambda job: ring_steps(job, 1),
-    split_bus_factor,
-    redop="sum",
-    per_rank=True,
-)
-ALL_GATHER = Collective(
-    "all_gather",
-    "ring",
-    lambda job: ring_demand(job, "all_gather"),
-    lambda job: ring_steps(job, 1),
-    split_bus_factor,
-    per_rank=True,
-)
+def _by_rings(name: str, rounds: int, bus_factor: Callable[[int], float], *, redop: str = "none") -> Collective:
+    return Collective(
+        name,
+        "ring",
+        lambda job: ring_demand(job, name),
+        lambda job: ring_steps(job, rounds),
+        bus_factor,
+        redop=redop,
+        per_rank=name != "all_reduce",
+    )
+
+
+ALL_REDUCE = _by_rings("all_reduce", 2, all_reduce_bus_factor, redop="sum")
+REDUCE_SCATTER = _by_rings("reduce_scatter", 1, split_bus_factor, redop="sum")
+ALL_GATHER = _by_rings("all_gather", 1, split_bus_factor)
 ALLTOALL = Collective(
     "alltoall",
     "pairwise",

@@ -7,7 +7,7 @@ operation's contract (`Schedule`). A schedule is the algorithm itself, and judge
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,8 +56,8 @@ class Schedule:
         Pieces of a vector, the message of `Step` sizes: each is ``1 / pieces`` of it. Pieces are grouped in n equal blocks, block
         `b` belonging to rank `b`, where the operation has blocks.
     steps : tuple of Step
-    slots : int
-        Slots of each buffer, `pieces` and room for what is under way.
+    room : int
+        Slots of each buffer behind the pieces, for what is under way.
 
     Notes
     -----
@@ -79,11 +79,7 @@ class Schedule:
 
     pieces: int
     steps: tuple[Step, ...]
-    slots: int = field(default=0)
-
-    def __post_init__(self) -> None:
-        """Give the buffers at least room for the vector."""
-        object.__setattr__(self, "slots", max(self.slots, self.pieces))
+    room: int = 0
 
     def __iter__(self) -> Iterator[Step]:
         return iter(self.steps)

@@ -55,7 +55,7 @@ def execute(schedule: Schedule, shape: Shape, operation: str) -> tuple[np.ndarra
     n, rng = len(shape), np.random.default_rng(7)
     x = rng.integers(1, 1 << 40, (n, schedule.pieces))
     nodes = 1 + max(n - 1, *(int(max(one.src.max(), one.dst.max())) for one in schedule if len(one.src)))
-    buffer = np.zeros((nodes, schedule.slots), dtype=np.int64)
+    buffer = np.zeros((nodes, schedule.pieces + schedule.room), dtype=np.int64)
     if operation == "broadcast":
         buffer[0, : schedule.pieces] = x[0]
     elif operation == "all_gather":

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fabctl.congestion.phases import step_loads
 from fabctl.model.fabric import Fabric
 from fabctl.model.rates import PAYLOAD_SHARE
 from fabctl.model.tables import NO_ROUTE
@@ -95,10 +96,7 @@ def notes(case: Case) -> str:
         if ranks[port]:
             values["ranks"] = ",".join(sorted(ranks[port]))
         lines += _annotated("name", ("".join(names.component(fabric, port)),), values)
-    loads = np.zeros(len(case.rates))
-    for _, phase, channels in case.phases():
-        weight = np.repeat(phase.flows.weight, np.diff(channels.ptr))
-        loads += phase.times * np.bincount(channels.index, weights=weight, minlength=len(loads))
+    loads = sum((step_loads(case.tables, job) for job in case.jobs), np.zeros(len(case.rates)))
     lines.append("edges:")
     for channel, here, there in _cables(fabric, names):
         back = int(fabric.channel_reverse[channel])

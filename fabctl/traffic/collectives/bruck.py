@@ -51,7 +51,7 @@ def schedule(shape: Shape, operation: str) -> Schedule:
             first, count = _runs(n, distance)
             steps.append(step(rank, (rank + distance) % n, n + first[:, None], count[:, None]))
         steps += [step(rank, rank, n + place, into=(rank - place) % n)]
-    return Schedule(n, tuple(steps), slots=2 * n)
+    return Schedule(n, tuple(steps), room=n)
 
 
 def _distances(n: int) -> list[int]:

@@ -18,7 +18,7 @@ def rounds(shape: Shape, _operation: str) -> list[Round]:
 def schedule(shape: Shape, _operation: str) -> Schedule:
     """Return the one step; what arrives stands behind the own vector, here a single piece."""
     stage = np.arange(len(shape) - 1)
-    return Schedule(1, (step(stage, stage + 1, 0, into=1),), slots=2)
+    return Schedule(1, (step(stage, stage + 1, 0, into=1),), room=1)
 
 
 ALGORITHM = Algorithm("pipeline", ("sendrecv",), schedule, rounds)

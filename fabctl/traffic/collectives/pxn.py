@@ -52,7 +52,7 @@ def schedule(shape: Shape, _operation: str) -> Schedule:
     way = n + src * n + dst
     gather = step(src[over], through[over], dst[over], into=way[over])
     deliver = step(through, dst, np.where(over, way, dst), into=src)
-    return Schedule(n, (gather, deliver), slots=n + n * n)
+    return Schedule(n, (gather, deliver), room=n * n)
 
 
 ALGORITHM = Algorithm("pxn", ("alltoall",), schedule, rounds)
