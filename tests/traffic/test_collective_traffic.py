@@ -208,8 +208,9 @@ def test_groups_at_once_are_the_groups_one_by_one(algorithm: str) -> None:
                 total[src, dst] = total.get((src, dst), 0.0) + weight * phase.times
         return total
 
-    alone = [collective_phases("all_reduce", algorithm, [group], 64.0) for group in groups]
-    together = collective_phases("all_reduce", algorithm, groups, 64.0, name="dp")
+    sizes = rng.integers(1, 1000, len(groups)).astype(np.float64)
+    alone = [collective_phases("all_reduce", algorithm, [group], size) for group, size in zip(groups, sizes, strict=True)]
+    together = collective_phases("all_reduce", algorithm, groups, sizes, name="dp")
     assert table(together) == pytest.approx({pair: bytes_ for phases in alone for pair, bytes_ in table(phases).items()})
     assert len(together) <= sum(map(len, alone))
     assert all(phase.name.startswith(f"dp: all_reduce, {algorithm}") for phase in together)
@@ -304,13 +305,14 @@ def test_sharp_on_selene(fixtures: Path) -> None:
 
 
 def test_trees_of_several_groups_take_turns(routed: dict[str, RoutingTables]) -> None:
-    """18 groups over the same two leaves: one spine for each, no cable between switches twice."""
+    """18 groups over the same two leaves, each with its own bytes: one spine for each, no cable between switches twice."""
     fabric = routed["ls648"].fabric
     ports = fabric.endpoints[:36].reshape(2, 18).T
     groups = [Group(np.array([2 * g, 2 * g + 1], dtype=np.int32), np.arange(2, dtype=np.int32), ports[g]) for g in range(18)]
-    (phase,) = collective_phases("all_reduce", "sharp", groups, 1.0, fabric=fabric)
+    (phase,) = collective_phases("all_reduce", "sharp", groups, np.arange(1.0, 19.0), fabric=fabric)
     assert phase.fixed is not None
     assert len(phase.fixed) == 18
+    assert phase.flows.weight.tolist() == list(range(1, 19))
     assert np.bincount(phase.fixed.index).max() == 1
 
 
