@@ -269,6 +269,29 @@ def test_broken_tables_are_findings(run: Run, tree: Path, tmp_path: Path) -> Non
     assert (envelope["ok"], envelope["findings"][0]["code"]) == (False, "RTE201")
 
 
+def test_loads_that_are_not_known_are_not_said_to_be_none(run: Run, tree: Path, tmp_path: Path) -> None:
+    """The tables lose node-0008 on the way from node-0001: the all-to-all is not what the pair meets, and nothing is praised."""
+    assert run("route", tree, "--engine", "minhop", "--export", "opensm", tmp_path / "routes").code == 0
+    tables = next(path for path in (tmp_path / "routes").iterdir() if "lft" in path.name)
+    spine, kept = "", []
+    for line in tables.read_text().splitlines():
+        spine = line if line.startswith("Unicast") else spine
+        if not ("spine" in spine and line.startswith("0x0008")):
+            kept.append(line)
+    tables.write_text("\n".join(kept) + "\n")
+    argv = ("explain", "node-0001", "node-0005", "--fabric", tree, "--tables", tables)
+    done = run(*argv)
+    assert done.code == 0
+    assert "loads are not known: spine-0" in done.err
+    lines = done.out.splitlines()
+    assert lines[0].endswith("gets 24.84 of 24.84 GB/s with nothing else on the fabric; what else is on its way is not known.")
+    assert lines[2] == "Mend the tables first: fabctl route names every pair that is lost."
+    assert "all-to-all" not in done.out
+    assert "nothing else is on it" not in done.out
+    leg = json.loads(run(*argv, "-o", "json").out)["data"]["legs"][0]
+    assert (leg["now_gb_s"], round(leg["alone_gb_s"], 2)) == (None, 24.84)
+
+
 def test_selene(run: Run, fixtures: Path) -> None:
     net = fixtures / "ibnetdiscover/selene-compute-2021.txt"
     done = run("explain", "luna-0001", "luna-0300", "--fabric", net, "-o", "json")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fabctl.model.components import components
 from fabctl.model.fabric import Fabric
 
 Int32 = NDArray[np.int32]
@@ -85,18 +86,10 @@ def _numbered(group: Int64) -> Int64:
 def _parts(fabric: Fabric, chosen: NDArray[np.bool_]) -> Int64:
     """Return, per switch, the lowest switch that it is joined to by switches that are `chosen`."""
     n = fabric.n_switches
-    inside = (fabric.channel_src < n) & (fabric.channel_dst < n)
+    inside = np.flatnonzero((fabric.channel_src < n) & (fabric.channel_dst < n))
     src, dst = fabric.channel_src[inside], fabric.channel_dst[inside]
     both = chosen[src] & chosen[dst]
-    src, dst = src[both], dst[both]
-    part = np.arange(n)
-    while True:
-        lower = part.copy()
-        np.minimum.at(lower, src, part[dst])
-        lower = lower[lower]
-        if np.array_equal(lower, part):
-            return part
-        part = lower
+    return components(n, src[both], dst[both])
 
 
 def _fit(level: Int64, hosts: Int64, count: int, depth: int) -> Int64:

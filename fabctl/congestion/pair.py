@@ -84,26 +84,28 @@ def explain_pair(tables: RoutingTables, rates: Float64, question: Question) -> P
     traces = tuple(trace(tables, *end) for end in ends)
     first, second = (fabric.hosts.name[fabric.hosts.node_host[fabric.port_node[port]]] for port in ends[0])
     names = (first, second, tables.origin, tuple(job.name for job in question.jobs))
-    view = _View(tables, rates, find_peers(fabric), None, None)
-    notes: tuple[str, ...] = ()
+    peers = find_peers(fabric)
     broken = [row for row, found in enumerate(traces) if found.problem]
     if broken:
+        view = _View(tables, rates, peers)
         legs = tuple(view.leg(*entry) for entry in zip(rails, ends, traces, strict=True))
         findings = tuple(_finding(legs[row], traces[row]) for row in broken)
         return PairExplanation(*names, (), 0, legs, broken[0], (), (), (), findings, ())
     way = np.zeros(len(rates), dtype=bool)
     way[[channel for found in traces for channel in found.channels]] = True
     refuse_unknown_rates(fabric, way, rates)
+    carried: Carried | None = None
+    notes: tuple[str, ...] = ()
+    around: Around
     if question.jobs:
         carried = carried_by(tables, question.jobs, rates)
-        around: Around = jobs_around(tables, rates, meet(tables, carried.met_on(way, rates), rates), ends)
-        view = _View(tables, rates, view.peers, carried, None)
+        around = jobs_around(tables, rates, meet(tables, carried.met_on(way, rates), rates), ends)
     else:
-        everybody, notes = _all_to_all(tables, rates, ends)
-        around, view = everybody, _View(tables, rates, view.peers, None, everybody)
+        around, notes = _all_to_all(tables, rates, ends)
+    view = _View(tables, rates, peers, carried, around if isinstance(around, AllToAllAround) else None)
     quiet, now = alone(tables, rates, ends), around.figures(ends)
     worst = _worst(around, ends, now)
-    case = Case(around, ends, rails, worst, traces[worst].channels, now, view.peers, question.safe)
+    case = Case(around, ends, rails, worst, traces[worst].channels, now, peers, question.safe)
     competing, competitors = _competitors(case, question.top)
     return PairExplanation(
         *names,
@@ -125,16 +127,16 @@ def _worst(around: Around, ends: Ends, now: Figures) -> int:
     return int(np.argmin(np.where(used | ~used.any(), np.round(now.rate, 3), np.inf)))
 
 
-def _all_to_all(tables: RoutingTables, rates: Float64, ends: Ends) -> tuple[AllToAllAround, tuple[str, ...]]:
+def _all_to_all(tables: RoutingTables, rates: Float64, ends: Ends) -> tuple[Around, tuple[str, ...]]:
+    """Return an all-to-all of all compute hosts; where a route of it is lost, nothing, and a note that says so."""
     fabric = tables.fabric
     every = np.union1d(fabric.compute_endpoints, np.array(ends, dtype=np.int32).ravel()).astype(np.int32)
     ports = every[fabric.channel_dst[fabric.channel_of_port[every]] < fabric.n_switches]
     try:
         around = all_to_all_around(tables, rates, ports)
-        refuse_unknown_rates(fabric, around.units > 0, rates)
     except InputError as error:
-        nothing = np.zeros(len(rates), dtype=np.int64)
-        return AllToAllAround(tables, rates, ports[:0], nothing), (f"loads are not known: {error.message}",)
+        return jobs_around(tables, rates, meet(tables, (), rates), ends), (f"loads are not known: {error.message}",)
+    refuse_unknown_rates(fabric, around.units > 0, rates)
     return around, ()
 
 
@@ -145,8 +147,8 @@ class _View:
     tables: RoutingTables
     rates: Float64
     peers: Peers
-    carried: Carried | None
-    everybody: AllToAllAround | None
+    carried: Carried | None = None
+    everybody: AllToAllAround | None = None
 
     def leg(
         self,

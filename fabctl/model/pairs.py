@@ -119,7 +119,7 @@ class PairExplanation:
     phases : tuple of (str, str)
         Job and phase of the flows that the pair meets.
     all_to_all_ports : int
-        HCA ports of the all-to-all; 0 with jobs.
+        HCA ports of the all-to-all; 0 with jobs, and where its loads are not known as the tables lose some of it.
     legs : tuple of Leg
         Rail by rail, there and back.
     worst : int
@@ -147,6 +147,11 @@ class PairExplanation:
     trials: tuple[Trial, ...]
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
+
+    @property
+    def loads_known(self) -> bool:
+        """Whether it is known what else is on the routes."""
+        return bool(self.jobs or self.all_to_all_ports)
 
     @property
     def advice(self) -> Trial | None:

@@ -122,9 +122,9 @@ def _leg_tables(found: PairExplanation) -> Iterator[Table]:
     slow = sorted(slow, key=lambda leg: rounded(leg.now_gb_s))[:SLOW_LEGS]
     if slow:
         what = "Legs that are lost" if lost else "Slowest legs of all rails"
-        yield Table(f"{what}: {len(slow)} of {len(found.legs)}", columns, [_leg_row(leg) for leg in slow])
+        yield Table(f"{what}: {len(slow)} of {len(found.legs)}", columns, [_leg_row(found, leg) for leg in slow])
     if len(slow) < len(found.legs):
-        yield Table("All rails", columns, [_leg_row(leg) for leg in found.legs], wide=True)
+        yield Table("All rails", columns, [_leg_row(found, leg) for leg in found.legs], wide=True)
 
 
 def _sentences(found: PairExplanation, worst: Leg) -> Iterator[str]:
@@ -136,12 +136,14 @@ def _sentences(found: PairExplanation, worst: Leg) -> Iterator[str]:
         return
     yield f"{way} {_rate(found, worst)}"
     yield _blame(found, worst)
-    yield _advice(worst, found.advice) if found.advice else _no_advice(found.trials)
+    yield _advice(worst, found.advice) if found.advice else _no_advice(found)
     yield _against(found)
 
 
 def _rate(found: PairExplanation, worst: Leg) -> str:
     host, whole = f"{worst.host_gb_s:.2f} GB/s", worst.now_gb_s >= SHARE * worst.host_gb_s
+    if not found.loads_known:
+        return f"gets {worst.alone_gb_s:.2f} of {host} with nothing else on the fabric; what else is on its way is not known."
     if not found.jobs:
         if whole:
             return f"is no obstacle to an all-to-all at the {host} of its HCA ports."
@@ -162,7 +164,7 @@ def _blame(found: PairExplanation, worst: Leg) -> str:
     if own and not found.competing:
         return f"{what}, which also carries the pair's own {', '.join(f'{leg.source} > {leg.target}' for leg in own)}."
     if not found.competing:
-        return f"{what}; nothing else is on it."
+        return f"{what}; nothing else is on it." if found.loads_known else f"{what}."
     if not found.jobs:
         others = f"{found.competing[0].flows:,} other flows of {found.all_to_all_ports:,} HCA ports that send all to all"
         return f"{what}, which carries {others}."
@@ -196,7 +198,10 @@ def _advice(worst: Leg, trial: Trial) -> str:
     return f"Do first: {trial.what}: {gain}, then {trial.binds} binds{rest}."
 
 
-def _no_advice(trials: Sequence[Trial]) -> str:
+def _no_advice(found: PairExplanation) -> str:
+    if not found.loads_known:
+        return "Mend the tables first: fabctl route names every pair that is lost."
+    trials = found.trials
     none = next((trial.what for trial in trials if trial.kind == "none"), "")
     if none:
         return f"Nothing to change: {none}."
@@ -208,6 +213,8 @@ def _against(found: PairExplanation) -> str:
     if found.jobs:
         phases = _named([f"{job} in {phase}" for job, phase in found.phases]) or "jobs that send nothing"
         return f"Routes of {found.routes}, among {phases}; payload, max-min fair."
+    if not found.loads_known:
+        return f"Routes of {found.routes}; payload, max-min fair."
     return f"Routes of {found.routes}, among an all-to-all of {found.all_to_all_ports:,} HCA ports (or --job FILE); payload."
 
 
@@ -257,7 +264,7 @@ def _notes(leg: Leg, number: int, hop: Hop) -> Iterator[str]:
         yield "STOPS HERE"
 
 
-def _leg_row(leg: Leg) -> dict[str, Any]:
+def _leg_row(found: PairExplanation, leg: Leg) -> dict[str, Any]:
     return {
         "rail": leg.rail if leg.rail >= 0 else None,
         "source": leg.source,
@@ -265,7 +272,7 @@ def _leg_row(leg: Leg) -> dict[str, Any]:
         "hops": len(leg.hops),
         "host_gb_s": leg.host_gb_s or None,
         "alone_gb_s": None if leg.problem else leg.alone_gb_s,
-        "now_gb_s": None if leg.now_binds < 0 else leg.now_gb_s,
+        "now_gb_s": leg.now_gb_s if leg.now_binds >= 0 and found.loads_known else None,
         "binds": leg.problem or (leg.hops[leg.now_binds].cable.label if leg.now_binds >= 0 else None),
     }
 
@@ -311,7 +318,7 @@ def _leg_data(found: PairExplanation, leg: Leg) -> dict[str, Any]:
         "problem": leg.problem or None,
         "host_gb_s": rounded(leg.host_gb_s) if scored else None,
         "alone_gb_s": rounded(leg.alone_gb_s) if scored else None,
-        "now_gb_s": rounded(leg.now_gb_s) if scored else None,
+        "now_gb_s": rounded(leg.now_gb_s) if scored and found.loads_known else None,
         "binds_hop": leg.now_binds + 1 if scored else None,
         "hops": [_hop_data(found, hop) for hop in leg.hops],
     }
