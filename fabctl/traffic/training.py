@@ -124,13 +124,14 @@ class _Step:
         Without sequence parallelism these are all-reduces, two forward and two backward per layer and microbatch: each rank
         sends 8 b s h (t - 1) / t numbers ([1]_ section 3.2). With it each is an all-gather and a reduce-scatter, of the same
         bytes together ([2]_ section 4.2.2); backward gathers the input once more, because only a slice of it is kept (the same
-        section). MoE layers exchange behind attention only, and, where experts are cut, among the ranks of an expert.
+        section). MoE layers exchange behind attention and shared experts. The ranks of an expert that is cut gather each other's
+        tokens, once for each of k experts (Megatron-LM, ``MoEAlltoAllTokenDispatcher``).
         """
         grid, spec = self.grid, self.spec
         size = self._tokens * spec.model.hidden * spec.precision.activations
         layers, moe = self._layers if spec.model.is_transformer else (np.zeros(1), np.zeros(1))
         if grid.tp > 1:
-            ranks, runs = grid.groups("tp"), 2 * layers - moe
+            ranks, runs = grid.groups("tp"), 2 * layers - (0 if spec.model.shared_experts else moe)
             if spec.parallelism.sequence_parallel:
                 yield self._per_layer("tp", "tp activations, forward", "all_gather", ranks, size, runs)
                 yield self._per_layer("tp", "tp activations, forward", "reduce_scatter", ranks, size, runs)
@@ -140,7 +141,7 @@ class _Step:
                 yield self._per_layer("tp", "tp activations, forward", "all_reduce", ranks, size, runs)
                 yield self._per_layer("tp", "tp activations, backward", "all_reduce", ranks, size, runs)
             yield from self._vocabulary(ranks, size)
-        if grid.etp > 1 and moe.any() and grid.ep > 1:
+        if grid.etp > 1 and moe.any():
             routed = self._tokens / grid.tp * spec.model.experts_per_token * grid.etp * spec.model.hidden
             size = routed * spec.precision.activations
             yield self._per_layer("tp", "expert tp tokens", "all_gather", grid.groups("etp"), size, 2 * moe)

@@ -268,9 +268,9 @@ def _check(spec: TrainingSpec, values: dict[str, Node]) -> None:
         raise place.error(f"{what} needs 'sequence_length'", hint="the tokens of a sequence, like sequence_length: 4096")
     if cut.ep > 1:
         model.require("experts", f"'ep: {cut.ep}'", node)
-        if cut.tp > 1 and not cut.sequence_parallel:
-            where = values["parallelism"].find("sequence_parallel") or values["parallelism"]
-            raise where.error("experts with 'tp' need sequence parallelism, as in Megatron-LM", hint="sequence_parallel: true")
+    if model.experts and cut.tp > 1 and not cut.sequence_parallel:
+        where = values["parallelism"].find("sequence_parallel") or values["parallelism"]
+        raise where.error("experts with 'tp' need sequence parallelism, as in Megatron-LM", hint="sequence_parallel: true")
     faults = (
         (model.heads % cut.tp, "tp", f"{model.heads} heads", cut.tp),
         (model.kv_heads % cut.tp and cut.tp % model.kv_heads, "tp", f"{model.kv_heads} heads of keys", cut.tp),

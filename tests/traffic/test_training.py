@@ -263,11 +263,19 @@ def test_mixtures_exchange_activations_behind_attention_only() -> None:
     assert runs == [{"all_gather": 64, "reduce_scatter": 64}, {"all_gather": 32, "reduce_scatter": 32}]
 
 
-def test_experts_that_are_cut_gather_their_tokens() -> None:
-    _, _, calls = step("model: mixtral-8x7b\nsequence_length: 4096\nparallelism: {tp: 2, ep: 4, etp: 2}\n", 8)
+@pytest.mark.parametrize("ep", [1, 4])
+def test_experts_that_are_cut_gather_their_tokens(ep: int) -> None:
+    """Also where each rank holds a slice of all experts (`ep` 1): no slice has a whole answer for its tokens."""
+    _, _, calls = step(f"model: mixtral-8x7b\nsequence_length: 4096\nparallelism: {{tp: 2, ep: {ep}, etp: 2}}\n", 8)
     expert = [call for call in calls if call.name == "expert tp tokens"]
     assert [call.operation for call in expert] == ["all_gather", "reduce_scatter"]
     assert expert[0].size_bytes[0] == 4096 / 2 * 2 * 2 * 4096 * 2
+
+
+@pytest.mark.parametrize(("model", "times"), [("mixtral-8x7b", 32), ("deepseek-v3", 2 * 61), ("llama3-8b", 2 * 32)])
+def test_shared_experts_are_one_more_mlp_to_exchange(model: str, times: int) -> None:
+    _, _, calls = step(f"model: {model}\nparallelism: {{tp: 2, etp: 1}}\n", 8)
+    assert calls[0].times == times
 
 
 # ---- the rest -----------------------------------------------------------------------------------------------------------

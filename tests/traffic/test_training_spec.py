@@ -109,6 +109,7 @@ LLAMA = "model: llama3-8b\n"
         (LLAMA + "parallelism: {ep: 2}", "llama", "'ep: 2' needs 'experts' of the model", "give experts, or a preset"),
         ("model: mixtral-8x7b\nparallelism: {ep: 3}", "3}", "8 experts do not divide by 'ep', 3", ""),
         ("model: mixtral-8x7b\nparallelism: {ep: 2, tp: 2, sequence_parallel: no}", "no}", "experts with 'tp' need", ""),
+        ("model: mixtral-8x7b\nparallelism: {tp: 2, sequence_parallel: no}", "no}", "experts with 'tp' need", ""),
         (LLAMA + "parallelism: {zero: 4}", "4}", "'zero' must be at most 3, not 4", ""),
         (LLAMA + "parallelism: {zero: 1, fsdp: true}", "true", "'fsdp' is ZeRO stage 3, and 'zero' says 1", ""),
         (LLAMA + "parallelism: {zero: 1, exchange: slices}", "slices", "slices are exchanged by ranks that hold", "leave 'zero'"),
