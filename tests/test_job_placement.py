@@ -163,6 +163,19 @@ def test_adaptive_routing_stands_beside_static_routes(checked: Callable[..., dic
     assert [job["slowdown"] for job in adaptive["jobs"]] == pytest.approx([1.0, 1.0, 1.0])
 
 
+def test_what_is_no_job_file_is_kept_as_a_list_of_hosts(run: Run, tmp_path: Path) -> None:
+    fabric, record = tmp_path / "thin.yaml", tmp_path / "slurm.txt"
+    fabric.write_text("family: xgft\nm: [2, 8]\nw: [1, 1]\nspeed: EDR\n")
+    nodes = "node-[0001,0003,0005,0002,0004,0006]"
+    record.write_text(f"JobId=77 JobName=train\n   JobState=RUNNING\n   NumNodes=6 NumTasks=6\n   NodeList={nodes}\n")
+    outcome = run("job", "place", record, "--fabric", fabric)
+    step = outcome.out.splitlines()[-1].removeprefix("Next: ")
+    assert step.endswith("-o name --out hosts.txt")
+    assert "train (77): train (77): " not in outcome.out
+    assert run(*shlex.split(step)[1:-1], tmp_path / "hosts.txt").code == ExitCode.DONE
+    assert len((tmp_path / "hosts.txt").read_text().split()) == 6
+
+
 @pytest.mark.parametrize("command", ["show", "slowdown", "place"])
 def test_stdin_cannot_be_fabric_and_job(run: Run, command: str) -> None:
     outcome = run("job", command, "-", "--fabric", "-")

@@ -98,7 +98,7 @@ def place(
         found,
         inputs=[input_entry(loaded), *job_inputs, *other_inputs],
         remarks=route_remarks([tables], by_default=not (engine or tables_path), assume_speed=assume_speed),
-        next_step=shlex.join([*again, "-o", "job", "--out", "placed.yaml"]) if found.gains else "",
+        next_step=shlex.join([*again, *_kept_as(found, job_path)]) if found.gains and job_path != "-" else "",
     )
     write_report(report, output)
 
@@ -107,6 +107,15 @@ def _traffic(specs: Sequence[Any], jobs: Sequence[Any]) -> tuple[JobTraffic, ...
     from fabctl.traffic.phases import placed_traffic
 
     return tuple(placed_traffic(spec, job) for spec, job in zip(specs, jobs, strict=False))
+
+
+def _kept_as(found: Proposals, job_path: str) -> list[str]:
+    """Return the options that keep the hosts: as a job file where the job came as one."""
+    try:
+        _list(found, "job", job_path)
+    except UsageError:
+        return ["-o", "name", "--out", "hosts.txt"]
+    return ["-o", "job", "--out", "placed.yaml"]
 
 
 def _list(found: Proposals, kind: str, job_path: str) -> str:

@@ -95,7 +95,7 @@ def job_notes(notes: Mapping[str, Sequence[str]]) -> list[str]:
     jobs: dict[str, list[str]] = {}
     for job, lines in notes.items():
         for line in lines:
-            jobs.setdefault(line, []).append(job)
+            jobs.setdefault(line.removeprefix(f"{job}: "), []).append(job)
     return ["\nNotes", *(f"  {_listed(names)}: {line}" for line, names in jobs.items())] if jobs else []
 
 
