@@ -184,6 +184,14 @@ def test_ranks_by_tasks_where_there_are_no_gpus() -> None:
     assert read(record().replace(",gres/gpu=32", ""))[0].ranks_per_host == 8, "typed GPUs count where there is no total"
 
 
+def test_squeues_table_is_told_what_to_do_instead() -> None:
+    with pytest.raises(InputError, match="no record begins with JobId=") as error:
+        read(
+            "             JOBID PARTITION     NAME     USER ST       TIME  NODES NODELIST(REASON)\n 7 gpu x me R 1:02 2 n[1-2]\n"
+        )
+    assert (error.value.where, "squeue --json" in error.value.hint) == ("given:1", True)
+
+
 def test_gpus_that_do_not_divide_are_told() -> None:
     (spec,) = read(record(gpus=30, tasks=4))
     assert spec.ranks_per_host is None

@@ -34,6 +34,7 @@ GOOD = (
 BAD = (
     "size: 8",
     "hosts: 1",
+    'hosts: 4\nname: "a\\nb"',
     "hosts: []",
     "hosts: all\ncolective: all_reduce",
     "hosts: all\ncollective: allreduce",

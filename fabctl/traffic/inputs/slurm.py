@@ -30,7 +30,8 @@ def parse(data: bytes, path: str) -> tuple[JobSpec, ...]:
 def _records(text: str, path: str) -> Iterator[SlurmJob]:
     starts = list(_RECORD.finditer(text))
     if not starts:
-        raise InputError("no record begins with JobId=", where=path)
+        hint = "scontrol show job, or squeue --json, says what fabctl needs"
+        raise InputError("no record begins with JobId=", where=f"{path}:1", hint=hint)
     for match, after in zip(starts, [*starts[1:], None], strict=True):
         end = after.start() if after else len(text)
         name = _NAME.search(text, match.end(), end)
@@ -64,7 +65,8 @@ def _number(match: re.Match[str] | None) -> int:
 
 
 def _recognises(head: bytes, _: str) -> bool:
-    return b"\x00" not in head and bool(re.match(rb"(?:\xef\xbb\xbf)?\s*JobId=\S", head))
+    """Tell scontrol's records; and squeue's table, to be told what to do instead."""
+    return b"\x00" not in head and bool(re.match(rb"(?:\xef\xbb\xbf)?\s*(?:JobId=\S|JOBID +[A-Z])", head))
 
 
 SOURCE = JobSource(_recognises, parse)
