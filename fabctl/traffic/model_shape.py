@@ -6,33 +6,10 @@ A model of which only ``parameters`` is known can be trained data-parallel. Ever
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 
 from fabctl.yamlspec import Node
 
-COUNTS = (
-    "layers",
-    "hidden",
-    "ffn_hidden",
-    "heads",
-    "kv_heads",
-    "head_dim",
-    "vocabulary",
-    "positions",
-    "experts",
-    "experts_per_token",
-    "shared_experts",
-    "expert_ffn_hidden",
-    "dense_layers",
-    "q_lora_rank",
-    "kv_lora_rank",
-    "rope_head_dim",
-    "v_head_dim",
-    "extra_parameters",
-    "sequence_length",
-)
-FLAGS = ("gated", "tied_embeddings", "biases")
-KEYS = ("preset", "title", "source", "parameters", *COUNTS, *FLAGS)
 LARGEST = 1 << 40
 TOLERANCE = 0.05
 """How far the stated number of parameters may be from that of the shape."""
@@ -183,6 +160,12 @@ class ModelShape:
         """Raise `InputError` at `node` if a field that `what` needs is missing."""
         if not getattr(self, name):
             raise node.error(f"{what} needs '{name}' of the model", hint=f"give {name}, or a preset (docs/jobs.md)")
+
+
+COUNTS = tuple(one.name for one in fields(ModelShape) if one.type == "int" and one.name != "parameters")
+FLAGS = tuple(one.name for one in fields(ModelShape) if one.type == "bool")
+KEYS = ("preset", "title", "source", "parameters", *COUNTS, *FLAGS)
+"""Keys of a model in a job file."""
 
 
 def parse_model(node: Node, base: ModelShape) -> ModelShape:

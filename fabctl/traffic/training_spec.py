@@ -28,28 +28,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from fabctl.traffic.model_presets import read_model
 from fabctl.traffic.model_shape import ModelShape
 from fabctl.yamlspec import Node, suggestion
 
 KEYS = ("model", "parallelism", "sequence_length", "precision", "overlap")
-DEGREES = ("tp", "cp", "pp", "ep", "etp", "dp")
-PARALLELISM = (
-    *DEGREES,
-    "zero",
-    "fsdp",
-    "microbatches",
-    "micro_batch_size",
-    "interleave",
-    "sequence_parallel",
-    "ends_as_layers",
-    "layers_per_stage",
-    "rank_order",
-    "exchange",
-    "context",
-)
 RANK_ORDERS = ("tp-cp-dp-pp", "tp-cp-pp-dp")
 EXCHANGES = ("collective", "slices")
 CONTEXTS = ("p2p", "all_gather")
@@ -119,6 +104,10 @@ class Parallelism:
     def where(self, *keys: str) -> str:
         """Return the place of the first of some keys that the file has, else that of the whole."""
         return next((self.places[key] for key in keys if key in self.places), self.places.get("", ""))
+
+
+PARALLELISM = (*(one.name for one in fields(Parallelism) if one.name != "places"), "fsdp")
+"""Keys of ``parallelism`` in a job file."""
 
 
 @dataclass(frozen=True)
