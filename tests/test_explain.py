@@ -73,7 +73,7 @@ def test_without_a_job_all_send_to_all(run: Run, tree: Path) -> None:
 
 def test_a_pair_that_nothing_slows_down_is_short(run: Run) -> None:
     done = run("explain", "dgx1-0001", "dgx1-0002", "--fabric", "dgx1-16", "--engine", "ftree")
-    assert "Slowest legs" not in done.out
+    assert "Legs slower than their HCAs" not in done.out
     assert "What was tried" not in done.out
     wide = run("explain", "dgx1-0001", "dgx1-0002", "--fabric", "dgx1-16", "--engine", "ftree", "-o", "wide")
     assert wide.out.split("All rails")[1].count("->") >= 8
@@ -84,7 +84,7 @@ def test_legs_that_are_slow_come_slowest_first(run: Run, tmp_path: Path) -> None
     lines = [f"  - {{name: job{n}, hosts: 8, placement: 'random:{n}', collective: alltoall, size: 1G}}" for n in range(2)]
     path.write_text("\n".join(["jobs:", *lines]))
     done = run("explain", "dgx1-0001", "dgx1-0009", "--fabric", "dgx1-16", "--job", path)
-    rows = done.out.split("Slowest legs of all rails: ")[1].split("\n\n")[0].splitlines()
+    rows = done.out.split("Legs slower than their HCAs: ")[1].split("\n\n")[0].splitlines()
     assert rows[0] == f"{len(rows) - 2} of 8"
     now = [float(row.split("  ")[-2].split()[-1]) for row in rows[2:]]
     assert now == sorted(now)

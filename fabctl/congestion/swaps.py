@@ -27,9 +27,7 @@ def other_host(case: Case, around: JobsAround) -> Trial:
     """
     candidates = list(_candidates(case, around))
     if not candidates:
-        return Trial(
-            "swap", "no host of the pair or of its largest competitor by the tables has another host of its job to swap with"
-        )
+        return Trial("swap", "no host of the pair or of a flow by the tables has another host of its job to swap with")
     allowed = min(MOST, max(FEWEST, WORK // max(1, len(around.met.src))))
     chosen = sorted({round(at) for at in np.linspace(0, len(candidates) - 1, min(allowed, len(candidates))).tolist()})
     found = []

@@ -119,11 +119,13 @@ def _leg_tables(found: PairExplanation) -> Iterator[Table]:
     columns = _LEGS if found.jobs else tuple(_ALL_TO_ALL_GB_S if column.key == "now_gb_s" else column for column in _LEGS)
     lost = [leg for leg in found.legs if leg.problem]
     slow = lost or [leg for leg in found.legs if leg.now_gb_s < SHARE * leg.host_gb_s]
-    slow = sorted(slow, key=lambda leg: rounded(leg.now_gb_s))[:SLOW_LEGS]
-    if slow:
-        what = "Legs that are lost" if lost else "Slowest legs of all rails"
-        yield Table(f"{what}: {len(slow)} of {len(found.legs)}", columns, [_leg_row(found, leg) for leg in slow])
-    if len(slow) < len(found.legs):
+    shown = sorted(slow, key=lambda leg: rounded(leg.now_gb_s))[:SLOW_LEGS]
+    if shown:
+        what = "Legs that are lost" if lost else "Legs slower than their HCAs"
+        more = f", the slowest {SLOW_LEGS}" if len(slow) > SLOW_LEGS else ""
+        title = f"{what}: {len(slow)} of {len(found.legs)}{more}"
+        yield Table(title, columns, [_leg_row(found, leg) for leg in shown])
+    if len(shown) < len(found.legs):
         yield Table("All rails", columns, [_leg_row(found, leg) for leg in found.legs], wide=True)
 
 
