@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fabctl.congestion.maxmin import complete
 from fabctl.congestion.phases import phase_channels
+from fabctl.congestion.rows import loads
 from fabctl.model.fabric import Fabric
 from fabctl.model.job_view import JobView, ModelView, PartView
 from fabctl.model.phases import Phase
@@ -116,8 +117,7 @@ def _on_fabric(
         sent += _sent_by_hosts(fabric, phase) * repeated
         if tables is not None and rates is not None:
             channels = phase_channels(tables, phase)
-            weight = np.repeat(phase.flows.weight, np.diff(channels.ptr))
-            load = np.bincount(channels.index, weights=weight, minlength=len(rates))
+            load = loads(channels, phase.flows.weight, len(rates))
             refuse_unknown_rates(tables.fabric, load > 0, rates)
             took = complete(channels, phase.flows.weight, rates).makespan
             seconds += took * repeated
