@@ -13,6 +13,7 @@ from fabctl.errors import UsageError
 from fabctl.model.fabric import Fabric
 from fabctl.model.flows import Flows
 from fabctl.model.phases import Channels, Phase
+from fabctl.traffic.collective import refuse_flows
 from fabctl.traffic.collectives import ALGORITHMS, DEFAULT_ALGORITHM
 from fabctl.traffic.group import Group
 from fabctl.traffic.schedule import Schedule
@@ -135,7 +136,7 @@ def collective_phases(
     UsageError
         If the algorithm is unknown or does not do the operation, or there is no fabric for it.
     RefusedError
-        If the fabric has no tree for a group.
+        If the fabric has no tree for a group, or there are too many flows to write down.
     """
     chosen = load_algorithm(operation, algorithm)
     title = f"{name}: {operation}, {chosen.name}" if name else f"{operation}, {chosen.name}"
@@ -159,6 +160,7 @@ def collective_phases(
 def _phase(batch: Batch, one: Round, title: str, size_bytes: NDArray[np.float64]) -> Phase:
     away = batch.shape.node[one.src] != batch.shape.node[one.dst]
     src, dst = one.src[away], one.dst[away]
+    refuse_flows(len(src) * len(batch.port), title)
     weight = np.outer(size_bytes, one.share[away])
     flows = Flows(batch.port[:, src].ravel(), batch.port[:, dst].ravel(), weight.ravel())
     phase = Phase(_named(title, one.name), flows, batch.rank[:, src].ravel(), batch.rank[:, dst].ravel(), one.times)

@@ -8,8 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from fabctl.errors import RefusedError
 from fabctl.model.flows import Flows, unit_flows
 from fabctl.traffic.placement import Job
+
+MOST_FLOWS = 1 << 25
+"""Flows that share the fabric at a time: each takes some 100 bytes while it is made."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +30,15 @@ class Exchange:
 
     ports: NDArray[np.int32]
     weight: float
+
+
+def refuse_flows(n_flows: int, what: str) -> None:
+    """Raise `RefusedError` for more flows at a time than `MOST_FLOWS`."""
+    if n_flows > MOST_FLOWS:
+        raise RefusedError(
+            f"{what} is {n_flows:,} flows at a time, more than {MOST_FLOWS:,}",
+            hint="pxn: true sends fewer, algorithm: bruck fewer still; fabctl bench predicts without writing flows down",
+        )
 
 
 def no_flows() -> Flows:

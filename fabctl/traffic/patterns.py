@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fabctl.errors import InputError
 from fabctl.model.flows import Flows, unit_flows
-from fabctl.traffic.collective import Collective, Demand, Exchange, Steps
+from fabctl.traffic.collective import Collective, Demand, Exchange, Steps, refuse_flows
 from fabctl.traffic.job import JobSpec
 from fabctl.traffic.placement import Job
 
@@ -28,13 +28,14 @@ def shift(ports: Int32, distance: int = 1) -> Flows:
 
 
 def alltoall(ports: Int32) -> Flows:
-    """Return a flow for every ordered pair of distinct ports; n (n - 1) flows, for small n.
+    """Return a flow for every ordered pair of distinct ports; n (n - 1) flows, at most `MOST_FLOWS`.
 
     Notes
     -----
     Loads of large all-to-alls come from `fabctl.congestion.load.alltoall_loads`, which writes no pair down.
     """
     n = len(ports)
+    refuse_flows(n * n, f"an all-to-all of {n:,} HCAs")
     return _without_own(np.repeat(ports, n), np.tile(ports, n))
 
 

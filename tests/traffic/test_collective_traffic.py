@@ -223,6 +223,16 @@ def test_one_host_sends_nothing() -> None:
     assert collective_phases("all_reduce", "ring", [], 1.0) == []
 
 
+def test_more_flows_than_fit_are_refused_before_they_are_made() -> None:
+    many = np.arange(1 << 13, dtype=np.int32)
+    with pytest.raises(RefusedError, match="an all-to-all of 8,192 ranks is 67,108,864 flows at a time") as error:
+        collective_phases("alltoall", "pairwise", [Group(many, many, many)], 1.0)
+    assert "pxn: true" in error.value.hint
+    groups = [Group(number + many[:1024], many[:1024], many[:1024]) for number in range(33)]
+    with pytest.raises(RefusedError, match="alltoall, pairwise is 34,569,216 flows at a time"):
+        collective_phases("alltoall", "pairwise", groups, 1.0)
+
+
 # ---- trees of switches --------------------------------------------------------------------------------------------------
 
 

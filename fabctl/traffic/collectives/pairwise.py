@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fabctl.traffic.algorithm import Algorithm, Round, round_of
-from fabctl.traffic.collective import Exchange
+from fabctl.traffic.collective import Exchange, refuse_flows
 from fabctl.traffic.placement import Job
 from fabctl.traffic.schedule import Schedule, step
 from fabctl.traffic.shape import Shape
@@ -13,6 +13,7 @@ from fabctl.traffic.shape import Shape
 
 def rounds(shape: Shape, _operation: str) -> list[Round]:
     """Return S / n for every ordered pair."""
+    refuse_flows(len(shape) ** 2, f"an all-to-all of {len(shape):,} ranks")
     src, dst = np.nonzero(shape.node[:, None] != shape.node)
     return [round_of(src, dst, 1 / len(shape))]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabctl.traffic.algorithm import Algorithm, Round, round_of
-from fabctl.traffic.collective import Exchange
+from fabctl.traffic.collective import Exchange, refuse_flows
 from fabctl.traffic.placement import Job
 from fabctl.traffic.schedule import Schedule, step
 from fabctl.traffic.shape import Shape
@@ -24,6 +24,7 @@ def rounds(shape: Shape, _operation: str) -> list[Round]:
     A receiver on a rail that not all nodes have gets its blocks from the senders' own HCAs.
     """
     n = len(shape)
+    refuse_flows(n * shape.n_nodes, f"an all-to-all of {n:,} ranks")
     size = np.bincount(shape.node)
     known = np.flatnonzero(shape.rail < shape.n_rails)
     node, receiver = (axis.ravel() for axis in np.meshgrid(np.arange(shape.n_nodes), known, indexing="ij"))
