@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fabctl.congestion.load import flow_channels
+from fabctl.errors import InputError
 from fabctl.jit import announce_compiling
+from fabctl.model.flows import Flows
 from fabctl.model.phases import JobTraffic, Phase
 from fabctl.model.tables import RoutingTables
 
@@ -48,19 +51,19 @@ class Template:
     skipped: tuple[Phase, ...] = ()
 
     @property
-    def flows(self) -> tuple[Int32, Int32, Int32, Int32, Int32, Float64]:
-        """The columns as the kernel takes them."""
-        return self.phase, self.src, self.src_column, self.dst, self.dst_column, self.size_bytes
+    def flows(self) -> Int32:
+        """The int columns as the kernel takes them, shape (n_flows, 5)."""
+        return np.column_stack((self.phase, self.src, self.src_column, self.dst, self.dst_column)).astype(np.int32)
 
     @property
-    def of_place(self) -> tuple[Int64, Int32]:
+    def of_place(self) -> tuple[Int32, Int64]:
         """CSR of the flows that each place sends or receives."""
         number = np.arange(len(self.phase))
         place = np.concatenate((self.src, self.dst))
         flow = np.concatenate((number, number))
         order = np.lexsort((flow, place))
         ptr = np.searchsorted(place[order], np.arange(self.n_places + 1))
-        return ptr.astype(np.int64), flow[order].astype(np.int32)
+        return ptr.astype(np.int32), flow[order]
 
 
 def template(traffic: JobTraffic, ports: Int32) -> Template:
@@ -83,17 +86,18 @@ def template(traffic: JobTraffic, ports: Int32) -> Template:
         np.concatenate([np.empty(0, dtype=np.int32), *(at[getattr(phase.flows, end)] for phase in movable)])
         for end in ("src", "dst")
     ]
-    (src, src_column), (dst, dst_column) = (np.divmod(end, np.int32(ports.shape[1])) for end in columns)
-    counts = [len(phase.flows) for phase in movable]
+    sent = columns[0] != columns[1]
+    (src, src_column), (dst, dst_column) = (np.divmod(end[sent], np.int32(ports.shape[1])) for end in columns)
+    number = np.repeat(np.arange(len(movable), dtype=np.int32), [len(phase.flows) for phase in movable])
     return Template(
         n_places=len(ports),
         times=np.array([phase.times for phase in movable], dtype=np.float64),
-        phase=np.repeat(np.arange(len(movable), dtype=np.int32), counts),
+        phase=number[sent],
         src=src,
         src_column=src_column,
         dst=dst,
         dst_column=dst_column,
-        size_bytes=np.concatenate([np.empty(0), *(phase.flows.weight for phase in movable)]),
+        size_bytes=np.concatenate([np.empty(0), *(phase.flows.weight for phase in movable)])[sent],
         skipped=tuple(skipped),
     )
 
@@ -123,30 +127,31 @@ class Ground:
     taken: Float64
 
     @property
-    def routes(self) -> tuple[NDArray[np.generic], ...]:
-        """Tables and columns of the fabric as the kernel takes them."""
+    def exits(self) -> Int32:
+        """Number, LID and own channel of each port as the kernel takes them, shape (n_hosts, n_columns, 3)."""
         fabric = self.tables.fabric
-        return (
-            np.ascontiguousarray(self.tables.lft),
-            fabric.channel_at,
-            fabric.channel_dst,
-            fabric.channel_of_port,
-            fabric.port_peer,
-            fabric.port_lid,
-            fabric.channel_port,
-        )
+        lid = fabric.port_lid[self.ports]
+        known = (lid > 0) & (lid < self.tables.lft.shape[1])
+        columns = np.where(known, self.ports, -1), np.where(known, lid, 0), fabric.channel_of_port[self.ports]
+        return np.stack(columns, axis=-1).astype(np.int32)
 
     @property
-    def channels(self) -> tuple[Float64, Float64, Float64]:
-        """Seconds per byte (infinite where a rate is unknown), `background` and `taken` of each channel."""
+    def ends(self) -> Int32:
+        """Node and port that each channel leads to, shape (n_channels, 2)."""
+        fabric = self.tables.fabric
+        return np.column_stack((fabric.channel_dst, fabric.port_peer[fabric.channel_port])).astype(np.int32)
+
+    @property
+    def channels(self) -> Float64:
+        """Seconds per byte (infinite where a rate is unknown), `background` and the rest of `taken`, shape (n_channels, 3)."""
         seconds = np.divide(1.0, self.rates, out=np.full(len(self.rates), np.inf), where=self.rates > 0)
-        return seconds, self.background, self.taken
+        return np.column_stack((seconds, self.background, 1.0 - self.taken))
 
     @property
     def fastest(self) -> float:
         """Seconds per byte of the fastest of the hosts' own cables, in either direction."""
         own = self.tables.fabric.channel_of_port[self.ports]
-        seconds = self.channels[0]
+        seconds = self.channels[:, 0]
         return float(min(seconds[own].min(), seconds[self.tables.fabric.channel_reverse[own]].min()))
 
 
@@ -160,15 +165,35 @@ def price(ground: Ground, job: Template, place: Int64) -> float:
     place : int array of shape (n_places,)
         Row of ``ground.ports`` at each place of the job.
     """
-    from fabctl.bench.place_kernel import drain_times, lay_flows
-
-    announce_compiling(lay_flows)
-    announce_compiling(drain_times)
-    shape = len(job.times), len(ground.rates)
-    load, count = np.zeros(shape), np.zeros(shape)
-    if lay_flows(ground.routes, job.flows, ground.ports, place.astype(np.int32), load, count) < 0:
+    load, _ = _lay(ground, job, place)
+    if load is None:
         return float("inf")
-    return float((job.times * drain_times(load, count, ground.channels)).sum())
+    amount, count = load.reshape(len(job.times), len(ground.rates), 2).transpose(2, 0, 1)
+    seconds, background, left = ground.channels.T
+    share = np.maximum(left, np.divide(count, count + background, out=np.ones(count.shape), where=count > 0))
+    drain = np.divide(amount * seconds, share, out=np.zeros(count.shape), where=count > 0)
+    return float((job.times * drain.max(axis=1, initial=0.0)).sum())
+
+
+def _lay(ground: Ground, job: Template, place: Int64) -> tuple[Float64 | None, int]:
+    """Return bytes and flows by phase and channel, shape (n_phases * n_channels, 2), and the channels on the longest route.
+
+    None where a flow has no route.
+    """
+    flows = Flows(ground.ports[place[job.src], job.src_column], ground.ports[place[job.dst], job.dst_column], job.size_bytes)
+    if len(flows) and ground.tables.fabric.channel_of_port[flows.src].min() < 0:
+        return None, 0
+    try:
+        ptr, channel = flow_channels(ground.tables, flows)
+    except InputError:
+        return None, 0
+    hops = np.diff(ptr)
+    cell = np.repeat(job.phase.astype(np.int64) * len(ground.rates), hops) + channel
+    size = len(job.times) * len(ground.rates)
+    load = np.empty((size, 2))
+    load[:, 0] = np.bincount(cell, weights=np.repeat(job.size_bytes, hops), minlength=size)
+    load[:, 1] = np.bincount(cell, minlength=size)
+    return load, int(hops.max(initial=0))
 
 
 def bounds(ground: Ground, job: Template) -> Float64:
@@ -202,40 +227,57 @@ def search(
     ----------
     O(starts x flows x hops of a route) and the budget.
     """
-    from fabctl.bench.place_kernel import improve
-
     costs = [price(ground, job, start) for start in starts]
     ranked = [number for number in np.argsort(costs, kind="stable").tolist() if np.isfinite(costs[number])]
     if not ranked:
         return starts[0], float("inf")
     best, least = starts[ranked[0]], costs[ranked[0]]
-    bound_s = bounds(ground, job)
-    floor = float((job.times * bound_s).sum())
-    announce_compiling(improve)
-    order = np.argsort(ground.leaf, kind="stable")
-    leaf = (
-        ground.leaf.astype(np.int32),
-        np.searchsorted(ground.leaf[order], np.arange(int(ground.leaf.max()) + 2)),
-        order.astype(np.int32),
-    )
+    floor = float((job.times * bounds(ground, job)).sum())
     for number in ranked[:tries]:
         if least <= floor * (1 + 1e-9):
             break
-        place = starts[number].astype(np.int32)
-        spare = np.setdiff1d(np.arange(len(ground.ports)), place).astype(np.int32)
-        found, cost = improve(
-            ground.routes,
-            job.flows,
-            job.of_place,
-            ground.ports,
-            leaf,
-            place,
-            spare,
-            (job.times, bound_s),
-            ground.channels,
-            hops // tries,
-            seed,
-        )
+        found, cost = _improve(ground, job, starts[number], hops // tries, seed)
         if cost < least * (1 - 1e-9):
-            best, least = found.astype(np.int64), float(cost)
+            best, least = found, cost
     return best, least
+
+
+def _improve(ground: Ground, job: Template, start: Int64, hops: int, seed: int) -> tuple[Int64, float]:
+    """Return the best placement that moves from `start` meet, and its price."""
+    from fabctl.bench.place_kernel import LONGEST, improve
+
+    load, longest = _lay(ground, job, start)
+    ptr, touched = job.of_place
+    room = 4 * (longest + 2) * int(np.diff(ptr).max()) if len(touched) else 1
+    phases = np.zeros((len(job.times), 5))
+    phases[:, 0], phases[:, 1] = job.times, bounds(ground, job)
+    n_hosts = len(ground.ports)
+    order = np.argsort(ground.leaf, kind="stable")
+    first = (np.searchsorted(ground.leaf[order], ground.leaf, side=side) for side in ("left", "right"))
+    hosts = np.column_stack((np.full(n_hosts, -1), *first, order)).astype(np.int32)
+    hosts[start, 0] = np.arange(len(start))
+    place = start.astype(np.int32)
+    best = place.copy()
+    announce_compiling(improve)
+    cost = improve(
+        job.flows,
+        np.require(job.size_bytes, np.float64, ("C", "W")),
+        ptr,
+        touched,
+        ground.exits,
+        np.require(ground.tables.next_channel, np.int32, ("C", "W")),
+        ground.ends,
+        hosts,
+        ground.channels,
+        phases,
+        load,
+        place,
+        best,
+        np.empty(len(job.phase), dtype=np.int64),
+        np.empty(LONGEST, dtype=np.int64),
+        np.empty(room, dtype=np.int64),
+        np.empty((room, 2)),
+        np.array([(2 * seed + 88172645463325253) % (1 << 64)], dtype=np.uint64),
+        hops,
+    )
+    return best.astype(np.int64), float(cost)
