@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,33 +41,6 @@ class Figures:
 
     rate: Float64
     binds: Int32
-
-
-class Around(Protocol):
-    """Traffic that a pair meets, on some tables and at some rates of the cables."""
-
-    @property
-    def tables(self) -> RoutingTables:
-        """The tables that route it."""
-
-    @property
-    def rates(self) -> Float64:
-        """Bytes per second of each channel."""
-
-    def figures(self, ends: Ends) -> Figures:
-        """Return the rates of the pair's own flows in the midst of the others."""
-
-    def loads(self) -> Float64:
-        """Return the load of each channel: bytes, or flows of an all-to-all."""
-
-    def slowest_s(self) -> float:
-        """Return the time of the slowest of all flows, in a unit that is the same before and after a change."""
-
-    def at_rates(self, rates: Float64) -> Self:
-        """Return the same traffic on cables of other rates."""
-
-    def by_tables(self, tables: RoutingTables, target: int) -> Self:
-        """Return the same traffic by tables that differ in entries for one port."""
 
 
 def alone(tables: RoutingTables, rates: Float64, ends: Ends) -> Figures:
@@ -143,10 +115,6 @@ class JobsAround:
         """Return when the last flow of all ends."""
         return self._makespan_s
 
-    def at_rates(self, rates: Float64) -> JobsAround:
-        """Return the same traffic on cables of other rates."""
-        return replace(self, rates=rates)
-
     def by_tables(self, tables: RoutingTables, target: int) -> JobsAround:
         """Return the same traffic by tables that differ in entries for one port."""
         return replace(self, tables=tables, met=self._rerouted(tables, self.met.src, self.met.dst, self.met.dst == target))
@@ -213,14 +181,14 @@ class AllToAllAround:
         used = self.units > 0
         return float((self.units[used] / self.rates[used]).max(initial=0.0))
 
-    def at_rates(self, rates: Float64) -> AllToAllAround:
-        """Return the same traffic on cables of other rates."""
-        return replace(self, rates=rates)
-
     def by_tables(self, tables: RoutingTables, target: int) -> AllToAllAround:
         """Return the same traffic by tables that differ in entries for one port."""
         units = self.units - _towards(self.tables, self.ports, target) + _towards(tables, self.ports, target)
         return replace(self, tables=tables, units=units)
+
+
+Around = JobsAround | AllToAllAround
+"""Traffic that a pair meets, on some tables and at some rates of the cables."""
 
 
 def all_to_all_around(tables: RoutingTables, rates: Float64, ports: Int32) -> AllToAllAround:

@@ -195,7 +195,7 @@ def _competitors(case: Case, top: int) -> tuple[tuple[JobShare, ...], tuple[Rank
         rate = around.rates_among(case.ends)
         named = around.met.largest(others, top).tolist()
         return around.met.shares(others), tuple(around.met.rank_pair(flow, float(rate[flow])) for flow in named)
-    if not isinstance(around, AllToAllAround) or around.units[channel] < 2:
+    if around.units[channel] < 2:
         return (), ()
     pairs = [pair for pair in pairs_through(around.tables, around.ports, channel, top + 1) if pair not in case.ends]
     share = JobShare(ALL_TO_ALL, "", int(around.units[channel]) - 1, 0.0)

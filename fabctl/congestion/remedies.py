@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,7 +83,7 @@ def slow_cables(case: Case) -> Iterator[Trial]:
         common = case.peers.slower_than(channel)
         if common:
             what = f"replace or clean the cable {fabric.cable_label(channel)}: its kind runs at {common}"
-            yield case.trial("cable", what, case.around.at_rates(case.peers.mended(case.around.rates, channel)))
+            yield case.trial("cable", what, replace(case.around, rates=case.peers.mended(case.around.rates, channel)))
 
 
 def other_entry(case: Case) -> Trial:
