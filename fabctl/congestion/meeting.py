@@ -54,11 +54,6 @@ class Meeting:
     fixed: NDArray[np.bool_]
     loads: Float64
 
-    def flows_on(self, channel: int) -> Int64:
-        """Return the flows that take a channel, in order."""
-        at = np.flatnonzero(self.channels.index == channel)
-        return np.unique(np.searchsorted(self.channels.ptr, at, side="right") - 1)
-
     def shares(self, flows: Int64) -> tuple[JobShare, ...]:
         """Return what some flows are per phase, most bytes first."""
         owner = np.searchsorted(self.start, flows, side="right") - 1

@@ -14,6 +14,7 @@ from fabctl.congestion.explain import pairs_through
 from fabctl.congestion.meeting import meet
 from fabctl.congestion.peers import Peers, find_peers
 from fabctl.congestion.remedies import Case, other_entry, other_rail, slow_cables
+from fabctl.congestion.rows import flows_on
 from fabctl.congestion.swaps import other_host
 from fabctl.congestion.trace import Trace, trace
 from fabctl.errors import InputError
@@ -190,7 +191,7 @@ def _competitors(case: Case, top: int) -> tuple[tuple[JobShare, ...], tuple[Rank
     """Return the flows of others on the cable that binds: per phase, and the largest."""
     around, channel = case.around, int(case.before.binds[case.leg])
     if isinstance(around, JobsAround):
-        on_it = around.met.flows_on(channel)
+        on_it = flows_on(around.met.channels, channel)
         others = on_it[~around.own[on_it]]
         rate = around.rates_among(case.ends)
         named = around.met.largest(others, top).tolist()

@@ -1,4 +1,4 @@
-"""Rows of `Channels`: some of them, those of several one after the other, and what they add up to."""
+"""Rows of `Channels`: some of them, those of several one after the other, those on a channel, and what they add up to."""
 
 from __future__ import annotations
 
@@ -28,6 +28,12 @@ def join(parts: Sequence[Channels]) -> Channels:
     length = np.concatenate([np.empty(0, dtype=np.int64), *(np.diff(part.ptr) for part in parts)])
     index = np.concatenate([np.empty(0, dtype=np.int32), *(part.index for part in parts)])
     return Channels(np.concatenate(([0], np.cumsum(length))), index)
+
+
+def flows_on(channels: Channels, channel: int) -> NDArray[np.int64]:
+    """Return the flows that take a channel, in order."""
+    at = np.flatnonzero(channels.index == channel)
+    return np.unique(np.searchsorted(channels.ptr, at, side="right") - 1)
 
 
 def loads(channels: Channels, size_bytes: NDArray[np.float64], n_channels: int) -> NDArray[np.float64]:

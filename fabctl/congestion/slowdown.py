@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fabctl.congestion.maxmin import Completion, complete
 from fabctl.congestion.phases import phase_channels
-from fabctl.congestion.rows import entries, join, select
+from fabctl.congestion.rows import entries, flows_on, join, select
 from fabctl.model.fabric import Fabric
 from fabctl.model.interference import Binding, Interference, JobSlowdown
 from fabctl.model.named import TREE, named_cable
@@ -127,7 +127,7 @@ class Laid:
     def pairs_on(self, number: int, channel: int) -> tuple[tuple[str, str], ...]:
         """Return the largest flows of one phase on a channel, by their ranks; at most `PAIRS`."""
         lanes, phase = self.lanes[number], self.job.phases[number]
-        on_it = np.unique(lanes.owner[lanes.index == channel])
+        on_it = flows_on(lanes.channels, channel)
         on_it = on_it[np.argsort(-self.size_bytes[number][on_it], kind="stable")][:PAIRS]
         flows, label = self.flows[number][on_it].tolist(), self.job.rank_label
         return tuple(

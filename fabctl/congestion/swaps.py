@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fabctl.congestion.around import Ends, JobsAround
 from fabctl.congestion.remedies import GAIN, Case, order_of
+from fabctl.congestion.rows import flows_on
 from fabctl.model.fabric import Fabric
 from fabctl.model.pairs import Trial
 
@@ -61,7 +62,7 @@ def _candidates(case: Case, around: JobsAround) -> Iterator[tuple[int, int, int]
     for row in range(len(met.running)):
         if around.own[met.start[row] : met.start[row + 1]].any():
             movable |= dict.fromkeys((row, host) for host in sorted(pair, reverse=True))
-    on_it = met.flows_on(int(case.before.binds[case.leg]))
+    on_it = flows_on(met.channels, int(case.before.binds[case.leg]))
     for flow in met.largest(on_it[~around.own[on_it] & ~met.fixed[on_it]], 1).tolist():
         row = int(np.searchsorted(met.start, flow, side="right") - 1)
         ends = (int(met.dst[flow]), int(met.src[flow]))

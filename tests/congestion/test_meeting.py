@@ -9,6 +9,7 @@ from pair_oracles import job_of, routed
 from small_fabrics import dmodk, two_levels, walked
 
 from fabctl.congestion.meeting import meet
+from fabctl.congestion.rows import flows_on
 from fabctl.errors import RefusedError
 from fabctl.model.named import JobShare, named_cable
 from fabctl.model.rates import payload_rates
@@ -27,7 +28,7 @@ def test_flows_on_a_cable_by_their_jobs_and_ranks() -> None:
     cable = named_cable(fabric, hottest, rates)
     assert cable.label == "leaf-0/P5 -> spine-0/P1"  # hosts 4 and 6 have even LIDs: both take spine 0
     assert (cable.speed, cable.data_gbps, cable.at_host) == ("4xNDR", 400.0, False)
-    on_it = met.flows_on(hottest)
+    on_it = flows_on(met.channels, hottest)
     assert on_it.tolist() == [0, 2]
     assert met.shares(on_it) == (JobShare("other", "p", 1, 3 * GB), JobShare("mine", "p", 1, GB))
     assert met.largest(on_it, 1).tolist() == [2]
@@ -47,7 +48,7 @@ def test_loads_against_walks_in_plain_python(family: str) -> None:
     met = meet(tables, [(traffic, traffic.phases[0])], rates)
     np.testing.assert_array_equal(met.loads, walked(tables, traffic.phases[0].flows))
     for channel in np.flatnonzero(met.loads).tolist():
-        assert sum(share.size_bytes for share in met.shares(met.flows_on(channel))) == met.loads[channel]
+        assert sum(share.size_bytes for share in met.shares(flows_on(met.channels, channel))) == met.loads[channel]
 
 
 def test_unknown_rates_are_refused_by_name() -> None:
