@@ -231,11 +231,15 @@ def _turn(
         starts.append(tree.packed(quiet, count))
     starts += [rng.permutation(free)[:count] for _ in range(STARTS)]
     found, _ = search(ground, wanted.flows, [np.searchsorted(free, start) for start in starts], hops=hops, seed=seed)
-    first, second = lay(tables, wanted.at(starts[0]), rates), lay(tables, wanted.at(free[found]), rates)
-    if np.array_equal(starts[0], free[found]):
-        return starts[0], first
-    slow, fast = (step_s(laid.job, beside(laid, background, rates)) for laid in (first, second))
-    return (free[found], second) if fast < slow * (1 - WORTH) else (starts[0], first)
+    best, laid = starts[0], lay(tables, wanted.at(starts[0]), rates)
+    rivals = [rows for rows in (free[found], *(starts if wanted.flows.skipped else ())) if not np.array_equal(rows, best)]
+    least = step_s(laid.job, beside(laid, background, rates)) if rivals else 0.0
+    for rows in rivals:
+        rival = lay(tables, wanted.at(rows), rates)
+        seconds = step_s(rival.job, beside(rival, background, rates))
+        if seconds < least * (1 - WORTH):
+            best, laid, least = rows, rival, seconds
+    return best, laid
 
 
 def _free(one: Candidate, occupied: set[str]) -> Int64:
@@ -299,9 +303,5 @@ def _bound_s(tables: RoutingTables, one: Candidate, rates: Float64) -> float:
 
 
 def _notes(one: Candidate) -> tuple[str, ...]:
-    if not one.flows.skipped:
-        return one.job.notes
-    return (
-        *one.job.notes,
-        f"the search does not look at phases on trees of their own: {', '.join(phase.name for phase in one.flows.skipped)}",
-    )
+    trees = ", ".join(phase.name for phase in one.flows.skipped)
+    return (*one.job.notes, f"few placements are tried for phases on trees of switches: {trees}") if trees else one.job.notes

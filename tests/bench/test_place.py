@@ -317,6 +317,17 @@ def test_times_of_the_report_are_completions(leaf_spine: RoutingTables) -> None:
     assert found.jobs[0].given_s == pytest.approx(step_s(laid.job, beside(laid, background, rates)))
 
 
+def test_a_tree_of_switches_moves_out_of_the_way(leaf_spine: RoutingTables) -> None:
+    """The search knows nothing of trees: what it starts from is tried as it is."""
+    fabric, rates = leaf_spine.fabric, payload_rates(leaf_spine.fabric)
+    busy = "hosts: [" + ", ".join(f"node-{host:04}" for host in range(1, 325)) + "]\norder: random\n"
+    others = [job_traffic(parse_jobs(f"{busy}collective: all_reduce\nsize: 1G\n", "busy.yaml")[0], fabric)]
+    text = "hosts: 4\nplacement: random:1\ncollective: all_reduce\nalgorithm: sharp\nsize: 1G\n"
+    found = propose(leaf_spine, asked(fabric, text), rates, others).jobs[0]
+    assert found.gain > 1.5
+    assert found.proposed_s == pytest.approx(found.bound_s)
+
+
 def test_no_hosts_get_below_the_bound_of_a_tree_of_switches() -> None:
     found = propose(
         SMALL_TABLES, asked(SMALL, "hosts: 6\ncollective: all_reduce\nalgorithm: sharp\nsize: 1G\n"), payload_rates(SMALL)
