@@ -128,9 +128,7 @@ def test_an_unknown_rate_on_a_used_cable_is_refused() -> None:
     demand = COLLECTIVES.load("all_gather").demand(place(JobSpec(), fabric))
     with pytest.raises(RefusedError) as error:
         cost(dmodk(fabric), demand, data_rates(fabric))
-    assert error.value.message.startswith(
-        "4 directed cables in use have no known rate, the first: leaf-0/P5 -> spine-0/P1"
-    )
+    assert error.value.message.startswith("4 directed cables in use have no known rate, the first: leaf-0/P5 -> spine-0/P1")
     assert "--assume-speed" in error.value.hint
     assumed = cost(dmodk(fabric), demand, data_rates(fabric, (4, Speed.EDR)))
     assert (assumed.bound.speed, assumed.bound.data_gbps) == ("assumed", pytest.approx(100))
