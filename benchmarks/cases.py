@@ -150,7 +150,7 @@ def report(path: str) -> dict[str, Any]:
 
 
 def step(path: str, job_path: str) -> dict[str, Any]:
-    """Route a fabric, derive the phases of a training's step, walk them and find when each ends; kernels are loaded on the way."""
+    """Route a fabric, derive the phases of a training's step, walk them and find when each ends, kernels loaded on the way."""
     from fabctl.congestion.maxmin import complete
     from fabctl.congestion.phases import phase_channels
     from fabctl.model.rates import payload_rates

@@ -10,6 +10,7 @@ which full channels lead from the ended flow's; a channel that becomes full by t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from fabctl.model.phases import Channels
 Float64 = NDArray[np.float64]
 Int32 = NDArray[np.int32]
 
-_PLAIN = ("C", "W")
+_PLAIN: tuple[Literal["C"], Literal["W"]] = ("C", "W")
 """Arrays as the kernel is compiled for; for read-only ones it would be compiled again."""
 
 

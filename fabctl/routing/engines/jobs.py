@@ -64,8 +64,8 @@ def jobs(fabric: Fabric, options: Options) -> RoutingTables:
     bound = heat_bound(wanted)
     notes = (
         *(note for note in best.notes if not note.startswith("auto:")),
-        _heat_note(start, wanted, options, before, after, bound),
-        f"jobs: {_ending(after, bound, found)}",
+        _heat_note(start, wanted, options, before, after),
+        f"jobs: worst moment {before.worst.max():.3f} -> {after.worst.max():.3f}; {_ending(after, bound, found)}",
         _balance_note(start, best, options),
     )
     return replace(best, origin="jobs", notes=notes)
@@ -106,7 +106,7 @@ def _evened(searched: Searched, wanted: Demand, paths: Paths, options: Options) 
     return rebalance(searched.tables, paths, options, pinned)
 
 
-def _heat_note(start: RoutingTables, wanted: Demand, options: Options, before: Loads, after: Loads, bound: HeatBound) -> str:
+def _heat_note(start: RoutingTables, wanted: Demand, options: Options, before: Loads, after: Loads) -> str:
     count = "one job" if len(options.traffic) == 1 else f"{len(options.traffic)} jobs"
     seconds = (
         f", {before.busy_s:.3g} s -> {after.busy_s:.3g} s a step"
@@ -115,8 +115,7 @@ def _heat_note(start: RoutingTables, wanted: Demand, options: Options, before: L
     )
     return (
         f"jobs: {count}, {len(wanted.ports)} destinations; hottest channel {before.rank[0]:.3f} ({start.origin}) -> "
-        f"{after.rank[0]:.3f} times as busy as the busiest host{seconds}; no tables below {bound.heat:.3f}, by {bound.why}; "
-        f"in the worst moment {before.worst.max():.3f} -> {after.worst.max():.3f}"
+        f"{after.rank[0]:.3f} times as busy as the busiest host{seconds}"
     )
 
 
@@ -125,10 +124,11 @@ def _ending(after: Loads, bound: HeatBound, found: Searched | None) -> str:
     hottest = after.rank[0]
     made = f"{found.moves} moves" if found else "no tables better than the start"
     if hottest <= max(bound.heat, GOAL) * (1 + 1e-9):
-        return f"{made}; the bound is met"
+        return f"{made}; the bound is met ({bound.heat:.3f}, by {bound.why})"
+    unmet = f"no tables below {bound.heat:.3f}, by {bound.why}"
     if found and found.spent:
-        return f"{made}; the search was cut short: more might be found"
-    return f"{made}; no move and no chain of moves makes it better"
+        return f"{made}; the search was cut short: more might be found ({unmet})"
+    return f"{made}; no move and no chain of moves makes it better ({unmet})"
 
 
 def _balance_note(start: RoutingTables, best: RoutingTables, options: Options) -> str:
