@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -15,9 +17,13 @@ TRIALS = 64
 """Chains that are tried off a hot channel: the first as costs have it, the others as these and chance have it."""
 NOISE = 4.0
 """How many times its cost chance adds to a channel at most."""
+KERNEL: Any = {"cache": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+HELPER: Any = {**KERNEL, "no_cpython_wrapper": True}
+"""How functions that only kernels call are compiled: quickly. For the same reason loops over parts of arrays are written out, and
+a helper is always handed the same type of number, for it would be compiled for each."""
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def lay_out(net, state):  # type: ignore[no-untyped-def]
     """Count in `state.behind` the sending switches whose traffic passes each switch."""
     for d in range(len(net.home)):
@@ -31,7 +37,7 @@ def lay_out(net, state):  # type: ignore[no-untyped-def]
                     switch = net.dst[state.next_channel[switch, d]]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def cool(channel, net, state, work):  # type: ignore[no-untyped-def]
     """Move traffic off one hot channel, in place, until it is at the goal or no single move lowers the cost.
 
@@ -68,7 +74,7 @@ def cool(channel, net, state, work):  # type: ignore[no-untyped-def]
     return moves
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def chain(channel, net, state, work):  # type: ignore[no-untyped-def]
     """Try chains of moves: one off a hot channel, one off each channel that this makes hot, and so on, while all cost too much.
 
@@ -121,26 +127,29 @@ def chain(channel, net, state, work):  # type: ignore[no-untyped-def]
     return 0
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**HELPER)
 def _power(x):  # type: ignore[no-untyped-def]
     square = x * x
     fourth = square * square
     return fourth * fourth
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**HELPER)
 def _price(x, work):  # type: ignore[no-untyped-def]
     return _power(x) * (OVER if work.effort[2] and x > GOAL else 1.0)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**HELPER)
 def _is_hot(channel, state, work):  # type: ignore[no-untyped-def]
     if work.effort[2]:
         return state.worst[channel] > GOAL
-    return state.mean[channel] > GOAL or (state.part[channel] > GOAL).any()
+    hot = state.mean[channel] > GOAL
+    for phase in range(state.part.shape[1]):
+        hot |= state.part[channel, phase] > GOAL
+    return hot
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**HELPER)
 def _added(channel, kinds, net, state, work):  # type: ignore[no-untyped-def]
     """Return what the gathered traffic costs on a channel: by how much it raises the eighth powers."""
     worst, mean, cost, more, most = state.worst[channel], state.mean[channel], 0.0, 0.0, 0.0
@@ -159,7 +168,7 @@ def _added(channel, kinds, net, state, work):  # type: ignore[no-untyped-def]
     return cost + _power(worst + most) - _power(worst) if work.effort[2] else cost
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**HELPER)
 def _load(channel, kinds, sign, net, state, work):  # type: ignore[no-untyped-def]
     """Put the gathered traffic on a channel, or take it off."""
     for index in range(kinds):
@@ -174,7 +183,7 @@ def _load(channel, kinds, sign, net, state, work):  # type: ignore[no-untyped-de
         state.worst[channel] += after - before
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**HELPER)
 def _starts(switch, d, net, state, work):  # type: ignore[no-untyped-def]
     """List switches from which a destination's traffic through a switch may be moved: those that send, and where paths meet."""
     found, last = 0, -1
@@ -206,7 +215,7 @@ def _starts(switch, d, net, state, work):  # type: ignore[no-untyped-def]
     return found
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**HELPER)
 def _passes(leaf, switch, d, net, state):  # type: ignore[no-untyped-def]
     at = leaf
     while at != net.home[d]:
@@ -216,7 +225,7 @@ def _passes(leaf, switch, d, net, state):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**HELPER)
 def _gather(start, d, net, state, work):  # type: ignore[no-untyped-def]
     """Sum up by phase what passes a switch for a destination; return the number of jobs and of sending switches."""
     kinds, leaves, last, passes = 0, 0, -1, False
@@ -227,19 +236,22 @@ def _gather(start, d, net, state, work):  # type: ignore[no-untyped-def]
             leaves += passes
         if passes:
             job = net.job[net.phase[entry]]
-            if not (work.kinds[:kinds] == job).any():
+            known = False
+            for index in range(kinds):
+                known |= work.kinds[index] == job
+            if not known:
                 work.kinds[kinds] = job
                 kinds += 1
             work.sums[net.phase[entry]] += net.amount[entry]
     return kinds, leaves
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**HELPER)
 def _lift(start, d, kinds, leaves, net, state, work):  # type: ignore[no-untyped-def]
     """Take the gathered traffic off its path; return what it cost there."""
     cost, switch = 0.0, start
     while switch != net.home[d]:
-        hop = state.next_channel[switch, d]
+        hop = np.int64(state.next_channel[switch, d])
         _load(hop, kinds, -1.0, net, state, work)
         cost += _added(hop, kinds, net, state, work)
         state.behind[switch, d] -= leaves
@@ -247,22 +259,23 @@ def _lift(start, d, kinds, leaves, net, state, work):  # type: ignore[no-untyped
     return cost
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**HELPER)
 def _lay(start, d, kinds, leaves, net, state, work):  # type: ignore[no-untyped-def]
     """Put the gathered traffic on its path, and forget it; return what it costs there."""
     cost, switch = 0.0, start
     while switch != net.home[d]:
-        hop = state.next_channel[switch, d]
+        hop = np.int64(state.next_channel[switch, d])
         cost += _added(hop, kinds, net, state, work)
         _load(hop, kinds, 1.0, net, state, work)
         state.behind[switch, d] += leaves
         switch = net.dst[hop]
     for index in range(kinds):
-        work.sums[net.jobs[work.kinds[index]] : net.jobs[work.kinds[index] + 1]] = 0.0
+        for phase in range(net.jobs[work.kinds[index]], net.jobs[work.kinds[index] + 1]):
+            work.sums[phase] = 0.0
     return cost
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**HELPER)
 def _search(start, d, kinds, limit, noise, net, state, work):  # type: ignore[no-untyped-def]
     """Find the cheapest path below a limit: `work.cost` and `work.via` of the switches in `work.queue`; return their number.
 
@@ -303,13 +316,13 @@ def _search(start, d, kinds, limit, noise, net, state, work):  # type: ignore[no
     return filled
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**HELPER)
 def _clear(filled, work):  # type: ignore[no-untyped-def]
     for position in range(filled):
         work.via[work.queue[position]] = -1
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**HELPER)
 def _redirect(start, target, d, noted, net, state, work):  # type: ignore[no-untyped-def]
     """Give the switches of the path found its entries; note those replaced from ``noted - 1`` on, unless 0; return how many."""
     switch, count = target, 0
@@ -324,7 +337,7 @@ def _redirect(start, target, d, noted, net, state, work):  # type: ignore[no-unt
     return count
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**HELPER)
 def _best(channel, made, noise, net, state, work):  # type: ignore[no-untyped-def]
     """Return the destination and switch whose move off a channel costs least, of those that no move before has taken; else -1."""
     switch, best, least = net.src[channel], (-1, -1), np.inf
@@ -346,14 +359,14 @@ def _best(channel, made, noise, net, state, work):  # type: ignore[no-untyped-de
     return best
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**HELPER)
 def _chance(work):  # type: ignore[no-untyped-def]
     """Return the next of a row of numbers between 0 and 1 (Knuth's linear congruential generator, MMIX)."""
     work.chance[0] = work.chance[0] * np.uint64(6364136223846793005) + np.uint64(1442695040888963407)
     return (work.chance[0] >> np.uint64(40)) / 16777216.0
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**HELPER)
 def _undo(made, replaced, net, state, work):  # type: ignore[no-untyped-def]
     """Take back a chain's moves, the last first."""
     for index in range(made - 1, -1, -1):
