@@ -16,7 +16,8 @@ FULL = 1.0 - 1e-9
 BLOCK = 128
 """Flows of which one number says when the next ends."""
 ENDED = -1
-HELPER: Any = {"cache": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+KERNEL: Any = {"cache": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+HELPER: Any = {**KERNEL, "no_cpython_wrapper": True}
 """How functions that only kernels call are compiled: quickly. For the same reason no literal number is handed to them, which
 would compile them for this number as well, and arrays are made outside."""
 
@@ -28,7 +29,7 @@ level, which use ``LEVEL x HELD`` more, so that many flows at one level cost one
 to be filled."""
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def run_flows(paths, state, seconds, first_rate, bottleneck, to_the_end):  # type: ignore[no-untyped-def]
     """Fill channels progressively, end the flows that are first, fill again what that touches, and so on.
 

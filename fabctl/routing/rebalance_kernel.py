@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -12,6 +12,9 @@ POWER = 8.0
 NEIGHBOUR_COST = 0.3
 """What it costs, in units of a channel at its goal, to share a leaf's up-link with another destination of the same leaf: such
 destinations are neighbours in rank order, and shifts send to them at the same time."""
+KERNEL: Any = {"cache": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+HELPER: Any = {**KERNEL, "no_cpython_wrapper": True}
+"""How functions that only kernels call are compiled: quickly."""
 
 
 class Work(NamedTuple):
@@ -25,7 +28,7 @@ class Work(NamedTuple):
     effort: NDArray[np.int64]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def cool_channel(  # type: ignore[no-untyped-def]
     channel,
     next_channel,
@@ -125,7 +128,7 @@ def cool_channel(  # type: ignore[no-untyped-def]
     return moved
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**HELPER)
 def _flows_to(next_channel, destination, target, leaves, sources, dst, flow):  # type: ignore[no-untyped-def]
     for switch in range(len(flow)):
         flow[switch] = 0
@@ -136,7 +139,7 @@ def _flows_to(next_channel, destination, target, leaves, sources, dst, flow):  #
             switch = dst[next_channel[destination, switch]]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**HELPER)
 def _crosses(next_channel, destination, target, leaf, channel, dst):  # type: ignore[no-untyped-def]
     switch = leaf
     while switch != target:
@@ -147,7 +150,7 @@ def _crosses(next_channel, destination, target, leaf, channel, dst):  # type: ig
     return False
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**HELPER)
 def _move(  # type: ignore[no-untyped-def]
     next_channel,
     stays,
@@ -210,7 +213,7 @@ def _move(  # type: ignore[no-untyped-def]
     return better
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**HELPER)
 def _search(  # type: ignore[no-untyped-def]
     next_channel,
     stays,
