@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fabctl.bench.orders import neighbourhoods
 from fabctl.bench.place_search import HOPS, Ground, Template, bounds, search, template
 from fabctl.congestion.maxmin import fair_rates
 from fabctl.congestion.phases import phase_loads
@@ -26,6 +25,7 @@ from fabctl.congestion.slowdown import Laid, Lanes, beside, join_lanes, lay, ste
 from fabctl.errors import InputError
 from fabctl.model.flows import Flows
 from fabctl.model.naming import natural_key
+from fabctl.model.neighbourhoods import neighbourhoods
 from fabctl.model.phases import JobTraffic
 from fabctl.model.proposals import Proposal, Proposals
 from fabctl.model.tables import RoutingTables

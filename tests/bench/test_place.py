@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_fabrics import dmodk, two_levels
 
-from fabctl.bench.orders import neighbourhoods
+from fabctl.model.neighbourhoods import neighbourhoods
 from fabctl.bench.place import propose
 from fabctl.bench.place_search import Ground, bounds, price, search, template
 from fabctl.congestion.phases import phase_loads

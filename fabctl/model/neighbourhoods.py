@@ -1,4 +1,4 @@
-"""Where to start: hosts in the order of the tree, packed on few leaves, or spread over all."""
+"""Which hosts are near each other: hosts in the order of the tree, packed on few leaves, or spread over all."""
 
 from __future__ import annotations
 
@@ -35,7 +35,11 @@ class Neighbourhoods:
         return self.level[-1]
 
     def packed(self, hosts: Int64, count: int) -> Int64:
-        """Return `count` of some hosts, on as few groups as a best fit finds, widest level first, in `order`."""
+        """Return `count` of some hosts, on as few groups as a best fit finds, widest level first, in `order`.
+
+        Best fit takes the smallest group that holds the rest, else the largest, as Slurm's ``topology/tree`` chooses leaves
+        (slurm.conf, topology.html).
+        """
         chosen = _fit(self.level, self._ordered(hosts), count, 0)
         return self._ordered(chosen)
 
@@ -66,16 +70,16 @@ def neighbourhoods(fabric: Fabric, ports: Int32) -> Neighbourhoods:
     """
     home = fabric.channel_dst[fabric.channel_of_port[ports]]
     tier = fabric.tiers
-    rows = [_numbered(home.astype(np.int64))]
+    rows = [numbered(home.astype(np.int64))]
     for top in range(int(tier.max(initial=0)) + 1):
         part = _parts(fabric, (tier >= 0) & (tier <= top))
         inside = home < fabric.n_switches
-        rows.append(_numbered(np.where(inside, part[np.minimum(home, fabric.n_switches - 1)], -1 - home)))
+        rows.append(numbered(np.where(inside, part[np.minimum(home, fabric.n_switches - 1)], -1 - home)))
     level = np.array(rows[::-1])
     return Neighbourhoods(level, np.lexsort((np.arange(len(ports)), *level[::-1])))
 
 
-def _numbered(group: Int64) -> Int64:
+def numbered(group: Int64) -> Int64:
     """Return groups numbered by their first member."""
     _, first, member = np.unique(group, return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.int64)
