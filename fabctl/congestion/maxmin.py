@@ -110,7 +110,7 @@ def fair_rates(channels: Channels, rates: Float64, share: Float64 | None = None)
 
 
 def _run(channels: Channels, sizes: Float64, rates: Float64, share: Float64 | None, *, to_the_end: bool) -> Completion:
-    from fabctl.congestion.maxmin_kernel import run_flows
+    from fabctl.congestion.maxmin_kernel import SOLVES, run_flows
     from fabctl.congestion.maxmin_state import Paths, make_state
 
     part = np.empty(0) if share is None else np.asarray(share, dtype=np.float64)
@@ -127,5 +127,7 @@ def _run(channels: Channels, sizes: Float64, rates: Float64, share: Float64 | No
     seconds = np.where(np.isinf(sizes) | ((sizes > 0) & (ptr[1:] > ptr[:-1])), np.inf, 0.0)
     first_rate, bottleneck = np.full(len(sizes), np.inf), np.full(len(sizes), -1, dtype=np.int32)
     announce_compiling(run_flows)
-    solves = run_flows(paths, make_state(paths, sizes, capacity), seconds, first_rate, bottleneck, to_the_end)
-    return Completion(seconds, first_rate, bottleneck, solves)
+    state, clock = make_state(paths, sizes, capacity), np.zeros(5)
+    while not run_flows(paths, state, clock, seconds, first_rate, bottleneck, to_the_end):
+        pass
+    return Completion(seconds, first_rate, bottleneck, int(clock[SOLVES]))

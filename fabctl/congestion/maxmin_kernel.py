@@ -21,6 +21,10 @@ HELPER: Any = {**KERNEL, "no_cpython_wrapper": True}
 """How functions that only kernels call are compiled: quickly. For the same reason no literal number is handed to them, which
 would compile them for this number as well, and arrays are made outside."""
 
+ROUNDS = 500
+"""Rounds between two looks at whether the user wants to stop."""
+TURN, SEEDS, FLOOR, NOW, SOLVES = range(5)
+"""Entries of the clock."""
 RATE, NEXT_RATE, LEFT, SINCE, FINISH = range(5)
 """Columns of flows: bytes per second now and after this filling; bytes left at a time; when they end at this rate."""
 CAPACITY, USED, BASE, LOAD, LEVEL, HELD = range(6)
@@ -30,13 +34,15 @@ to be filled."""
 
 
 @njit(**KERNEL)
-def run_flows(paths, state, seconds, first_rate, bottleneck, to_the_end):  # type: ignore[no-untyped-def]
-    """Fill channels progressively, end the flows that are first, fill again what that touches, and so on.
+def run_flows(paths, state, clock, seconds, first_rate, bottleneck, to_the_end):  # type: ignore[no-untyped-def]
+    """Fill channels progressively, end the flows that are first, fill again what that touches, and so on, for `ROUNDS` rounds.
 
     Parameters
     ----------
     paths : Paths
     state : State
+    clock : float64 array of shape (5,)
+        Zeros at the start; how far the flows have come after the last call, ``SOLVES`` being how often channels were filled.
     seconds, first_rate, bottleneck : float64, float64 and int32 arrays of shape (n_flows,)
         Changed in place: when each flow ends, where it does; its rate and the channel that fixed it at the start, if it runs.
     to_the_end : bool
@@ -44,12 +50,13 @@ def run_flows(paths, state, seconds, first_rate, bottleneck, to_the_end):  # typ
 
     Returns
     -------
-    int
-        How often channels were filled.
+    bool
+        Whether that was the end.
     """
-    turn, n_seeds = np.int64(1), _list_flows(paths, state)
-    solves, now, floor = 0, 0.0, 0.0
-    while True:
+    if clock[TURN] == 0.0:
+        clock[TURN], clock[SEEDS] = 1.0, _list_flows(paths, state)
+    turn, n_seeds, floor, now = np.int64(clock[TURN]), np.int64(clock[SEEDS]), clock[FLOOR], clock[NOW]
+    for _ in range(ROUNDS):
         n_reached, n_touched = _reach(paths, state, turn, floor, n_seeds)
         if n_touched:
             n_suspects = _fill(paths, state, turn, floor, n_reached)
@@ -60,7 +67,7 @@ def run_flows(paths, state, seconds, first_rate, bottleneck, to_the_end):  # typ
                 for position in range(n_seeds):
                     state.channel_turn[state.reached[position]] = turn
                 continue
-            solves += 1
+            clock[SOLVES] += 1.0
             _take_rates(state, n_touched, now)
         if turn == 1:
             for position in range(n_touched):
@@ -68,9 +75,11 @@ def run_flows(paths, state, seconds, first_rate, bottleneck, to_the_end):  # typ
                 first_rate[flow], bottleneck[flow] = state.flows[flow, RATE], state.limit[flow]
         now = _next_end(state)
         if now == np.inf or not to_the_end:
-            return solves
+            return True
         turn += 1
         n_seeds, floor = _end_flows(paths, state, turn, now, seconds)
+    clock[TURN], clock[SEEDS], clock[FLOOR], clock[NOW] = turn, n_seeds, floor, now
+    return False
 
 
 @njit(**HELPER)
