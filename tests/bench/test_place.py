@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_fabrics import dmodk, two_levels
 
-from fabctl.model.neighbourhoods import neighbourhoods
 from fabctl.bench.place import propose
 from fabctl.bench.place_search import Ground, bounds, price, search, template
 from fabctl.congestion.phases import phase_loads
 from fabctl.congestion.slowdown import beside, interference, lay, step_s
 from fabctl.errors import InputError
 from fabctl.model.fabric import Fabric
+from fabctl.model.neighbourhoods import neighbourhoods
 from fabctl.model.phases import JobTraffic
 from fabctl.model.rates import payload_rates
 from fabctl.model.tables import RoutingTables
