@@ -196,8 +196,9 @@ def _common_columns(spec: JobSpec, rows: dict[str, _Row]) -> tuple[list[_Socket]
     common = sorted(set.intersection(*(set(row) for row in rows.values())))
     rails = sorted({rail for rail, _ in common})
     if not common:
-        have = "; ".join(f"{name} {', '.join(str(rail) for rail, _ in row)}" for name, row in list(rows.items())[:SHOWN])
-        raise InputError("no rail is common to all hosts of this job", where=_first_place(spec), hint=f"rails: {have}")
+        some = list(rows.items())[:SHOWN]
+        have = "; ".join(f"{name} {', '.join(f'{rail}/P{port}' for rail, port in row)}" for name, row in some)
+        raise InputError("no rail is common to all hosts of this job", where=_first_place(spec), hint=f"rails and ports: {have}")
     short = _lacking(rows)
     notes = []
     if short:

@@ -148,7 +148,7 @@ def test_hosts_that_lack_different_hcas_share_the_rest() -> None:
 
 def test_no_common_rail_is_an_error() -> None:
     fabric = star({"n1": ["mlx5_0", "mlx5_1"], "n2": ["mlx5_0", "mlx5_1"], "n3": ["mlx5_0"], "n4": ["mlx5_1"]})
-    with pytest.raises(InputError, match="no rail is common to all hosts of this job\n  hint: rails: n3 0; n4 1"):
+    with pytest.raises(InputError, match="no rail is common to all hosts of this job\n  hint: rails and ports: n3 0/P1; n4 1/P1"):
         job("hosts: n[3-4]", fabric)
 
 
