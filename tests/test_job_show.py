@@ -389,4 +389,4 @@ def test_bench_predicts_collectives_and_not_trainings(run: Run, job: Any) -> Non
     assert (done.code, "this file holds 2 jobs, and one is wanted" in done.err) == (ExitCode.INPUT, True)
     tree = job("hosts: 8\ncollective: all_reduce\nalgorithm: tree\n", "tree.yaml")
     done = run("bench", "superpod-4su", "--job", tree, "-e", "1K")
-    assert (done.code, "this job asks for 'tree'" in done.err) == (ExitCode.INPUT, True)
+    assert (done.code, "this job asks for 'algorithm: tree'" in done.err) == (ExitCode.INPUT, True)

@@ -103,11 +103,11 @@ def _job(path: str | None, collective_names: str | None) -> tuple[JobSpec, list[
             where=path,
             hint=f"fabctl job show {path} --fabric SOURCE --engine NAME times its phases; or give --collective",
         )
-    if specs[0].algorithm:
+    if specs[0].tuning:
         raise InputError(
-            f"bench predicts NCCL's rings and chains, and this job asks for '{specs[0].algorithm}'",
+            f"bench predicts NCCL's rings and chains, one per rail, and this job asks for '{specs[0].tuning}'",
             where=path,
-            hint=f"fabctl job show {path} --fabric SOURCE --engine NAME times any algorithm",
+            hint=f"fabctl job show {path} --fabric SOURCE --engine NAME times it",
         )
     return specs[0], inputs
 

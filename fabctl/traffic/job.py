@@ -13,6 +13,8 @@
     # pattern: shift             # ring, shift, alltoall, bisect, permutation
     # shift: 4                   # distance of the shift, default 1
     # algorithm: tree            # of the collectives; default: ring, and pairwise for alltoall
+    # channels: 16               # of rings and trees (NCCL_MIN_NCHANNELS), channel c on rail c mod k; default: one per rail
+    # cross_nic: 1               # whether a ring may leave a host by another rail (NCCL_CROSS_NIC): 0, 1, 2; default: 0
     size: 256M                   # or sizes: [64K, 1M, 1G]; default: 8 bytes to 16 GiB
     pxn: true                    # all-to-all goes by NVLink to the destination's rail first (NCCL's PXN); default: false
     # model: llama3-70b          # or instead a training: see below
@@ -38,7 +40,7 @@ from fabctl.yamlspec import Node, load, suggestion
 
 ORDERS = ("as-given", "sorted", "random", "topology")
 PLACEMENTS = ("packed", "spread", "random", "rail", "given")
-SENDS = ("collective", "pattern", "shift", "algorithm", "size", "sizes", "pxn")
+SENDS = ("collective", "pattern", "shift", "algorithm", "channels", "cross_nic", "size", "sizes", "pxn")
 KEYS = (
     "name",
     "hosts",
@@ -56,6 +58,8 @@ JOBS = "jobs"
 ALL = "all"
 LARGEST_BYTES = (1 << 63) - 1
 MOST_HOSTS = 1 << 16
+MOST_CHANNELS = 64
+"""NCCL's MAXCHANNELS (2.30.7, src/include/device.h)."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,8 @@ class JobSpec:
         Place of ``placement``.
     algorithm : str
         Registered name, or empty for the default of each collective.
+    channels, cross_nic : int
+        NCCL's, of rings and trees (`fabctl.traffic.shape.Shape`); 0 channels: one per rail.
     training : TrainingSpec, optional
         In place of collectives.
     """
@@ -143,7 +149,15 @@ class JobSpec:
     placement_seed: int = 1
     placement_where: str = ""
     algorithm: str = ""
+    channels: int = 0
+    cross_nic: int = 0
     training: TrainingSpec | None = None
+
+    @property
+    def tuning(self) -> str:
+        """What the job asks for in place of NCCL's defaults, as its file says it; empty for nothing."""
+        asked = {"algorithm": self.algorithm, "channels": self.channels, "cross_nic": self.cross_nic}
+        return ", ".join(f"{key}: {value}" for key, value in asked.items() if value)
 
 
 def parse_job(text: str, path: str) -> JobSpec:
@@ -189,7 +203,8 @@ def _job(node: Node, path: str, name: str) -> JobSpec:
     _exclude(values, "collective", "pattern")
     _exclude(values, "size", "sizes")
     _exclude(values, "ranks_per_host", "gpus_per_host")
-    _exclude(values, "algorithm", "pattern")
+    for key in ("algorithm", "channels", "cross_nic"):
+        _exclude(values, key, "pattern")
     training = _training(values)
     trace = values.get("trace")
     for key in (*SENDS, "model") if trace else ():
@@ -221,6 +236,8 @@ def _job(node: Node, path: str, name: str) -> JobSpec:
         placement_seed=seed,
         placement_where=values["placement"].where if "placement" in values else "",
         algorithm=_algorithm(values["algorithm"], collectives) if "algorithm" in values else "",
+        channels=values["channels"].integer(low=1, high=MOST_CHANNELS) if "channels" in values else 0,
+        cross_nic=values["cross_nic"].integer(low=0, high=2) if "cross_nic" in values else 0,
         training=training,
     )
 

@@ -68,10 +68,10 @@ def called_phases(spec: JobSpec, job: Job) -> list[tuple[Call | None, list[Phase
         return [(None, [phase]) for phase in listed_phases(spec.transfers, job)]
     if spec.pattern:
         return [(None, [_pattern(spec, job)])]
-    return [(call, call_phases(call, job)) for call in job_calls(spec, job.n_ranks)]
+    return [(call, _call_phases(call, spec, job)) for call in job_calls(spec, job.n_ranks)]
 
 
-def call_phases(call: Call, job: Job) -> list[Phase]:
+def _call_phases(call: Call, spec: JobSpec, job: Job) -> list[Phase]:
     """Return what a collective sends over the fabric, one phase after the other; none if every group sits in one host.
 
     Raises
@@ -82,7 +82,16 @@ def call_phases(call: Call, job: Job) -> list[Phase]:
     over_fabric = np.ptp(call.ranks // job.ranks_per_host, axis=1) > 0
     sending, sizes = groups(job, call.ranks[over_fabric]), call.size_bytes[over_fabric]
     try:
-        phases = collective_phases(call.operation, call.algorithm, sending, sizes, fabric=job.fabric, name=call.name)
+        phases = collective_phases(
+            call.operation,
+            call.algorithm,
+            sending,
+            sizes,
+            fabric=job.fabric,
+            channels=spec.channels,
+            cross_nic=spec.cross_nic,
+            name=call.name,
+        )
     except UsageError as error:
         raise InputError(error.message, hint=error.hint) from error
     return [

@@ -51,7 +51,7 @@ def scope(specs: Sequence[JobSpec], fabric: Fabric) -> Scope:
     if not specs:
         return Scope(fabric.compute_endpoints, None, "all-to-all")
     jobs = place_jobs(specs, fabric)
-    if len(specs) == 1 and (specs[0].pattern or specs[0].collectives) and not specs[0].algorithm:
+    if len(specs) == 1 and (specs[0].pattern or specs[0].collectives) and not specs[0].tuning:
         return _first_collective(specs[0], jobs[0])
     traffic = [placed_traffic(spec, job) for spec, job in zip(specs, jobs, strict=True)]
     phases = [phase for one in traffic for phase in one.phases if phase.fixed is None]

@@ -151,3 +151,20 @@ def test_ranks_send_what_is_said_of_them(algorithm: str, n: int) -> None:
         folded = algorithm == "halving-doubling" and n & (n - 1)
         share = sent_share(operation, n, algorithm)
         assert total / senders / 1000 == pytest.approx(share) or (folded and total / senders / 1000 > share)
+
+
+def test_channels_take_the_rails_in_turn() -> None:
+    """S = 1 MiB on 6 channels over 4 rails: rails 0 and 1 carry two sixths of the ring, rails 2 and 3 one."""
+    job, step = traffic("hosts: all\nranks_per_host: 4\ncollective: all_reduce\nsize: 1M\nchannels: 6\n")
+    carried: Counter[int] = Counter()
+    for (src, dst), weight in pairs(job, step.phases[0]).items():
+        assert (dst // 4, dst % 4) == ((src // 4 + 1) % job.n_hosts, src % 4)
+        carried[src % 4] += weight
+    ring = 2 * (job.n_ranks - 1) / job.n_ranks * (1 << 20) * job.n_hosts
+    assert carried == pytest.approx({0: ring / 3, 1: ring / 3, 2: ring / 6, 3: ring / 6})
+
+
+def test_a_ring_that_may_change_rails_leaves_by_another_one() -> None:
+    text = "hosts: all\nranks_per_host: 4\ncollective: all_reduce\nsize: 1M\ncross_nic: 1\n"
+    job, step = traffic(text)
+    assert all(src % 4 != dst % 4 for src, dst in pairs(job, step.phases[0]))
