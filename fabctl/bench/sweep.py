@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fabctl.bench.cost import Cost, cost
-from fabctl.bench.nccl import PLATEAU, PROTOCOLS, latency_us
+from fabctl.bench.nccl.ring import PLATEAU, PROTOCOLS, latency_us
 from fabctl.errors import RefusedError, UsageError
 from fabctl.model.predictions import BenchTable, Prediction, Row
 from fabctl.model.rates import HEADER_BYTES, MTU_BYTES, PAYLOAD_SHARE, Float64

@@ -40,6 +40,25 @@ class Bound:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """What one part of the way allows.
+
+    Parameters
+    ----------
+    kind : str
+        ``nvlink``, ``pcie``, ``hca``, ``cable`` or ``nccl``.
+    name : str
+        Which one: ``GPU0 - PLX0``, ``leaf-1/P3 -> spine-2/P1``.
+    algbw_gb_s : float
+        Algorithm bandwidth of large messages if nothing else bound, GB/s.
+    """
+
+    kind: str
+    name: str
+    algbw_gb_s: float
+
+
+@dataclass(frozen=True)
 class Row:
     """One message size.
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from small_fabrics import two_levels
 
-from fabctl.bench.nccl import PLATEAU, PROTOCOLS, latency_us
+from fabctl.bench.nccl.ring import PLATEAU, PROTOCOLS, latency_us
 from fabctl.traffic.collectives import COLLECTIVES
 from fabctl.traffic.job import JobSpec
 from fabctl.traffic.placement import Job, place

@@ -4,7 +4,7 @@ import pytest
 from small_fabrics import dmodk, two_levels
 
 import fabctl.bench.cost as cost_module
-from fabctl.bench.nccl import PROTOCOLS
+from fabctl.bench.nccl.ring import PROTOCOLS
 from fabctl.bench.sweep import predict, size_range
 from fabctl.errors import RefusedError, UsageError
 from fabctl.model.fabric import Fabric

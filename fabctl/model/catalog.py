@@ -1,0 +1,109 @@
+"""What hardware can do, by name and device id: ``catalog.yaml``, each fact with its source. What it does not list is unknown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU model.
+
+    Parameters
+    ----------
+    name : str
+        ``V100``.
+    architecture : str
+        ``volta``, ``ampere``, ``hopper``, ``blackwell`` ...
+    compute_capability : int
+        70 for 7.0.
+    memory_gb_s : float
+        Bandwidth of its memory, GB/s.
+    nvlinks : int
+        NVLinks that it has; 0: none.
+    nvlink_gb_s : float
+        Signalling bandwidth of one NVLink per direction, GB/s.
+    tflops : dict of str to float
+        Dense peak by precision: ``fp32``, ``tf32``, ``fp16``, ``bf16``, ``fp8``.
+    source : str
+    """
+
+    name: str
+    architecture: str
+    compute_capability: int
+    memory_gb_s: float = 0.0
+    nvlinks: int = 0
+    nvlink_gb_s: float = 0.0
+    tflops: dict[str, float] = field(default_factory=dict)
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class SwitchAsic:
+    """A switch ASIC.
+
+    Parameters
+    ----------
+    name : str
+        ``Quantum``.
+    device_ids : tuple of int
+    ports : int
+    speed : str
+        The fastest that its ports do: ``HDR``.
+    sharp : int
+        Version of SHARP: 0 none, 1 low-latency trees only, 2 and later streaming aggregation too.
+    sharp_payload_bytes : int
+        Payload of one aggregation operation (OST); 0: unknown.
+    streaming_trees : str
+        How many streaming trees are active at a time: ``per-switch``, ``per-port``, ``none``, or empty: unknown.
+    adaptive_routing : bool
+    source : str
+    """
+
+    name: str
+    device_ids: tuple[int, ...]
+    ports: int
+    speed: str
+    sharp: int = 0
+    sharp_payload_bytes: int = 0
+    streaming_trees: str = ""
+    adaptive_routing: bool = False
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Hca:
+    """An HCA model.
+
+    Parameters
+    ----------
+    name : str
+        ``ConnectX-6``.
+    device_ids : tuple of int
+    speed : str
+        The fastest that its ports do: ``HDR``.
+    streaming : bool
+        Whether it takes part in SHARP's streaming aggregation.
+    source : str
+    """
+
+    name: str
+    device_ids: tuple[int, ...]
+    speed: str
+    streaming: bool = False
+    source: str = ""
+
+
+def gpu(name: str) -> Gpu | None:
+    """Return a GPU model by name; None if it is unknown."""
+    raise NotImplementedError(name)
+
+
+def switch_asic(device_id: int) -> SwitchAsic | None:
+    """Return a switch ASIC by device id; None if it is unknown."""
+    raise NotImplementedError(device_id)
+
+
+def hca(device_id: int) -> Hca | None:
+    """Return an HCA model by device id; None if it is unknown."""
+    raise NotImplementedError(device_id)
