@@ -41,6 +41,8 @@ class Number:
         Whether a constant of the model was set by this very number: then it checks nothing, and the table says so.
     explained : str
         Where the model cannot meet it without tuning: why. The test then only checks that it still misses.
+    at_least : bool
+        Whether the number was published as a lower bound.
     """
 
     what: str
@@ -52,6 +54,13 @@ class Number:
     reason: str
     fitted: bool = False
     explained: str = ""
+    at_least: bool = False
+
+    @property
+    def met(self) -> bool:
+        """Whether the prediction is within the tolerance."""
+        error = self.predicted() / self.published - 1
+        return error >= -self.tolerance and (self.at_least or error <= self.tolerance)
 
 
 def all_numbers() -> list[Number]:
@@ -72,7 +81,15 @@ def table(numbers: list[Number]) -> str:
         allowed = f"{number.tolerance:.3g}".rstrip("0").rstrip(".")
         why = f"not met: {number.explained}" if number.explained else f"{float(allowed):.1%}: {number.reason}"
         why = f"fitted to it; {why}" if number.fitted else why
-        cells = (number.what, f"{number.published:g} {number.unit}", f"{predicted:.4g}", f"{error:+.1%}", why, number.source)
+        least = "> " if number.at_least else ""
+        cells = (
+            number.what,
+            f"{least}{number.published:g} {number.unit}",
+            f"{predicted:.4g}",
+            f"{error:+.1%}",
+            why,
+            number.source,
+        )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -84,7 +101,7 @@ def page_table() -> str:
 
 if __name__ == "__main__":
     made = table(all_numbers())
-    print(made)
+    sys.stdout.write(made + "\n")
     if "--write" in sys.argv:
         before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
         PAGE.write_text(f"{before}{BEGIN}\n\n{made}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
