@@ -10,7 +10,9 @@ from fabctl.cli.common import input_entry, load_source, output_options, source_o
 from fabctl.cli.completion import complete_names
 from fabctl.cli.job_files import read_jobs
 from fabctl.cli.routes import engine_tables, for_jobs, named_engines, route_remarks, routes_options, split_names
+from fabctl.cli.subcommands import CommandWithSubcommands
 from fabctl.errors import InputError, UsageError
+from fabctl.registry import Registry
 from fabctl.traffic.collectives import COLLECTIVES
 from fabctl.units import parse_size
 
@@ -19,9 +21,10 @@ if TYPE_CHECKING:
     from fabctl.traffic.job import JobSpec
 
 BEGIN, END, FACTOR = "8", "16G", 2
+SUBCOMMANDS = Registry("subcommand", {})
 
 
-@click.command()
+@click.command(cls=CommandWithSubcommands, subcommands=SUBCOMMANDS)
 @source_options
 @click.option("--job", "job_path", metavar="FILE", help="Job file (fabctl help job); without one, all compute hosts.")
 @click.option(

@@ -36,6 +36,8 @@ class CommandWithSubcommands(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, then the subcommands, which are not imported for that."""
         super().format_options(ctx, formatter)
+        if not self.subcommands.entries:
+            return
         with formatter.section("Subcommands"):
             formatter.write_dl(
                 [(f"{ctx.command_path} {name}", entry.summary) for name, entry in self.subcommands.entries.items()]
