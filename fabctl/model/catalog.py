@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+CATALOG = Path(__file__).with_suffix(".yaml")
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Gpu:
     nvlink_gb_s : float
         Signalling bandwidth of one NVLink per direction, GB/s.
     tflops : dict of str to float
-        Dense peak by precision: ``fp32``, ``tf32``, ``fp16``, ``bf16``, ``fp8``.
+        Dense peak by precision: ``fp64``, ``fp32``, ``tf32``, ``fp16``, ``bf16``, ``fp8``, ``fp4``; those that it has.
     source : str
     """
 
@@ -95,15 +100,46 @@ class Hca:
 
 
 def gpu(name: str) -> Gpu | None:
-    """Return a GPU model by name; None if it is unknown."""
-    raise NotImplementedError(name)
+    """Return a GPU model by name, upper or lower case; None if it is unknown."""
+    return gpus().get(name.upper())
 
 
 def switch_asic(device_id: int) -> SwitchAsic | None:
     """Return a switch ASIC by device id; None if it is unknown."""
-    raise NotImplementedError(device_id)
+    return next((asic for asic in switch_asics() if device_id in asic.device_ids), None)
 
 
 def hca(device_id: int) -> Hca | None:
     """Return an HCA model by device id; None if it is unknown."""
-    raise NotImplementedError(device_id)
+    return next((model for model in hcas() if device_id in model.device_ids), None)
+
+
+@cache
+def gpus() -> dict[str, Gpu]:
+    """Return all GPU models by name."""
+    return {name: Gpu(name, **facts) for name, facts in _catalog()["gpus"].items()}
+
+
+@cache
+def switch_asics() -> tuple[SwitchAsic, ...]:
+    """Return all switch ASICs, oldest first."""
+    return tuple(SwitchAsic(name, **_with_ids(facts)) for name, facts in _catalog()["switches"].items())
+
+
+@cache
+def hcas() -> tuple[Hca, ...]:
+    """Return all HCA models, oldest first."""
+    return tuple(Hca(name, **_with_ids(facts)) for name, facts in _catalog()["hcas"].items())
+
+
+def _with_ids(facts: dict[str, Any]) -> dict[str, Any]:
+    return facts | {"device_ids": tuple(facts["device_ids"])}
+
+
+@cache
+def _catalog() -> dict[str, dict[str, dict[str, Any]]]:
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    catalog: dict[str, dict[str, dict[str, Any]]] = loader(CATALOG.read_text(encoding="utf-8")).get_single_data()
+    return catalog
