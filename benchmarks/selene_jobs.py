@@ -73,7 +73,7 @@ def show(columns: list[tuple[str, Interference]]) -> None:
     for title, found in columns:
         job = max(found.jobs, key=lambda job: job.slowdown)
         if job.binding and job.slowdown > 1 + 1e-9:
-            others = ", ".join(f"{name} ({flows})" for name, flows in job.binding.others)
+            others = ", ".join(f"{name} ({flows})" for name, flows in job.binding.others) or "no other job"
             print(f"{title}: {job.name} is bound by {job.binding.cable.label}, with {others}")
             print(f"    fabctl explain {' '.join(job.binding.hosts)}")
 

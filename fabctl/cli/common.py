@@ -27,6 +27,23 @@ TEXT_FORMATS = ("table", "wide", "json", "jsonl", "yaml", "csv", "name")
 
 def source_options(command: Command) -> Command:
     """Add SOURCE, ``--from`` and ``--strict``."""
+    return _read_options(command, click.argument("source", required=False, shell_complete=complete_source))
+
+
+def fabric_options(*, required: bool = True) -> Callable[[Command], Command]:
+    """Add ``--fabric SOURCE``, ``--from`` and ``--strict``."""
+    fabric = click.option(
+        "--fabric",
+        "source",
+        metavar="SOURCE",
+        required=required,
+        shell_complete=complete_source,
+        help="The fabric, or a topology.",
+    )
+    return lambda command: _read_options(command, fabric)
+
+
+def _read_options(command: Command, source: Callable[[Command], Command]) -> Command:
     for decorate in (
         click.option("--strict", is_flag=True, help="Lines not understood and contradictions are errors (exit 3)."),
         click.option(
@@ -36,38 +53,10 @@ def source_options(command: Command) -> Command:
             help="Format of SOURCE; found by content by default.",
             shell_complete=complete_names(SOURCES),
         ),
-        click.argument("source", required=False, shell_complete=complete_source),
+        source,
     ):
         command = decorate(command)
     return command
-
-
-def fabric_options(*, required: bool = True) -> Callable[[Command], Command]:
-    """Add ``--fabric SOURCE``, ``--from`` and ``--strict``."""
-
-    def add(command: Command) -> Command:
-        for decorate in (
-            click.option("--strict", is_flag=True, help="Lines not understood and contradictions are errors (exit 3)."),
-            click.option(
-                "--from",
-                "source_format",
-                metavar="NAME",
-                help="Format of SOURCE; found by content by default.",
-                shell_complete=complete_names(SOURCES),
-            ),
-            click.option(
-                "--fabric",
-                "source",
-                metavar="SOURCE",
-                required=required,
-                shell_complete=complete_source,
-                help="The fabric, or a topology.",
-            ),
-        ):
-            command = decorate(command)
-        return command
-
-    return add
 
 
 def output_options(*formats: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -14,6 +14,7 @@ from routing_oracles import ragged_tree
 from simgrid_cases import at_random, compare, fat_tree_times, run_program, traffic
 
 from fabctl.congestion.maxmin import complete
+from fabctl.congestion.maxmin_kernel import ROUNDS
 from fabctl.congestion.phases import phase_channels
 from fabctl.errors import InputError
 from fabctl.generate.spec import parse
@@ -124,6 +125,16 @@ def test_random_flows_end_when_simgrid_says(seed: int) -> None:
         rng.choice([0.0, 1e6, 2e6, 4e6 / 3], len(src)),
     ][seed % 3]
     _, off = compare(tables, Flows(src, dst, size), payload_rates(tables.fabric))
+    assert off <= NEAR
+
+
+def test_more_endings_than_one_call_of_the_kernel_takes() -> None:
+    """A slim tree and flows of sizes of their own: far more rate computations than the kernel makes in one call."""
+    tables = tree((8, 8, 8), (4, 4))
+    rng = np.random.default_rng(1)
+    src, dst = rng.integers(len(tables.fabric.endpoints), size=(2, 1500))
+    ours, off = compare(tables, flows_between(tables, src, dst, rng.integers(10**8, 10**9, 1500)), rates(tables))
+    assert ours.solves > 2 * ROUNDS
     assert off <= NEAR
 
 
