@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from enum import IntEnum
+from math import inf
 
-from fabctl.model.node_graph import NodeGraph, NodeLink
+from fabctl.errors import UsageError
+from fabctl.model.node_graph import C2C, GPU, HCA, NVLINK, PCIE, PCIE_SWITCH, SMP, NodeGraph, NodeLink
 
 
 class PathType(IntEnum):
@@ -33,11 +36,11 @@ class Path:
     ----------
     type : PathType
     gb_s : float
-        Of its slowest link, GB/s per direction.
+        Of its slowest link, GB/s per direction; 0: unknown.
     latency_us : float
         Sum over its links.
     devices : tuple of str
-        From the first to the last.
+        From the first to the last; of two devices that nothing joins the two alone.
     links : tuple of NodeLink
         One less than devices.
     """
@@ -50,10 +53,104 @@ class Path:
 
 
 def find_path(node: NodeGraph, a: str, b: str) -> Path:
-    """Return the way that data takes between two devices: NVLink where it joins them, else PCIe and the sockets."""
-    raise NotImplementedError(node, a, b)
+    """Return the way that data takes between two devices: NVLink where it joins them, else PCIe and the sockets.
+
+    The widest of those with the fewest links, as NCCL's breadth-first search finds it (2.30.7, ``src/graph/paths.cc``,
+    ``ncclTopoSetPaths``). HCAs pass nothing on; a GPU does so over NVLink for two other GPUs (`PathType.NVB`), for nobody else.
+
+    Raises
+    ------
+    UsageError
+        For a device that the node does not have.
+
+    Notes
+    -----
+    O(links) for each level of the search. A link of unknown bandwidth counts as the widest, and makes the path's unknown.
+    """
+    kinds = {device.name: device.kind for device in node.devices}
+    for name in (a, b):
+        if name not in kinds:
+            raise UsageError(f"a {node.title} has no device '{name}'", hint=f"it has {', '.join(kinds)}")
+    if a == b:
+        return Path(PathType.LOC, 0.0, 0.0, (a,), ())
+    relay = kinds[a] == kinds[b] == GPU
+    neighbours = _neighbours(node)
+    best: dict[str, tuple[float, tuple[NodeLink, ...]]] = {a: (inf, ())}
+    level = [a]
+    while level and b not in best:
+        found: dict[str, tuple[float, tuple[NodeLink, ...]]] = {}
+        for device in level:
+            width, links = best[device]
+            for peer, link in neighbours[device]:
+                if peer in best or not _passes(kinds[device], links, link, kinds[peer], relay=relay):
+                    continue
+                reached = min(width, link.gb_s or inf)
+                if peer not in found or reached > found[peer][0]:
+                    found[peer] = (reached, (*links, link))
+        best |= found
+        level = list(found)
+    return _path(a, best[b][1], kinds) if b in best else Path(PathType.DIS, 0.0, 0.0, (a, b), ())
 
 
 def serving_hcas(node: NodeGraph) -> tuple[str, ...]:
-    """Return the HCA that serves each GPU, in the order of the GPUs: the nearest, spread evenly where several are as near."""
-    raise NotImplementedError(node)
+    """Return the HCA that serves each GPU, in the order of the GPUs: the nearest, spread evenly where several are as near.
+
+    Empty for a host without HCAs. Near is by path type, then by bandwidth, as in NCCL (2.30.7, ``src/graph/topo.cc``,
+    ``ncclTopoGetLocal``).
+    """
+    turns: dict[tuple[str, ...], int] = defaultdict(int)
+    chosen = []
+    for gpu in node.gpus if node.hcas else ():
+        nearest = nearest_hcas(node, gpu)
+        chosen.append(nearest[turns[nearest] % len(nearest)])
+        turns[nearest] += 1
+    return tuple(chosen)
+
+
+def nearest_hcas(node: NodeGraph, gpu: str) -> tuple[str, ...]:
+    """Return all HCAs that are as near to a GPU as the nearest, in rail order."""
+    distances = {hca: _distance(find_path(node, gpu, hca)) for hca in node.hcas}
+    least = min(distances.values(), default=None)
+    return tuple(hca for hca, distance in distances.items() if distance == least)
+
+
+def _distance(path: Path) -> tuple[PathType, float]:
+    return path.type, -path.gb_s
+
+
+def _neighbours(node: NodeGraph) -> dict[str, list[tuple[str, NodeLink]]]:
+    neighbours: dict[str, list[tuple[str, NodeLink]]] = defaultdict(list)
+    for link in node.links:
+        neighbours[link.a].append((link.b, link))
+        neighbours[link.b].append((link.a, link))
+    return neighbours
+
+
+def _passes(kind: str, links: tuple[NodeLink, ...], link: NodeLink, peer_kind: str, *, relay: bool) -> bool:
+    """Return whether a device that was reached over `links` passes data on over `link`."""
+    if not links or kind not in (GPU, HCA):
+        return True
+    direct = len(links) == 1 and links[0].kind == link.kind == NVLINK
+    return relay and kind == peer_kind == GPU and direct
+
+
+def _path(start: str, links: tuple[NodeLink, ...], kinds: dict[str, str]) -> Path:
+    devices = [start]
+    for link in links:
+        devices.append(link.b if link.a == devices[-1] else link.a)
+    width = min(link.gb_s for link in links)
+    return Path(_type(devices, links, kinds), width, sum(link.latency_us for link in links), tuple(devices), links)
+
+
+def _type(devices: list[str], links: tuple[NodeLink, ...], kinds: dict[str, str]) -> PathType:
+    used = {link.kind for link in links}
+    if SMP in used:
+        return PathType.SYS
+    if C2C in used:
+        return PathType.P2C if PCIE in used else PathType.C2C
+    if PCIE not in used:
+        return PathType.NVB if GPU in (kinds[device] for device in devices[1:-1]) else PathType.NVL
+    switches = [kinds[device] for device in devices].count(PCIE_SWITCH)
+    if switches < len(devices) - 2 or not switches:
+        return PathType.PHB
+    return PathType.PXB if switches > 1 else PathType.PIX
