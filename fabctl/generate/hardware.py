@@ -61,8 +61,11 @@ SWITCHES = {
     "SB7800": SwitchModel("MSB7800", "MCS7500", 36, Speed.EDR, 0xCF08),
     "QM8700": SwitchModel("MQM8700", "MCS8500", 40, Speed.HDR, 0xD2F0),
     "QM9700": SwitchModel("MQM9700", "MCS9500", 64, Speed.NDR, 0xD2F2),
+    # Four Quantum-3 in one box, a lane of every port on each: drawn as the one switch of 144 ports that its manuals speak of.
+    # Its node description is a guess after the others'.
+    "Q3400": SwitchModel("Q3400", "Q3400", 144, Speed.XDR, 0xD2F4),
 }
-"""Switch-IB 2, Quantum and Quantum-2."""
+"""Switch-IB 2, Quantum, Quantum-2 and Quantum-3."""
 
 
 def _mlx5(*numbers: int) -> tuple[str, ...]:
@@ -78,4 +81,8 @@ NODE_TYPES = {
     "dgx-h100": NodeType(_mlx5(0, 3, 4, 5, 6, 9, 10, 11), Speed.NDR, 0x1021, "QM9700"),
     # DGX B200 User Guide: eight ConnectX-7; it does not say how they are numbered
     "dgx-b200": NodeType(_mlx5(0, 1, 2, 3, 4, 5, 6, 7), Speed.NDR, 0x1021, "QM9700"),
+    # DGX SuperPOD Reference Architecture with DGX B300 and XDR: eight ConnectX-8; it does not say how they are numbered
+    "dgx-b300": NodeType(_mlx5(0, 1, 2, 3, 4, 5, 6, 7), Speed.XDR, 0x1023, "Q3400"),
+    # DGX GB200 User Guide: a compute tray of the rack has four ConnectX-7; it does not say how they are numbered
+    "gb200-nvl72": NodeType(_mlx5(0, 1, 2, 3), Speed.NDR, 0x1021, "QM9700"),
 }

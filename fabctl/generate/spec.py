@@ -53,7 +53,11 @@ def parse(text: str, path: str) -> tuple[Fabric, ParseReport]:
         If the text is no YAML, has unknown, doubled or missing keys or values that do not fit, or if what it describes does
         not fit its switches or a subnet; with ``file:line:column``.
     """
-    root = load(text, path)
+    return draw(load(text, path), lines=len(text.splitlines()))
+
+
+def draw(root: Node, lines: int = 0) -> tuple[Fabric, ParseReport]:
+    """Build the fabric of a spec that is a value of another file, as `parse` does."""
     family = _family(root)
     values = root.mapping((*COMMON_KEYS, *family.keys), required=("family", *family.required))
     notes: list[str] = []
@@ -61,8 +65,7 @@ def parse(text: str, path: str) -> tuple[Fabric, ParseReport]:
     fabric = assemble(family.plan(values, settings), settings)
     if "remove" in values:
         fabric = remove(fabric, values["remove"])
-    lines = len(text.splitlines())
-    return fabric, ParseReport(source="topology", path=path, lines=lines, notes=tuple(notes))
+    return fabric, ParseReport(source="topology", path=root.path, lines=lines, notes=tuple(notes))
 
 
 SOURCE = Source(recognises, parse)

@@ -234,6 +234,8 @@ def test_the_plan_of_selene_is_how_selene_is_cabled(fixtures: Path, project: Pat
         ("dgx-a100", 8, Speed.HDR, 0x101B, 0xD2F0, 40, "MQM8700"),
         ("dgx-h100", 8, Speed.NDR, 0x1021, 0xD2F2, 64, "MQM9700"),
         ("dgx-b200", 8, Speed.NDR, 0x1021, 0xD2F2, 64, "MQM9700"),
+        ("dgx-b300", 8, Speed.XDR, 0x1023, 0xD2F4, 144, "Q3400"),
+        ("gb200-nvl72", 4, Speed.NDR, 0x1021, 0xD2F2, 64, "MQM9700"),
     ],
 )
 def test_node_types_bring_their_hardware(
