@@ -65,7 +65,8 @@ def draw(root: Node, lines: int = 0) -> tuple[Fabric, ParseReport]:
     fabric = assemble(family.plan(values, settings), settings)
     if "remove" in values:
         fabric = remove(fabric, values["remove"])
-    return fabric, ParseReport(source="topology", path=root.path, lines=lines, notes=tuple(notes))
+    node_type = values["node_type"].text() if "node_type" in values else ""
+    return fabric, ParseReport("topology", root.path, lines, notes=tuple(notes), node_type=node_type)
 
 
 SOURCE = Source(recognises, parse)

@@ -67,6 +67,8 @@ class ParseReport:
         Links whose ends say different things.
     duplicates : tuple of Remark
         Nodes with more than one record; the first is kept.
+    node_type : str
+        What the text says that its hosts are (a topology spec's ``node_type``); empty where it says nothing.
     """
 
     source: str
@@ -80,3 +82,4 @@ class ParseReport:
     disagreements: tuple[Remark, ...] = ()
     duplicates: tuple[Remark, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    node_type: str = ""

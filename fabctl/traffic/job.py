@@ -7,6 +7,7 @@
     # placement: packed          # of a number of hosts: packed, spread, random:SEED, rail, given; default: packed
     ranks_per_host: 8            # or gpus_per_host; default: one rank per HCA used
     rails: [0, 1, 2, 3]          # default: every rail that all hosts have
+    # node: dgx-a100             # what is inside the hosts: a node type, or a file from the job file's folder (docs/nodes.md)
     order: as-given              # rank order of the hosts: as-given, sorted, random, topology (leaf by leaf)
     seed: 1                      # of the random order and the random patterns
     collective: all_reduce       # one, a list, or `all`; or instead a pattern:
@@ -48,6 +49,7 @@ KEYS = (
     "ranks_per_host",
     "gpus_per_host",
     "rails",
+    "node",
     "order",
     "seed",
     "trace",
@@ -123,6 +125,8 @@ class JobSpec:
         NCCL's, of rings and trees (`fabctl.traffic.shape.Shape`); 0 channels: one per rail.
     training : TrainingSpec, optional
         In place of collectives.
+    node : Placed, optional
+        What is inside the hosts: the name of a node type, or a file from the job file's folder.
     """
 
     path: str = ""
@@ -152,6 +156,7 @@ class JobSpec:
     channels: int = 0
     cross_nic: int = 0
     training: TrainingSpec | None = None
+    node: Placed | None = None
 
     @property
     def tuning(self) -> str:
@@ -185,20 +190,27 @@ def parse_jobs(text: str, path: str) -> tuple[JobSpec, ...]:
     root = load(text, path)
     stem = PurePath(path).stem if path not in ("", "-") else "job"
     if root.find(JOBS) is None:
-        return (_job(root, path, stem),)
+        return (read_job(root, stem),)
     nodes = root.mapping((JOBS,))[JOBS].items()
     if not nodes:
         raise root.error("'jobs' is an empty list")
     specs: dict[str, JobSpec] = {}
     for number, node in enumerate(nodes, 1):
-        spec = _job(node, path, f"{stem}-{number}")
+        spec = read_job(node, f"{stem}-{number}")
         if spec.name in specs:
             raise (node.find("name") or node).error(f"two jobs are called '{spec.name}'")
         specs[spec.name] = spec
     return tuple(specs.values())
 
 
-def _job(node: Node, path: str, name: str) -> JobSpec:
+def read_job(node: Node, name: str) -> JobSpec:
+    """Read one job, of a job file or of another file that holds one; `name` is what it is called if it does not say.
+
+    Raises
+    ------
+    InputError
+        As `parse_jobs` does.
+    """
     values = node.mapping(KEYS, required=("hosts",))
     _exclude(values, "collective", "pattern")
     _exclude(values, "size", "sizes")
@@ -239,6 +251,7 @@ def _job(node: Node, path: str, name: str) -> JobSpec:
         channels=values["channels"].integer(low=1, high=MOST_CHANNELS) if "channels" in values else 0,
         cross_nic=values["cross_nic"].integer(low=0, high=2) if "cross_nic" in values else 0,
         training=training,
+        node=Placed(values["node"].text(), values["node"].where) if "node" in values else None,
     )
 
 
