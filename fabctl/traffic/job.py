@@ -228,7 +228,7 @@ def read_job(node: Node, name: str) -> JobSpec:
     count = _count(values["hosts"])
     placement, seed = _placement(values.get("placement"), count)
     return JobSpec(
-        path=path,
+        path=node.path,
         name=_name(values["name"]) if "name" in values else name,
         hosts=_hosts(values["hosts"]),
         ranks_per_host=ranks.integer(low=1, high=1024) if ranks else None,
