@@ -107,6 +107,11 @@ class _Step:
     def _microbatches(self) -> int:
         return self.spec.parallelism.microbatches
 
+    @property
+    def _again(self) -> int:
+        """How often backward repeats what forward sends: once where it computes all activations again."""
+        return int(self.spec.parallelism.recompute == "full")
+
     def _per_layer(
         self, kind: str, name: str, operation: str, ranks: Int32, size: float, runs: Float64, algorithm: str = ""
     ) -> Call:
@@ -125,9 +130,10 @@ class _Step:
         sends 8 b s h (t - 1) / t numbers ([1]_ section 3.2). With it each is an all-gather and a reduce-scatter, of the same
         bytes together ([2]_ section 4.2.2); backward gathers the input once more, because only a slice of it is kept (the same
         section). MoE layers exchange behind attention and shared experts. The ranks of an expert that is cut gather each other's
-        tokens, once for each of k experts (Megatron-LM, ``MoEAlltoAllTokenDispatcher``).
+        tokens, once for each of k experts (Megatron-LM, ``MoEAlltoAllTokenDispatcher``). Full recomputation exchanges all that
+        forward does once more.
         """
-        grid, spec = self.grid, self.spec
+        grid, spec, again = self.grid, self.spec, self._again
         size = self._tokens * spec.model.hidden * spec.precision.activations
         layers, moe = self._layers if spec.model.is_transformer else (np.zeros(1), np.zeros(1))
         if grid.tp > 1:
@@ -135,17 +141,17 @@ class _Step:
             if spec.parallelism.sequence_parallel:
                 yield self._per_layer("tp", "tp activations, forward", "all_gather", ranks, size, runs)
                 yield self._per_layer("tp", "tp activations, forward", "reduce_scatter", ranks, size, runs)
-                yield self._per_layer("tp", "tp activations, backward", "all_gather", ranks, size, 2 * runs)
-                yield self._per_layer("tp", "tp activations, backward", "reduce_scatter", ranks, size, runs)
+                yield self._per_layer("tp", "tp activations, backward", "all_gather", ranks, size, (2 + again) * runs)
+                yield self._per_layer("tp", "tp activations, backward", "reduce_scatter", ranks, size, (1 + again) * runs)
             else:
                 yield self._per_layer("tp", "tp activations, forward", "all_reduce", ranks, size, runs)
-                yield self._per_layer("tp", "tp activations, backward", "all_reduce", ranks, size, runs)
+                yield self._per_layer("tp", "tp activations, backward", "all_reduce", ranks, size, (1 + again) * runs)
             yield from self._vocabulary(ranks, size)
         if grid.etp > 1 and moe.any():
             routed = self._tokens / grid.tp * spec.model.experts_per_token * grid.etp * spec.model.hidden
             size = routed * spec.precision.activations
-            yield self._per_layer("tp", "expert tp tokens", "all_gather", grid.groups("etp"), size, 2 * moe)
-            yield self._per_layer("tp", "expert tp tokens", "reduce_scatter", grid.groups("etp"), size, 2 * moe)
+            yield self._per_layer("tp", "expert tp tokens", "all_gather", grid.groups("etp"), size, (2 + again) * moe)
+            yield self._per_layer("tp", "expert tp tokens", "reduce_scatter", grid.groups("etp"), size, (2 + again) * moe)
 
     def _vocabulary(self, ranks: Int32, size: float) -> Iterator[Call]:
         """Return the exchanges of the embedding (first stage, forward) and of the output layer (last stage, backward)."""
@@ -173,7 +179,8 @@ class _Step:
         size = grid.cp * self._tokens * width * spec.precision.activations
         algorithm = "ring" if spec.parallelism.context == "p2p" else ""
         layers, ranks = self._layers[0], grid.groups("cp")
-        yield self._per_layer("cp", "cp keys and values, forward and backward", "all_gather", ranks, size, 2 * layers, algorithm)
+        passes = (2 + self._again) * layers
+        yield self._per_layer("cp", "cp keys and values, forward and backward", "all_gather", ranks, size, passes, algorithm)
         yield self._per_layer("cp", "cp gradients of keys and values", "reduce_scatter", ranks, size, layers, algorithm)
 
     def experts(self) -> Iterator[Call]:
@@ -186,7 +193,7 @@ class _Step:
         if grid.ep == 1:
             return
         tokens = self._tokens / grid.tp * spec.model.experts_per_token * spec.model.hidden
-        ranks, runs = grid.groups("ep"), 2 * self._layers[1]
+        ranks, runs = grid.groups("ep"), (2 + self._again) * self._layers[1]
         yield self._per_layer("ep", "ep dispatch", "alltoall", ranks, tokens * spec.precision.dispatch, runs)
         yield self._per_layer("ep", "ep combine", "alltoall", ranks, tokens * spec.precision.activations, runs)
 

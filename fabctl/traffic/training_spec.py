@@ -21,8 +21,10 @@
       rank_order: tp-cp-dp-pp    # neighbours first; or tp-cp-pp-dp
       exchange: collective       # or slices: each data parallel rank adds up a slice for all, as CaffeOnSpark does
       context: p2p               # how context parallel ranks share keys and values: p2p or all_gather
+      recompute: none            # activations computed again backward: none, selective (attention's scores), full
     sequence_length: 8192        # default: that of the preset
-    precision: bf16              # fp32, fp16, bf16, fp8, or {parameters: bf16, gradients: fp32, activations: bf16, dispatch: fp8}
+    precision: bf16              # fp32, fp16, bf16, fp8, or {parameters: bf16, gradients: fp32, activations: bf16, dispatch: fp8,
+                                 #  compute: tf32}
     overlap: [dp]                # kinds that hide behind compute: dp, tp, cp, ep, pp, embedding; or all, none
 """
 
@@ -38,8 +40,10 @@ KEYS = ("model", "parallelism", "sequence_length", "precision", "overlap")
 RANK_ORDERS = ("tp-cp-dp-pp", "tp-cp-pp-dp")
 EXCHANGES = ("collective", "slices")
 CONTEXTS = ("p2p", "all_gather")
+RECOMPUTE = ("none", "selective", "full")
 KINDS = ("dp", "tp", "cp", "ep", "pp", "embedding")
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1}
+COMPUTE = ("fp32", "tf32", "bf16", "fp16", "fp8")
 MAX_RANKS = 1 << 20
 MAX_LENGTH = 1 << 30
 
@@ -74,6 +78,8 @@ class Parallelism:
         One of `EXCHANGES`: gradients are added up by a collective, or slice by slice by the rank that owns the slice.
     context : str
         One of `CONTEXTS`.
+    recompute : str
+        One of `RECOMPUTE`: what backward computes again in place of keeping it.
     places : dict of str to str
         Place of each key in the job file; ``""`` is that of the whole.
     """
@@ -94,6 +100,7 @@ class Parallelism:
     rank_order: str = RANK_ORDERS[0]
     exchange: str = "collective"
     context: str = "p2p"
+    recompute: str = "none"
     places: dict[str, str] = field(default_factory=dict, compare=False)
 
     @property
@@ -112,12 +119,16 @@ PARALLELISM = (*(one.name for one in fields(Parallelism) if one.name != "places"
 
 @dataclass(frozen=True)
 class Precision:
-    """Bytes per number of what is sent: parameters, gradients, activations, and tokens on their way to experts."""
+    """Bytes per number of what is sent: parameters, gradients, activations, tokens on their way to experts; and how GPUs compute.
+
+    `compute`, one of `COMPUTE`, is the type of matrix products: it decides a GPU's peak and nothing that is sent.
+    """
 
     parameters: int = 2
     gradients: int = 4
     activations: int = 2
     dispatch: int = 2
+    compute: str = "bf16"
 
 
 @dataclass(frozen=True)
@@ -204,6 +215,7 @@ def _parallelism(node: Node, model_where: str) -> Parallelism:
         rank_order=values["rank_order"].choice(RANK_ORDERS) if "rank_order" in values else RANK_ORDERS[0],
         exchange=exchange,
         context=values["context"].choice(CONTEXTS) if "context" in values else "p2p",
+        recompute=values["recompute"].choice(RECOMPUTE) if "recompute" in values else "none",
         places=places,
     )
 
@@ -219,15 +231,18 @@ def _precision(node: Node) -> Precision:
     if not node.is_mapping:
         word = node.choice(BYTES)
         width = max(BYTES[word], 2)
-        return Precision(width, 2 if word == "fp16" else 4, width, width)
-    values = node.mapping(("parameters", "gradients", "activations", "dispatch"))
+        return Precision(width, 2 if word == "fp16" else 4, width, width, word)
+    values = node.mapping(("parameters", "gradients", "activations", "dispatch", "compute"))
+    compute = values.pop("compute", None)
     given = {key: BYTES[value.choice(BYTES)] for key, value in values.items()}
     activations = given.get("activations", Precision.activations)
+    products = values["activations"].text() if "activations" in values else Precision.compute
     return Precision(
         parameters=given.get("parameters", Precision.parameters),
         gradients=given.get("gradients", Precision.gradients),
         activations=activations,
         dispatch=given.get("dispatch", activations),
+        compute=compute.choice(COMPUTE) if compute else products,
     )
 
 

@@ -281,6 +281,28 @@ def test_shared_experts_are_one_more_mlp_to_exchange(model: str, times: int) -> 
 # ---- the rest -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("cut", ["tp: 4, cp: 2", "tp: 4, sequence_parallel: false", "ep: 8", "tp: 2, ep: 4, etp: 2"])
+def test_full_recomputation_sends_what_forward_sends_once_more(cut: str) -> None:
+    """Forward and backward send alike but for slices that are gathered again, which recomputation does not add to."""
+    model = "mixtral-8x7b" if "ep" in cut else "llama3-8b"
+    sends = {}
+    for recompute in ("none", "selective", "full"):
+        _, _, calls = step(f"model: {model}\nparallelism: {{{cut}, recompute: {recompute}}}\n", 8)
+        sends[recompute] = {
+            (call.name, call.operation): call.sent_bytes.max() * call.times for call in calls if call.kind != "dp"
+        }
+    assert sends["none"] == sends["selective"]
+    forward = {key: value for key, value in sends["none"].items() if "backward" not in key[0] or "forward" in key[0]}
+    for key, value in sends["full"].items():
+        name, operation = key
+        more = 0.0
+        if name == "tp activations, backward":
+            more = forward["tp activations, forward", operation]
+        elif name in ("cp keys and values, forward and backward", "expert tp tokens", "ep dispatch", "ep combine"):
+            more = forward[key] / 2
+        assert value == pytest.approx(sends["none"][key] + more), key
+
+
 def test_overlap_marks_its_kinds() -> None:
     _, _, calls = step("model: gpt3-175b\nparallelism: {tp: 2, pp: 2}\noverlap: [dp, pp]\n", 8)
     hidden = defaultdict(set)

@@ -31,8 +31,9 @@ parallelism:
   sequence_parallel: true
   layers_per_stage: [2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2]
   context: all_gather
+  recompute: selective
 sequence_length: 4096
-precision: {parameters: bf16, gradients: fp16, activations: fp32, dispatch: fp8}
+precision: {parameters: bf16, gradients: fp16, activations: fp32, dispatch: fp8, compute: tf32}
 overlap: [pp, dp]
 """
     spec = parse_job(f"hosts: 4\n{text}", "j.yaml")
@@ -53,9 +54,10 @@ overlap: [pp, dp]
             sequence_parallel=True,
             layers_per_stage=(2,) * 16,
             context="all_gather",
+            recompute="selective",
         ),
         sequence_length=4096,
-        precision=Precision(parameters=2, gradients=2, activations=4, dispatch=1),
+        precision=Precision(parameters=2, gradients=2, activations=4, dispatch=1, compute="tf32"),
         overlap=("dp", "pp"),
     )
 
@@ -71,7 +73,7 @@ def test_defaults() -> None:
     ("word", "widths"), [("fp32", (4, 4, 4, 4)), ("bf16", (2, 4, 2, 2)), ("fp16", (2, 2, 2, 2)), ("fp8", (2, 4, 2, 2))]
 )
 def test_precision_in_a_word(word: str, widths: tuple[int, ...]) -> None:
-    assert trained(f"model: llama3-8b\nprecision: {word}\n").precision == Precision(*widths)
+    assert trained(f"model: llama3-8b\nprecision: {word}\n").precision == Precision(*widths, word)
 
 
 def test_overlap_in_a_word() -> None:
