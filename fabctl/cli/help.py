@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import click
 
@@ -18,6 +19,7 @@ TOPICS = Registry(
         "formats": Entry("fabctl.cli.help:formats", "What -o prints, and the JSON envelope."),
         "environment": Entry("fabctl.cli.help:environment", "The variables that fabctl reads."),
         "topologies": Entry("fabctl.cli.help:topologies", "The topologies that can be named in place of a file."),
+        "nodes": Entry("fabctl.cli.help:nodes", "The node types that --node and a job's node: take."),
         "job": Entry("fabctl.cli.help:job", "The keys of a job file."),
     },
 )
@@ -96,17 +98,30 @@ def topologies() -> str:
     """Return the topologies that a name finds, with the first line of each file, and the families for one's own."""
     from fabctl.generate import FAMILIES
 
-    first_lines = {}
+    first_lines: dict[str, str] = {}
     for folder in reversed(topology_folders()):
-        for path in folder.glob("*.yaml"):
-            with path.open(encoding="utf-8") as stream:
-                first_lines[path.stem] = stream.readline().lstrip("# ").rstrip()
+        first_lines |= _first_lines(folder.glob("*.yaml"))
     families = [(name, FAMILIES.entries[name].summary) for name in FAMILIES.names()]
     return (
         "Each name can stand for SOURCE:\n\n"
         + _columns(sorted(first_lines.items()))
         + "\nSo can a YAML file of your own that says 'family: ' and one of these (docs/topologies.md has their keys):\n\n"
         + _columns(families)
+    )
+
+
+def nodes() -> str:
+    """Return the shipped node types, with the first line of each file, and what else stands for one."""
+    from fabctl.nodes.shipped import ALIASES, node_folders
+
+    files = [path for folder in node_folders() for path in folder.glob("*.yaml")]
+    return (
+        "Each name can stand for NODE:\n\n"
+        + _columns(sorted(_first_lines(files).items()))
+        + "\nA topology's node_type means:\n\n"
+        + _columns(ALIASES.items())
+        + "\nSo can a file: the YAML of one of these, changed (docs/nodes.md); what 'nvidia-smi topo -m' prints on a host; or the\n"
+        "XML that NCCL writes there (NCCL_TOPO_DUMP_FILE).\n"
     )
 
 
@@ -138,6 +153,15 @@ def _example(doc: str | None) -> str:
 
     block = (doc or "").partition("::\n\n")[2]
     return dedent("".join(line for line in block.splitlines(keepends=True) if line.startswith("    "))).rstrip() + "\n"
+
+
+def _first_lines(paths: Iterable[Path]) -> dict[str, str]:
+    """Return the first line of each file, without its comment sign, by name."""
+    lines = {}
+    for path in paths:
+        with path.open(encoding="utf-8") as stream:
+            lines[path.stem] = stream.readline().lstrip("# ").rstrip()
+    return lines
 
 
 def _columns(pairs: Iterable[tuple[str, str]]) -> str:
