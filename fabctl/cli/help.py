@@ -120,8 +120,8 @@ def nodes() -> str:
         + _columns(sorted(_first_lines(files).items()))
         + "\nA topology's node_type means:\n\n"
         + _columns(ALIASES.items())
-        + "\nSo can a file: the YAML of one of these, changed (docs/nodes.md); what 'nvidia-smi topo -m' prints on a host; or the\n"
-        "XML that NCCL writes there (NCCL_TOPO_DUMP_FILE).\n"
+        + "\nSo can a file: the YAML of one of these, changed (docs/nodes.md); what 'nvidia-smi topo -m' prints on a host; or\n"
+        "the XML that NCCL writes there (NCCL_TOPO_DUMP_FILE).\n"
     )
 
 
