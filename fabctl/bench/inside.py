@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from fabctl.model.node_graph import NodeGraph
+from fabctl.bench.inside_host import Host, used_part
+from fabctl.bench.inside_traffic import Group, load
+from fabctl.errors import UsageError
+from fabctl.model.node_graph import HCA, ON_DIE, NodeGraph
 from fabctl.model.offloads import Offloads
 from fabctl.model.predictions import Limit
 
+MEMORY = "memory"
+"""Kind of the limit that a socket's memory sets, with the bandwidth of its on-die link: read and written together."""
+TIE = 1e-9
+"""Relative difference below which the first of two links is named."""
+
 
 def inside_limits(
-    node: NodeGraph, operation: str, algorithm: str, n_nodes: int, n_ranks: int, hcas: Sequence[str], offloads: Offloads
+    node: NodeGraph,
+    operation: str,
+    algorithm: str,
+    n_nodes: int,
+    n_ranks: int,
+    hcas: Sequence[str],
+    offloads: Offloads,
+    gdr_level: str = "P2C",
 ) -> tuple[Limit, ...]:
     """Return what each kind of link in a host allows for large messages, tightest first.
 
@@ -22,10 +37,45 @@ def inside_limits(
         NCCL's (`fabctl.bench.nccl.choice.ALGORITHMS`), or ``pairwise`` and ``pxn`` for all-to-all.
     hcas : sequence of str
         Those of the node that the job uses, in rail order.
+    gdr_level : str
+        ``NCCL_NET_GDR_LEVEL``.
 
     Returns
     -------
     tuple of Limit
-        In algorithm bandwidth, GB/s.
+        In algorithm bandwidth, GB/s: one for each kind that is loaded: ``nvlink``, ``c2c``, ``pcie``, ``hca`` (the HCA's own PCIe
+        link), ``smp``, ``memory``. Links of unknown bandwidth do not bound.
+
+    Raises
+    ------
+    UsageError
+        For an algorithm that does not do the operation, or an HCA that the node lacks.
+    RefusedError
+        If the node lacks GPUs, HCAs or NVSwitches.
+
+    Notes
+    -----
+    All links are full duplex; a socket's memory carries what is read and what is written together. What the kernels, the copy
+    engines and the caches of the CPUs do is left out.
     """
-    raise NotImplementedError(node, operation, algorithm, n_nodes, n_ranks, hcas, offloads)
+    if n_nodes < 1 or n_ranks < n_nodes or n_ranks % n_nodes:
+        raise UsageError(f"{n_ranks} ranks cannot be spread evenly over {n_nodes} hosts")
+    host = Host(used_part(node, n_ranks // n_nodes, hcas, alone=n_nodes == 1), offloads, gdr_level)
+    load(host, Group(n_nodes, n_ranks), operation, algorithm)
+    tightest: dict[str, Limit] = {}
+    for limit in _limits(host):
+        if limit.kind not in tightest or limit.algbw_gb_s < tightest[limit.kind].algbw_gb_s * (1 - TIE):
+            tightest[limit.kind] = limit
+    return tuple(sorted(tightest.values(), key=lambda limit: limit.algbw_gb_s))
+
+
+def _limits(host: Host) -> Iterator[Limit]:
+    for (link, sender), volume in host.loads.items():
+        if volume and link.gb_s and link.kind != ON_DIE:
+            receiver = link.b if link.a == sender else link.a
+            kind = HCA if {sender, receiver} & set(host.node.hcas) else link.kind
+            yield Limit(kind, f"{sender} -> {receiver}", link.gb_s / volume)
+    for socket, volume in host.memory.items():
+        gb_s = max((link.gb_s for link in host.node.links if link.kind == ON_DIE and socket in (link.a, link.b)), default=0.0)
+        if volume and gb_s:
+            yield Limit(MEMORY, f"memory of {socket}", gb_s / volume)
