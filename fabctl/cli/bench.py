@@ -12,7 +12,7 @@ from fabctl.cli.job_files import read_jobs
 from fabctl.cli.routes import engine_tables, for_jobs, named_engines, route_remarks, routes_options, split_names
 from fabctl.cli.subcommands import CommandWithSubcommands
 from fabctl.errors import InputError, UsageError
-from fabctl.registry import Registry
+from fabctl.registry import Entry, Registry
 from fabctl.traffic.collectives import COLLECTIVES
 from fabctl.units import parse_size
 
@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from fabctl.traffic.job import JobSpec
 
 BEGIN, END, FACTOR = "8", "16G", 2
-SUBCOMMANDS = Registry("subcommand", {})
+SUBCOMMANDS = Registry(
+    "subcommand",
+    {
+        "remote-gpu": Entry(
+            "fabctl.cli.bench_remote_gpu:remote_gpu", "Choose GPUs that hosts without any drive over the fabric."
+        ),
+    },
+)
 
 
 @click.command(cls=CommandWithSubcommands, subcommands=SUBCOMMANDS)
