@@ -94,6 +94,21 @@ def fold(names: Iterable[str]) -> str:
     return ",".join(term for _, term in sorted(terms, key=lambda term: _natural(term[0])))
 
 
+def folded(names: Iterable[str]) -> str:
+    """Return names for people: their node set, or a plain list if one of them cannot stand in a node set.
+
+    Examples
+    --------
+    >>> folded(["n1", "n2"]), folded(["n1", "a,b"])
+    ('n[1-2]', 'n1,a,b')
+    """
+    names = tuple(names)
+    try:
+        return fold(names)
+    except NodesetError:
+        return ",".join(names)
+
+
 def _words(text: str) -> list[str]:
     """Split at the commas outside brackets."""
     words, depth, start = [], 0, 0
