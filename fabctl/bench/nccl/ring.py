@@ -8,8 +8,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fabctl.traffic.collective import Collective, Steps
-from fabctl.traffic.placement import Job
+from fabctl.traffic.collective import Steps
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Who takes part in an operation.
+
+    Parameters
+    ----------
+    n_hosts, per_host : int
+    n_ports : int
+        HCA ports that each host uses; 0 on one host.
+    """
+
+    n_hosts: int
+    per_host: int
+    n_ports: int
+
+    @property
+    def total(self) -> int:
+        """Number of ranks."""
+        return self.n_hosts * self.per_host
 
 
 @dataclass(frozen=True)
@@ -52,22 +72,20 @@ PLATEAU_BYTES = 64
 """Bytes per rank and channel from which on `PLATEAU` applies."""
 
 
-def latency_us(collective: Collective, job: Job, protocol: str, size_bytes: int) -> float:
+def latency_us(operation: str, steps: Steps, job: Ranks, protocol: str, size_bytes: int) -> float:
     """Return the part of an operation's time that its bytes do not explain, in microseconds.
 
     ``base + intra steps x max(intra, post) + inter steps x inter``, NCCL's formula for rings, plus a post for each further
     send that a rank makes.
     """
     constants = PROTOCOLS[protocol]
-    steps: Steps = collective.steps(job)
-    inter = constants.exposed_inter_us if job.ranks_per_host == 1 else constants.inter_us
+    inter = constants.exposed_inter_us if job.per_host == 1 else constants.inter_us
     latency = (
         constants.base_us
         + steps.intra * max(constants.intra_us, constants.post_us)
         + steps.inter * inter
         + steps.posts * constants.post_us
     )
-    channels = job.ports.shape[1]
-    if collective.name == "all_reduce" and protocol == "Simple" and size_bytes >= PLATEAU_BYTES * channels * job.n_ranks:
+    if operation == "all_reduce" and protocol == "Simple" and size_bytes >= PLATEAU_BYTES * job.n_ports * job.total:
         latency *= PLATEAU
     return latency
