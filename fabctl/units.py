@@ -97,3 +97,17 @@ def parse_size(text: str) -> int:
     decimal = not binary and text.strip().lower().endswith("b") and prefix
     unit = (1000 if decimal else 1024) ** _POWER[prefix.lower()]
     return round(float(number) * unit) if "." in number else int(number) * unit
+
+
+def size_text(size_bytes: int) -> str:
+    """Return a byte count as `parse_size` reads it back, in powers of 1024 where it is a whole number of them.
+
+    Examples
+    --------
+    >>> size_text(65536), size_text(3 << 20), size_text(1000)
+    ('64K', '3M', '1000')
+    """
+    for prefix, power in reversed(_POWER.items()):
+        if size_bytes and size_bytes % 1024**power == 0:
+            return f"{size_bytes // 1024**power}{prefix.upper()}"
+    return str(size_bytes)

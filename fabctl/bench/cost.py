@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,15 +58,24 @@ def cost(tables: RoutingTables, demand: Demand, rates: Float64) -> Cost:
     RefusedError
         If a cable that carries traffic has no known rate, or no cable carries any.
     """
-    fabric = tables.fabric
-    volume, flows = loads(tables, demand)
+    return slowest(tables.fabric, *loads(tables, demand), rates)
+
+
+def slowest(fabric: Fabric, volume: Float64, flows: Int64, rates: Float64) -> Cost:
+    """Return what loads cost: bytes per byte of message, and flows, on each channel, two arrays of shape (n_channels,).
+
+    Raises
+    ------
+    RefusedError
+        As `cost` does.
+    """
     used = volume > 0
     _check(fabric, used, rates)
     us_per_byte = np.zeros(len(volume))
     us_per_byte[used] = volume[used] * 8 / (rates[used] * 1e3 * PAYLOAD_SHARE)
     at_host = (fabric.channel_src >= fabric.n_switches) | (fabric.channel_dst >= fabric.n_switches)
-    slowest = us_per_byte >= us_per_byte.max() * (1 - TIE)
-    channel = int(np.argmax(slowest & at_host) if np.any(slowest & at_host) else np.argmax(slowest))
+    tied = us_per_byte >= us_per_byte.max() * (1 - TIE)
+    channel = int(np.argmax(tied & at_host) if np.any(tied & at_host) else np.argmax(tied))
     return Cost(
         us_per_byte=float(us_per_byte.max()),
         host_us_per_byte=float(us_per_byte[at_host].max()),
@@ -76,9 +86,15 @@ def cost(tables: RoutingTables, demand: Demand, rates: Float64) -> Cost:
             data_gbps=float(rates[channel]),
             flows=int(flows[channel]),
             at_host=bool(at_host[channel]),
-            equals=int(np.count_nonzero(slowest)),
+            equals=int(np.count_nonzero(tied)),
         ),
     )
+
+
+def one_after_the_other(costs: Sequence[Cost]) -> Cost:
+    """Return what several cost that follow one another, with the cable that takes longest."""
+    longest = max(costs, key=lambda cost: cost.us_per_byte)
+    return Cost(sum(cost.us_per_byte for cost in costs), sum(cost.host_us_per_byte for cost in costs), longest.bound)
 
 
 def loads(tables: RoutingTables, demand: Demand) -> tuple[Float64, Int64]:

@@ -8,6 +8,7 @@ import click
 
 from fabctl.cli.common import input_entry, load_source, output_options, source_options, write_report
 from fabctl.cli.completion import complete_names
+from fabctl.cli.hardware import chosen_node, chosen_offloads, node_options, offload_options
 from fabctl.cli.job_files import read_jobs
 from fabctl.cli.routes import engine_tables, for_jobs, named_engines, route_remarks, routes_options, split_names
 from fabctl.cli.subcommands import CommandWithSubcommands
@@ -24,6 +25,7 @@ BEGIN, END, FACTOR = "8", "16G", 2
 SUBCOMMANDS = Registry(
     "subcommand",
     {
+        "compare": Entry("fabctl.cli.bench_compare:compare", "Compare engines, offloads and placements in one table."),
         "remote-gpu": Entry(
             "fabctl.cli.bench_remote_gpu:remote_gpu", "Choose GPUs that hosts without any drive over the fabric."
         ),
@@ -41,6 +43,8 @@ SUBCOMMANDS = Registry(
     shell_complete=complete_names(COLLECTIVES),
     help=f"Collectives, in place of the job's: {', '.join(COLLECTIVES.names())}.",
 )
+@node_options
+@offload_options
 @routes_options
 @click.option("-b", "--minbytes", metavar="SIZE", help=f"Smallest message.  [default: {BEGIN}]")
 @click.option("-e", "--maxbytes", metavar="SIZE", help=f"Largest message.  [default: {END}]")
@@ -52,6 +56,8 @@ def bench(
     strict: bool,
     job_path: str | None,
     collective_names: str | None,
+    node_name: str | None,
+    switched: tuple[tuple[str, ...], tuple[str, ...]],
     engine_names: str | None,
     tables_paths: tuple[str, ...],
     minbytes: str | None,
@@ -62,17 +68,20 @@ def bench(
 ) -> None:
     """Predict what a job's collectives will reach on these routes.
 
-    Times, algbw and busbw come in nccl-tests' columns, GB being 1e9 bytes; for large messages they are an upper bound (see
-    the assumptions that are printed).
+    Times, algbw and busbw come in nccl-tests' columns, GB being 1e9 bytes, with the algorithm and protocol that NCCL will take
+    and what binds. What the hosts are comes from --node, the job or the topology; where nothing says it, only the fabric is
+    predicted, by rings.
 
     \b
     Examples:
-      fabctl bench fabric.txt --job job.yaml
+      fabctl bench fabric.txt --job job.yaml --node dgx-a100
       fabctl bench fabric.txt --job job.yaml --tables lfts.txt --engine ftree
+      fabctl bench fabric.txt --node nvidia-smi-topo.txt --without gdr
       fabctl bench fabric.txt --collective alltoall -b 1M -e 1G -o csv
     """
-    from fabctl.bench.sweep import predict
+    from fabctl.bench.predict import predict, setup_of, with_ranks
     from fabctl.model.rates import data_rates, parse_speed
+    from fabctl.nodes.fitting import fitting_nodes
     from fabctl.report.bench import bench_report
     from fabctl.routing.options import DEFAULTS
     from fabctl.sources.reading import load_tables
@@ -88,14 +97,18 @@ def bench(
         sizes = list(spec.sizes)
     collectives = _collectives(spec, collective_names)
     loaded = load_source(source, source_format, strict=strict)
+    node = chosen_node(node_name, spec, loaded.report)
+    spec = with_ranks(spec, node)
+    setup = setup_of(spec, node, chosen_offloads(switched, spec))
     job = place(spec, loaded.fabric)
     routes = [load_tables(path, loaded.fabric) for path in dict.fromkeys(tables_paths)]
     given = [spec] if job_path else []
     routes += [engine_tables(loaded.fabric, engine, for_jobs(DEFAULTS, engine, given, loaded.fabric)) for engine in engines]
-    table = predict(job, routes, collectives, sizes, data_rates(loaded.fabric, assumed))
+    table = predict(job, routes, collectives, sizes, data_rates(loaded.fabric, assumed), setup)
     by_default = engine_names is None and not tables_paths
     remarks = route_remarks(routes, by_default=by_default, assume_speed=assume_speed)
-    write_report(bench_report(table, inputs=[input_entry(loaded), *job_inputs], remarks=remarks), output)
+    fitting = () if node else fitting_nodes(loaded.fabric)
+    write_report(bench_report(table, inputs=[input_entry(loaded), *job_inputs], remarks=remarks, fitting=fitting), output)
 
 
 def _job(path: str | None, collective_names: str | None) -> tuple[JobSpec, list[dict[str, Any]]]:
@@ -113,17 +126,11 @@ def _job(path: str | None, collective_names: str | None) -> tuple[JobSpec, list[
             where=path,
             hint=f"fabctl job show {path} --fabric SOURCE --engine NAME times its phases; or give --collective",
         )
-    if specs[0].tuning:
-        raise InputError(
-            f"bench predicts NCCL's rings and chains, one per rail, and this job asks for '{specs[0].tuning}'",
-            where=path,
-            hint=f"fabctl job show {path} --fabric SOURCE --engine NAME times it",
-        )
     return specs[0], inputs
 
 
 def _sizes(minbytes: str | None, maxbytes: str | None, stepfactor: int | None) -> list[int]:
-    from fabctl.bench.sweep import size_range
+    from fabctl.bench.sizes import size_range
 
     return size_range(parse_size(minbytes or BEGIN), parse_size(maxbytes or END), FACTOR if stepfactor is None else stepfactor)
 

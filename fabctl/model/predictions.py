@@ -58,6 +58,10 @@ class Limit:
     algbw_gb_s: float
 
 
+LATENCY = "latency"
+"""What binds a message that takes longer to begin and to pass on than to send."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One message size.
@@ -73,8 +77,15 @@ class Row:
         The part of `time_us` that does not grow with the size.
     algbw_gb_s, busbw_gb_s : float
         Gigabytes (1e9) per second.
+    algorithm : str
+        What NCCL takes, as ``NCCL_ALGO`` spells it (``Ring``, ``NVLS``); ``pairwise``, ``pxn`` or ``pattern`` of what it has no
+        choice in.
     protocol : str
-        NCCL protocol with the least time: ``LL``, ``LL128`` or ``Simple``.
+        ``LL``, ``LL128`` or ``Simple``.
+    binds : str
+        `LATENCY`, or the kind of the `Limit` that most of the time goes to.
+    binds_at : str
+        Name of that limit; empty for `LATENCY`.
     """
 
     size_bytes: int
@@ -83,7 +94,30 @@ class Row:
     latency_us: float
     algbw_gb_s: float
     busbw_gb_s: float
+    algorithm: str
     protocol: str
+    binds: str
+    binds_at: str
+
+
+@dataclass(frozen=True)
+class Way:
+    """An algorithm that a table's rows take, and what bounds its large messages.
+
+    Parameters
+    ----------
+    algorithm, protocol : str
+        As in `Row`; the protocol that is best for them.
+    limits : tuple of Limit
+        With this protocol, tightest first.
+    peak_busbw_gb_s : float
+        busbw of an endless message.
+    """
+
+    algorithm: str
+    protocol: str
+    limits: tuple[Limit, ...]
+    peak_busbw_gb_s: float
 
 
 @dataclass(frozen=True)
@@ -93,18 +127,25 @@ class Prediction:
     Parameters
     ----------
     routes : str
-        Engine or tables file.
-    collective, algorithm : str
+        Engine or tables file; empty inside a host.
+    collective : str
+    algorithm : str
+        Of the largest size, fabctl's name: ``ring``, ``tree``, ``sharp``.
     redop : str
     root : int
         -1 where the operation has none.
     rows : tuple of Row
         At least one, ascending.
-    bound : Bound
+    bound : Bound, optional
+        The fabric's slowest cable with that algorithm; None inside a host.
     peak_busbw_gb_s : float
-        busbw of an endless message: what the fabric allows.
+        busbw of an endless message.
     host_busbw_gb_s : float
-        The same if only the hosts' own cables bounded.
+        What the hosts' own cables alone allow.
+    ways : tuple of Way
+        One for each algorithm in `rows`, in their order.
+    advice : tuple of str
+        Where NCCL's choice is not the fastest here, and how to set another.
     """
 
     routes: str
@@ -113,9 +154,11 @@ class Prediction:
     redop: str
     root: int
     rows: tuple[Row, ...]
-    bound: Bound
+    bound: Bound | None
     peak_busbw_gb_s: float
     host_busbw_gb_s: float
+    ways: tuple[Way, ...] = ()
+    advice: tuple[str, ...] = ()
 
     @property
     def mean_busbw_gb_s(self) -> float:
@@ -141,6 +184,10 @@ class BenchTable:
     assumptions : tuple of str
     notes : tuple of str
         What was decided for this job.
+    node : str
+        What the hosts are, for people; empty: unknown.
+    offloads : tuple of str
+        Names of those that are counted on.
     """
 
     hosts: str
@@ -152,3 +199,5 @@ class BenchTable:
     predictions: tuple[Prediction, ...]
     assumptions: tuple[str, ...]
     notes: tuple[str, ...]
+    node: str = ""
+    offloads: tuple[str, ...] = ()

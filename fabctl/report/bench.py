@@ -7,10 +7,25 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from fabctl.model.predictions import BenchTable, Bound, Prediction, Row
+from fabctl.model.predictions import BenchTable, Bound, Limit, Prediction, Row, Way
 from fabctl.report.output import Column, Report, Table, rounded, short_names
 
 TYPE = "float"
+KINDS = {
+    "latency": "latency",
+    "nvlink": "NVLink",
+    "c2c": "C2C",
+    "pcie": "PCIe",
+    "smp": "socket link",
+    "memory": "host memory",
+    "hca": "HCA",
+    "cable": "cable",
+    "switch": "switch",
+    "nccl": "NCCL",
+}
+"""What binds, for people."""
+NEXT = 3
+"""Limits to show beside the one that binds."""
 
 MAIN = (
     Column("collective", "collective"),
@@ -24,7 +39,10 @@ MAIN = (
     Column("algbw_gb_s", "algbw(GB/s)", right=True, digits=2),
     Column("busbw_gb_s", "busbw(GB/s)", right=True, digits=2),
     Column("latency_us", "latency(us)", right=True, digits=2, wide=True),
+    Column("algorithm", "algo"),
     Column("protocol", "proto"),
+    Column("binds", "binds"),
+    Column("binds_at", "at", wide=True),
     Column("bound", "bound by", wide=True),
     Column("bound_flows", "flows", right=True, wide=True),
 )
@@ -33,14 +51,29 @@ BOUNDS = (
     Column("mean", "avg busbw", right=True, digits=2),
     Column("peak", "peak busbw", right=True, digits=2),
     Column("share", "of hosts' cables", right=True),
-    Column("bound", "bounded by"),
+    Column("binds", "bound by"),
+    Column("bound", "slowest cable"),
     Column("rate", "rate", right=True),
     Column("flows", "flows", right=True),
 )
 
 
+WAYS = (
+    Column("algorithm", "algo"),
+    Column("protocol", "proto"),
+    Column("peak", "busbw(GB/s)", right=True, digits=2),
+    Column("binds", "bound by"),
+    Column("next", "what would bind next"),
+)
+
+
 def bench_report(
-    table: BenchTable, *, inputs: Sequence[Mapping[str, Any]] = (), remarks: Sequence[str] = (), warnings: Sequence[str] = ()
+    table: BenchTable,
+    *,
+    inputs: Sequence[Mapping[str, Any]] = (),
+    remarks: Sequence[str] = (),
+    warnings: Sequence[str] = (),
+    fitting: Sequence[str] = (),
 ) -> Report:
     """Return predictions as a report.
 
@@ -50,18 +83,22 @@ def bench_report(
         ``path``, ``sha256`` and ``parser`` of each input.
     remarks : sequence of str
         Lines for people about how the command came to its routes.
+    fitting : sequence of str
+        Node types whose HCAs fit hosts that are unknown.
     """
     short = short_names(table.routes)
     named = [replace(prediction, routes=short[prediction.routes]) for prediction in table.predictions]
     by_collective = [list(group) for _, group in groupby(named, key=lambda prediction: prediction.collective)]
     text: list[str | Table] = [
         f"Job     {table.n_hosts} hosts x {table.ranks_per_host} ranks = {table.n_ranks} ranks: {_cut(table.hosts)}",
+        *_hosts(table, fitting),
         f"HCAs    {len(table.rails)} per host, rails {','.join(str(rail) for rail in table.rails)}",
         f"Routes  {', '.join(table.routes)}",
         *(f"        {remark}" for remark in remarks),
     ]
     for predictions in by_collective:
-        text += _single(predictions[0]) if len(predictions) == 1 else _side_by_side(predictions)
+        text += _single(predictions[0], table) if len(predictions) == 1 else _side_by_side(predictions)
+        text += [f"Faster: {prediction.routes}: {line}" for prediction in predictions for line in prediction.advice]
     text += ["\nAssumptions", *(f"  {line}" for line in table.assumptions)]
     if table.notes:
         text += ["\nNotes", *(f"  {line}" for line in table.notes)]
@@ -75,15 +112,47 @@ def bench_report(
     )
 
 
-def _single(prediction: Prediction) -> Iterator[str | Table]:
+def _hosts(table: BenchTable, fitting: Sequence[str]) -> Iterator[str]:
+    offloads = f", counting on {', '.join(table.offloads)}" if table.offloads else ", counting on no offload"
+    if table.node:
+        yield f"Hosts   {table.node}{offloads}"
+        return
+    yield "Hosts   unknown: only the fabric is predicted, by rings; --node NODE says what they are"
+    if fitting:
+        yield f"        (by their HCAs they could be: {', '.join(fitting)})"
+
+
+def _single(prediction: Prediction, table: BenchTable) -> Iterator[str | Table]:
     columns = tuple(column for column in MAIN if column.key not in ("collective", "routes"))
-    rows = [{**_main_row(prediction, row), "time_us": _time(row.time_us)} for row in prediction.rows]
-    yield Table(f"{prediction.collective} ({prediction.algorithm}), {prediction.routes}", columns, rows)
-    yield (
-        f"Avg bus bandwidth {prediction.mean_busbw_gb_s:.2f} GB/s; large messages reach {prediction.peak_busbw_gb_s:.2f} GB/s, "
-        f"{_share(prediction)} of what the hosts' own cables allow"
-    )
-    yield f"Bounded by {_bound(prediction.bound)}"
+    rows = [{**_main_row(prediction, row), "time_us": _time(row.time_us), "binds": KINDS[row.binds]} for row in prediction.rows]
+    yield Table(_title(prediction), columns, rows)
+    reach = f"Avg bus bandwidth {prediction.mean_busbw_gb_s:.2f} GB/s; large messages reach {prediction.peak_busbw_gb_s:.2f} GB/s"
+    yield f"{reach}, {_share(prediction)} of what the hosts' own cables allow" if prediction.bound else reach
+    if table.node:
+        yield Table("", WAYS, [_way_row(way) for way in prediction.ways])
+    if prediction.bound:
+        yield f"{'Slowest cable' if table.node else 'Bounded by'} {_bound(prediction.bound)}"
+
+
+def _title(prediction: Prediction) -> str:
+    return f"{prediction.collective} ({prediction.algorithm}){', ' if prediction.routes else ''}{prediction.routes}"
+
+
+def _way_row(way: Way) -> dict[str, Any]:
+    """Return what bounds large messages with an algorithm, and the next limits as busbw."""
+    first, factor = way.limits[0], way.peak_busbw_gb_s / way.limits[0].algbw_gb_s
+    others = [f"{_limit(limit)} {limit.algbw_gb_s * factor:.2f}" for limit in way.limits[1 : NEXT + 1]]
+    return {
+        "algorithm": way.algorithm,
+        "protocol": way.protocol,
+        "peak": way.peak_busbw_gb_s,
+        "binds": _limit(first),
+        "next": "; ".join(others),
+    }
+
+
+def _limit(limit: Limit) -> str:
+    return "NCCL's channels" if limit.kind == "nccl" else f"{KINDS[limit.kind]} {limit.name}"
 
 
 def _side_by_side(predictions: Sequence[Prediction]) -> Iterator[str | Table]:
@@ -98,7 +167,8 @@ def _side_by_side(predictions: Sequence[Prediction]) -> Iterator[str | Table]:
         for index, line in enumerate(lines):
             cells |= {f"time_{index}": _time(line.time_us), f"busbw_{index}": line.busbw_gb_s}
         rows.append(cells)
-    yield Table(f"{first.collective} ({first.algorithm}), {TYPE}, redop {first.redop}, root {first.root}", tuple(columns), rows)
+    algorithms = ", ".join(dict.fromkeys(prediction.algorithm for prediction in predictions))
+    yield Table(f"{first.collective} ({algorithms}), {TYPE}, redop {first.redop}, root {first.root}", tuple(columns), rows)
     yield Table(
         f"{first.collective}: what bounds large messages (GB/s)",
         BOUNDS,
@@ -108,11 +178,13 @@ def _side_by_side(predictions: Sequence[Prediction]) -> Iterator[str | Table]:
                 "mean": prediction.mean_busbw_gb_s,
                 "peak": prediction.peak_busbw_gb_s,
                 "share": _share(prediction),
+                "binds": _limit(prediction.ways[-1].limits[0]),
                 "bound": prediction.bound.label,
                 "rate": f"{prediction.bound.data_gbps:.0f} Gb/s",
                 "flows": prediction.bound.flows,
             }
             for prediction in predictions
+            if prediction.bound
         ],
     )
 
@@ -130,9 +202,12 @@ def _main_row(prediction: Prediction, row: Row) -> dict[str, Any]:
         "algbw_gb_s": rounded(row.algbw_gb_s),
         "busbw_gb_s": rounded(row.busbw_gb_s),
         "latency_us": rounded(row.latency_us),
+        "algorithm": row.algorithm,
         "protocol": row.protocol,
-        "bound": prediction.bound.label,
-        "bound_flows": prediction.bound.flows,
+        "binds": row.binds,
+        "binds_at": row.binds_at,
+        "bound": prediction.bound.label if prediction.bound else "",
+        "bound_flows": prediction.bound.flows if prediction.bound else 0,
     }
 
 
@@ -145,6 +220,8 @@ def _data(table: BenchTable) -> dict[str, Any]:
             "n_ranks": table.n_ranks,
             "rails": list(table.rails),
         },
+        "node": table.node,
+        "offloads": list(table.offloads),
         "routes": list(table.routes),
         "assumptions": list(table.assumptions),
         "notes": list(table.notes),
@@ -159,7 +236,9 @@ def _data(table: BenchTable) -> dict[str, Any]:
                 "mean_busbw_gb_s": rounded(prediction.mean_busbw_gb_s),
                 "peak_busbw_gb_s": rounded(prediction.peak_busbw_gb_s),
                 "host_busbw_gb_s": rounded(prediction.host_busbw_gb_s),
-                "bound": _bound_data(prediction.bound),
+                "bound": _bound_data(prediction.bound) if prediction.bound else None,
+                "ways": [_way_data(way) for way in prediction.ways],
+                "advice": list(prediction.advice),
                 "rows": [
                     {
                         "size_bytes": row.size_bytes,
@@ -168,13 +247,25 @@ def _data(table: BenchTable) -> dict[str, Any]:
                         "latency_us": rounded(row.latency_us),
                         "algbw_gb_s": rounded(row.algbw_gb_s),
                         "busbw_gb_s": rounded(row.busbw_gb_s),
+                        "algorithm": row.algorithm,
                         "protocol": row.protocol,
+                        "binds": row.binds,
+                        "binds_at": row.binds_at,
                     }
                     for row in prediction.rows
                 ],
             }
             for prediction in table.predictions
         ],
+    }
+
+
+def _way_data(way: Way) -> dict[str, Any]:
+    return {
+        "algorithm": way.algorithm,
+        "protocol": way.protocol,
+        "peak_busbw_gb_s": rounded(way.peak_busbw_gb_s),
+        "limits": [{"kind": limit.kind, "name": limit.name, "algbw_gb_s": rounded(limit.algbw_gb_s)} for limit in way.limits],
     }
 
 

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 from small_fabrics import dmodk, two_levels
 
-from fabctl.bench.sweep import predict
+from fabctl.bench.predict import predict
 from fabctl.model.predictions import BenchTable
 from fabctl.model.rates import data_rates
 from fabctl.model.tables import RoutingTables
@@ -56,7 +56,7 @@ def test_one_set_of_routes_is_nccl_tests_table() -> None:
     lines = text.splitlines()
     head = next(number for number, line in enumerate(lines) if line.startswith("all_reduce"))
     assert lines[head] == "all_reduce (ring), minhop"
-    assert " ".join(lines[head + 1].split()) == "size(B) count type redop root time(us) algbw(GB/s) busbw(GB/s) proto"
+    assert " ".join(lines[head + 1].split()) == "size(B) count type redop root time(us) algbw(GB/s) busbw(GB/s) algo proto binds"
     assert lines[head + 2].split()[:5] == ["8", "2", "float", "sum", "-1"]
     assert lines[head + 5].split()[0] == "17179869184"
     assert lines[head + 6].startswith("Avg bus bandwidth ")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from small_fabrics import two_levels
 
-from fabctl.bench.nccl.ring import PLATEAU, PROTOCOLS, latency_us
+from fabctl.bench.nccl.ring import PLATEAU, PROTOCOLS, Ranks, latency_us
 from fabctl.traffic.collectives import COLLECTIVES
 from fabctl.traffic.job import JobSpec
 from fabctl.traffic.placement import Job, place
@@ -14,7 +14,8 @@ def job(hosts: int, ranks: int) -> Job:
 
 
 def latency(name: str, hosts: int, ranks: int, protocol: str, size: int = 8) -> float:
-    return latency_us(COLLECTIVES.load(name), job(hosts, ranks), protocol, size)
+    placed = job(hosts, ranks)
+    return latency_us(name, COLLECTIVES.load(name).steps(placed), Ranks(hosts, ranks, placed.ports.shape[1]), protocol, size)
 
 
 @pytest.mark.parametrize(("hosts", "protocol", "microseconds"), [(4, "Simple", 282.8), (4, "LL", 78.8), (128, "Simple", 9657.2)])

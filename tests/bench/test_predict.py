@@ -5,7 +5,8 @@ from small_fabrics import dmodk, two_levels
 
 import fabctl.bench.cost as cost_module
 from fabctl.bench.nccl.ring import PROTOCOLS
-from fabctl.bench.sweep import predict, size_range
+from fabctl.bench.predict import predict
+from fabctl.bench.sizes import size_range
 from fabctl.errors import RefusedError, UsageError
 from fabctl.model.fabric import Fabric
 from fabctl.model.predictions import BenchTable

@@ -1,0 +1,46 @@
+"""What a table of predictions takes for granted, for people: only what applies to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fabctl.bench.nccl.ring import PLATEAU, PROTOCOLS
+from fabctl.bench.scene import Scene
+from fabctl.bench.walked import PATTERN
+from fabctl.model.rates import HEADER_BYTES, MTU_BYTES, PAYLOAD_SHARE
+from fabctl.traffic.collective import Collective
+
+PACKETS = f"{MTU_BYTES}-byte packets with {HEADER_BYTES} bytes of headers: {PAYLOAD_SHARE:.2%} of a link's data rate is payload"
+STATIC = "the slowest cable bounds: all flows of an operation run all the time, static routes, no adaptive routing, no other job"
+ADAPTIVE = "the slowest cable bounds: flows split over the ports of adaptive groups until the load is balanced, no other job"
+BY_PROTOCOL = ", ".join(f"{name} at {protocol.bandwidth:.0%}" for name, protocol in PROTOCOLS.items())
+UNKNOWN_HOSTS = (
+    "PCIe, NVLink and GPUs inside the hosts do not bound: large messages are an upper bound of what nccl-tests will show",
+    "ring algorithm (NCCL_ALGO=RING), one ring per rail; NCCL itself takes trees for small all-reduces, which are faster",
+    f"latency from NCCL 2.30's tuner: NVLink in the hosts, Simple all-reduce x{PLATEAU} (compute capability 8.0 and later)",
+    f"the fastest protocol is taken, as NCCL does, LL128 being allowed: {BY_PROTOCOL} of the bandwidth",
+)
+KNOWN_HOSTS = (
+    "algorithm and protocol as NCCL 2.30.7 chooses them for such hosts; it does not know the routes",
+    "time = latency + bytes over the slowest of what NCCL itself counts on, the host's links, and the fabric's cables",
+)
+PAIRS_LATENCY = "latency of all-to-all: one hop and a post per peer, which NCCL does not price"
+CHAIN_LATENCY = "latency of all-to-all: one hop and a post per peer; of broadcast: one pass down the chain"
+PXN = "all-to-all changes to the destination's rail by NVLink inside the sending host (PXN)"
+NO_PXN = "all-to-all leaves through the sending rank's own HCA, whatever the destination's rail; with PXN: --with pxn"
+
+
+def assumptions(scene: Scene, collectives: Sequence[Collective]) -> tuple[str, ...]:
+    """Return the assumptions behind some collectives."""
+    setup, names = scene.setup, {collective.name for collective in collectives}
+    lines = []
+    if scene.walked is not None:
+        lines += [PACKETS, ADAPTIVE if setup.offloads.adaptive else STATIC]
+    if setup.node is None:
+        lines += [*UNKNOWN_HOSTS, CHAIN_LATENCY]
+    else:
+        lines += [*KNOWN_HOSTS, *scene.reasons]
+        lines += [PAIRS_LATENCY] if "alltoall" in names else []
+    if "alltoall" in names and not any(collective.algorithm == PATTERN for collective in collectives):
+        lines.append(PXN if scene.pxn else NO_PXN)
+    return tuple(lines)
