@@ -62,6 +62,11 @@ def inside_limits(
         raise UsageError(f"{n_ranks} ranks cannot be spread evenly over {n_nodes} hosts")
     host = Host(used_part(node, n_ranks // n_nodes, hcas, alone=n_nodes == 1), offloads, gdr_level)
     load(host, Group(n_nodes, n_ranks), operation, algorithm)
+    return host_limits(host)
+
+
+def host_limits(host: Host) -> tuple[Limit, ...]:
+    """Return what each kind of link allows for what a host is loaded with, as `inside_limits` does."""
     tightest: dict[str, Limit] = {}
     for limit in _limits(host):
         if limit.kind not in tightest or limit.algbw_gb_s < tightest[limit.kind].algbw_gb_s * (1 - TIE):

@@ -68,10 +68,10 @@ def called_phases(spec: JobSpec, job: Job) -> list[tuple[Call | None, list[Phase
         return [(None, [phase]) for phase in listed_phases(spec.transfers, job)]
     if spec.pattern:
         return [(None, [_pattern(spec, job)])]
-    return [(call, _call_phases(call, spec, job)) for call in job_calls(spec, job.n_ranks)]
+    return [(call, call_phases(call, spec, job)) for call in job_calls(spec, job.n_ranks)]
 
 
-def _call_phases(call: Call, spec: JobSpec, job: Job) -> list[Phase]:
+def call_phases(call: Call, spec: JobSpec, job: Job) -> list[Phase]:
     """Return what a collective sends over the fabric, one phase after the other; none if every group sits in one host.
 
     Raises
