@@ -100,6 +100,20 @@ class NodeGraph:
         return self.of_kind(HCA)
 
     @cached_property
+    def kind_of(self) -> dict[str, str]:
+        """Kind of each device, by name."""
+        return {device.name: device.kind for device in self.devices}
+
+    @cached_property
+    def neighbours(self) -> dict[str, tuple[tuple[str, NodeLink], ...]]:
+        """For each device, by name, what it is joined with and by which link."""
+        joined: dict[str, list[tuple[str, NodeLink]]] = {device.name: [] for device in self.devices}
+        for link in self.links:
+            joined[link.a].append((link.b, link))
+            joined[link.b].append((link.a, link))
+        return {name: tuple(pairs) for name, pairs in joined.items()}
+
+    @cached_property
     def gpu_model(self) -> str:
         """The GPUs' name in the catalogue; empty if there are none, or it is unknown."""
         return next((device.model for device in self.devices if device.kind == GPU), "")

@@ -65,24 +65,85 @@ def find_path(node: NodeGraph, a: str, b: str) -> Path:
 
     Notes
     -----
-    O(links) for each level of the search. A link of unknown bandwidth counts as the widest, and makes the path's unknown.
+    O(links). A link of unknown bandwidth counts as the widest, and makes the path's unknown.
     """
-    kinds = {device.name: device.kind for device in node.devices}
+    return _search(node, a, b, without=())
+
+
+def pcie_path(node: NodeGraph, a: str, b: str) -> Path:
+    """Return the way between two devices without NVLink, as `find_path` does."""
+    return _search(node, a, b, without=(NVLINK,))
+
+
+def serving_hcas(node: NodeGraph) -> tuple[str, ...]:
+    """Return the HCA that serves each GPU, in the order of the GPUs: the nearest, spread evenly where several are as near.
+
+    Empty for a host without HCAs. GPUs with the same nearest HCAs take turns, as in NCCL (2.30.7, ``src/graph/topo.cc``,
+    ``ncclTopoGetLocalNetType``): the first GPU of four takes the first HCA of four, the second the third.
+    """
+    turns: dict[tuple[str, ...], int] = defaultdict(int)
+    chosen = []
+    for gpu in node.gpus if node.hcas else ():
+        nearest = nearest_hcas(node, gpu)
+        chosen.append(nearest[_mirrored(turns[nearest] % len(nearest), len(nearest))])
+        turns[nearest] += 1
+    return tuple(chosen)
+
+
+def nearest_hcas(node: NodeGraph, gpu: str) -> tuple[str, ...]:
+    """Return all HCAs that are as near to a GPU as the nearest, in rail order: by path type, then by bandwidth."""
+    distances = {hca: _distance(find_path(node, gpu, hca)) for hca in node.hcas}
+    least = min(distances.values(), default=None)
+    return tuple(hca for hca, distance in distances.items() if distance == least)
+
+
+def pxn_relays(node: NodeGraph) -> dict[tuple[str, str], str]:
+    """Return the GPU through which a GPU sends to an HCA, by GPU and HCA, for those pairs where NCCL's PXN applies.
+
+    NCCL's conditions (2.30.7, ``src/graph/paths.cc``, ``ncclTopoComputePaths``): the HCA serves the other GPU and is no further
+    from it than P2C, NVLink joins the two GPUs directly, and the other is faster to the HCA or spares the way through the CPU.
+    GPUDirect RDMA has to be on.
+    """
+    served: dict[str, str] = {}
+    for gpu, hca in zip(node.gpus, serving_hcas(node), strict=False):
+        served.setdefault(hca, gpu)
+    relays = {}
+    for hca, relay in served.items():
+        near = find_path(node, relay, hca)
+        for gpu in node.gpus if near.type <= PathType.P2C else ():
+            far = find_path(node, gpu, hca)
+            gain = near.gb_s > far.gb_s or far.type > PathType.PXN
+            if gpu != relay and gain and find_path(node, gpu, relay).type == PathType.NVL:
+                relays[gpu, hca] = relay
+    return relays
+
+
+def _mirrored(turn: int, total: int) -> int:
+    """Return a number below `total` with its bits in reverse, where `total` is a power of two; else the number itself."""
+    width = total.bit_length() - 1
+    return int(f"{turn:0{width}b}"[::-1], 2) if total == 1 << width and width else turn
+
+
+def _distance(path: Path) -> tuple[PathType, float]:
+    return path.type, -path.gb_s
+
+
+def _search(node: NodeGraph, a: str, b: str, without: tuple[str, ...]) -> Path:
+    kinds = node.kind_of
     for name in (a, b):
         if name not in kinds:
-            raise UsageError(f"a {node.title} has no device '{name}'", hint=f"it has {', '.join(kinds)}")
+            raise UsageError(f"{node.title} has no device '{name}'", hint=f"it has {', '.join(kinds)}")
     if a == b:
         return Path(PathType.LOC, 0.0, 0.0, (a,), ())
     relay = kinds[a] == kinds[b] == GPU
-    neighbours = _neighbours(node)
     best: dict[str, tuple[float, tuple[NodeLink, ...]]] = {a: (inf, ())}
     level = [a]
     while level and b not in best:
         found: dict[str, tuple[float, tuple[NodeLink, ...]]] = {}
         for device in level:
             width, links = best[device]
-            for peer, link in neighbours[device]:
-                if peer in best or not _passes(kinds[device], links, link, kinds[peer], relay=relay):
+            for peer, link in node.neighbours[device]:
+                if peer in best or link.kind in without or not _passes(kinds[device], links, link, kinds[peer], relay=relay):
                     continue
                 reached = min(width, link.gb_s or inf)
                 if peer not in found or reached > found[peer][0]:
@@ -90,40 +151,6 @@ def find_path(node: NodeGraph, a: str, b: str) -> Path:
         best |= found
         level = list(found)
     return _path(a, best[b][1], kinds) if b in best else Path(PathType.DIS, 0.0, 0.0, (a, b), ())
-
-
-def serving_hcas(node: NodeGraph) -> tuple[str, ...]:
-    """Return the HCA that serves each GPU, in the order of the GPUs: the nearest, spread evenly where several are as near.
-
-    Empty for a host without HCAs. Near is by path type, then by bandwidth, as in NCCL (2.30.7, ``src/graph/topo.cc``,
-    ``ncclTopoGetLocal``).
-    """
-    turns: dict[tuple[str, ...], int] = defaultdict(int)
-    chosen = []
-    for gpu in node.gpus if node.hcas else ():
-        nearest = nearest_hcas(node, gpu)
-        chosen.append(nearest[turns[nearest] % len(nearest)])
-        turns[nearest] += 1
-    return tuple(chosen)
-
-
-def nearest_hcas(node: NodeGraph, gpu: str) -> tuple[str, ...]:
-    """Return all HCAs that are as near to a GPU as the nearest, in rail order."""
-    distances = {hca: _distance(find_path(node, gpu, hca)) for hca in node.hcas}
-    least = min(distances.values(), default=None)
-    return tuple(hca for hca, distance in distances.items() if distance == least)
-
-
-def _distance(path: Path) -> tuple[PathType, float]:
-    return path.type, -path.gb_s
-
-
-def _neighbours(node: NodeGraph) -> dict[str, list[tuple[str, NodeLink]]]:
-    neighbours: dict[str, list[tuple[str, NodeLink]]] = defaultdict(list)
-    for link in node.links:
-        neighbours[link.a].append((link.b, link))
-        neighbours[link.b].append((link.a, link))
-    return neighbours
 
 
 def _passes(kind: str, links: tuple[NodeLink, ...], link: NodeLink, peer_kind: str, *, relay: bool) -> bool:
