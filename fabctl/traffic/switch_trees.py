@@ -32,10 +32,13 @@ class Tree:
         A switch.
     up : int64 array of shape (n_edges,)
         The channel of each edge in the direction of the root: first those of the HCAs, in their order, then those of switches.
+    depth : int
+        Cables from the farthest leaf in use to the root; 0: the root is the only switch.
     """
 
     root: int
     up: Int
+    depth: int
 
 
 class TreeMaker:
@@ -89,7 +92,8 @@ class TreeMaker:
             raise RefusedError(f"no tree of switches joins these hosts: {pair[0]} does not reach {pair[1]}")
         roots = np.flatnonzero((farthest == farthest.min()) & (total == total[farthest == farthest.min()].min()))
         root = int(roots[turn % len(roots)])
-        return Tree(root, np.concatenate([host_channel, self._towards(root, leaves, turn // len(roots))]).astype(np.int64))
+        up = np.concatenate([host_channel, self._towards(root, leaves, turn // len(roots))]).astype(np.int64)
+        return Tree(root, up, int(farthest[root]))
 
     def _distances(self, switch: int) -> NDArray[np.int16]:
         """Return the hops from every switch to one, shape (n_switches,)."""
