@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fabctl.bench.nccl.ring import PLATEAU, PROTOCOLS
+from fabctl.bench.nccl.constants import PLATEAU
+from fabctl.bench.nccl.ring import WIRE_SHARE
 from fabctl.bench.scene import Scene
 from fabctl.bench.walked import PATTERN
 from fabctl.model.rates import HEADER_BYTES, MTU_BYTES, PAYLOAD_SHARE
@@ -13,7 +14,7 @@ from fabctl.traffic.collective import Collective
 PACKETS = f"{MTU_BYTES}-byte packets with {HEADER_BYTES} bytes of headers: {PAYLOAD_SHARE:.2%} of a link's data rate is payload"
 STATIC = "the slowest cable bounds: all flows of an operation run all the time, static routes, no adaptive routing, no other job"
 ADAPTIVE = "the slowest cable bounds: flows split over the ports of adaptive groups until the load is balanced, no other job"
-BY_PROTOCOL = ", ".join(f"{name} at {protocol.bandwidth:.0%}" for name, protocol in PROTOCOLS.items())
+BY_PROTOCOL = ", ".join(f"{name} at {share:.0%}" for name, share in WIRE_SHARE.items())
 UNKNOWN_HOSTS = (
     "PCIe, NVLink and GPUs inside the hosts do not bound: large messages are an upper bound of what nccl-tests will show",
     "ring algorithm (NCCL_ALGO=RING), one ring per rail; NCCL itself takes trees for small all-reduces, which are faster",

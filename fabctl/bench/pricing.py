@@ -13,9 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from fabctl.bench.cost import Cost
-from fabctl.bench.nccl import ring
 from fabctl.bench.nccl.choice import Choice
-from fabctl.bench.nccl.ring import Ranks
+from fabctl.bench.nccl.ring import WIRE_SHARE, Ranks, latency_us
 from fabctl.bench.nccl.tuner import Tuner
 from fabctl.errors import RefusedError
 from fabctl.model.predictions import LATENCY, Limit
@@ -31,8 +30,6 @@ ON_FABRIC = {
     "PAT": "bruck",
 }
 """fabctl's algorithms (`fabctl.traffic.collectives`) for what NCCL's send between several nodes."""
-WIRE_SHARE = {"LL": 0.5, "LL128": 0.92, "Simple": 1.0}
-"""NCCL's own figures for rings (`fabctl.bench.nccl`); 120 of the 128 bytes of an LL128 line are data."""
 NCCL = "nccl"
 TIE = 0.005
 """NCCL's own estimate binds where it is lower by more than this, relative, than what hardware allows."""
@@ -157,9 +154,9 @@ class FixedPricer:
         return sorted((self._priced(protocol, size_bytes) for protocol in self.collective.protocols), key=lambda way: way.time_us)
 
     def _priced(self, protocol: str, size_bytes: int) -> Priced:
-        share = ring.PROTOCOLS[protocol].bandwidth
+        share = WIRE_SHARE[protocol]
         limits = [Limit(limit.kind, limit.name, limit.algbw_gb_s * share) for limit in self.limits]
-        latency = ring.latency_us(self.collective.name, self.steps, self.ranks, protocol, size_bytes)
+        latency = latency_us(self.collective.name, self.steps, self.ranks, protocol, size_bytes)
         return Priced(self.algorithm, protocol, size_bytes, latency + self.extra_us * self.steps.inter, tightest(limits))
 
 
@@ -167,8 +164,8 @@ Pricer = NcclPricer | FixedPricer
 
 
 def fabric_limit(cost: Cost) -> Limit:
-    """Return what the fabric allows; a host's own cable stands for its HCA."""
-    return Limit("hca" if cost.bound.at_host else "cable", cost.bound.label, 1 / cost.us_per_byte / 1e3)
+    """Return what the fabric allows."""
+    return Limit("cable", cost.bound.label, 1 / cost.us_per_byte / 1e3)
 
 
 def tightest(limits: list[Limit]) -> tuple[Limit, ...]:

@@ -24,7 +24,7 @@ KINDS = {
     "nccl": "NCCL",
 }
 """What binds, for people."""
-NEXT = 3
+NEXT = 2
 """Limits to show beside the one that binds."""
 
 MAIN = (
@@ -135,7 +135,8 @@ def _single(prediction: Prediction, table: BenchTable) -> Iterator[str | Table]:
 
 
 def _title(prediction: Prediction) -> str:
-    return f"{prediction.collective} ({prediction.algorithm}){', ' if prediction.routes else ''}{prediction.routes}"
+    by = f" ({prediction.algorithm})" if len(prediction.ways) == 1 else ""
+    return f"{prediction.collective}{by}{', ' if prediction.routes else ''}{prediction.routes}"
 
 
 def _way_row(way: Way) -> dict[str, Any]:
@@ -152,7 +153,9 @@ def _way_row(way: Way) -> dict[str, Any]:
 
 
 def _limit(limit: Limit) -> str:
-    return "NCCL's channels" if limit.kind == "nccl" else f"{KINDS[limit.kind]} {limit.name}"
+    if limit.kind == "nccl":
+        return "NCCL's channels"
+    return limit.name if limit.kind == "memory" else f"{KINDS[limit.kind]} {limit.name}"
 
 
 def _side_by_side(predictions: Sequence[Prediction]) -> Iterator[str | Table]:

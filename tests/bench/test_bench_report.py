@@ -62,7 +62,10 @@ def test_one_set_of_routes_is_nccl_tests_table() -> None:
     assert lines[head + 6].startswith("Avg bus bandwidth ")
     assert lines[head + 7].startswith("Bounded by leaf-0/P")
     assert "\nAssumptions\n  4096-byte packets" in text
-    assert text.startswith("Job     32 hosts x 2 ranks = 64 ranks: n[0000-0031]\nHCAs    2 per host, rails 0,1\nRoutes  minhop\n")
+    assert text.startswith(
+        "Job     32 hosts x 2 ranks = 64 ranks: n[0000-0031]\nHosts   unknown: only the fabric is predicted, by rings;"
+    )
+    assert "\nHCAs    2 per host, rails 0,1\nRoutes  minhop\n" in text
 
 
 def test_several_sets_of_routes_stand_side_by_side() -> None:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from small_fabrics import two_levels
 
-from fabctl.bench.nccl.ring import PLATEAU, PROTOCOLS, Ranks, latency_us
+from fabctl.bench.nccl.constants import BASE_US, PLATEAU
+from fabctl.bench.nccl.ring import Ranks, latency_us
 from fabctl.traffic.collectives import COLLECTIVES
 from fabctl.traffic.job import JobSpec
 from fabctl.traffic.placement import Job, place
@@ -25,10 +26,10 @@ def test_all_reduce_is_priced_as_nccl_does(hosts: int, protocol: str, microsecon
 
 
 def test_half_a_ring_has_half_the_steps() -> None:
-    for protocol, constants in PROTOCOLS.items():
-        whole = latency("all_reduce", 4, 8, protocol) - constants.base_us
+    for protocol, base_us in BASE_US["Ring"].items():
+        whole = latency("all_reduce", 4, 8, protocol) - base_us
         for name in ("reduce_scatter", "all_gather"):
-            assert latency(name, 4, 8, protocol) - constants.base_us == pytest.approx(whole / 2)
+            assert latency(name, 4, 8, protocol) - base_us == pytest.approx(whole / 2)
 
 
 def test_one_rank_per_host_pays_the_exposed_network_latency() -> None:

@@ -4,7 +4,7 @@ import pytest
 from small_fabrics import dmodk, two_levels
 
 import fabctl.bench.cost as cost_module
-from fabctl.bench.nccl.ring import PROTOCOLS
+from fabctl.bench.nccl.ring import WIRE_SHARE
 from fabctl.bench.predict import predict
 from fabctl.bench.sizes import size_range
 from fabctl.errors import RefusedError, UsageError
@@ -61,7 +61,7 @@ def test_columns_agree_with_each_other(name: str) -> None:
         assert row.busbw_gb_s == pytest.approx(row.algbw_gb_s * collective.bus_factor(128))
         assert 0 < row.latency_us < row.time_us
         transfer = row.size_bytes / 1e3 / (prediction.peak_busbw_gb_s / collective.bus_factor(128))
-        assert row.time_us - row.latency_us == pytest.approx(transfer / PROTOCOLS[row.protocol].bandwidth)
+        assert row.time_us - row.latency_us == pytest.approx(transfer / WIRE_SHARE[row.protocol])
     assert prediction.mean_busbw_gb_s == pytest.approx(sum(row.busbw_gb_s for row in prediction.rows) / len(times))
 
 
