@@ -1,0 +1,243 @@
+"""SHARP plans, their limits on real cables and switches, and the times of small messages, against slow and obvious versions."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+import pytest
+from small_fabrics import two_levels
+
+from fabctl.bench.sharp import SharpPlan, collnet_plan, sharp_plan
+from fabctl.bench.sharp_limit import streaming_limit
+from fabctl.bench.sharp_time import AGGREGATION_US, HOST_US, STREAMING_SHARE, SWITCH_US, host_based_us, low_latency_us
+from fabctl.errors import RefusedError
+from fabctl.model.fabric import Fabric
+from fabctl.model.rates import data_rates
+from fabctl.sources.reading import load_fabric
+from fabctl.traffic.job import parse_job
+from fabctl.traffic.placement import Job, place
+from fabctl.units import Speed
+
+SWITCH_IB_2, QUANTUM, QUANTUM_2, QUANTUM_3 = 0xCF08, 0xD2F0, 0xD2F2, 0xD2F4
+CONNECTX_5, CONNECTX_6, CONNECTX_7 = 0x1017, 0x101B, 0x1021
+
+
+def with_devices(fabric: Fabric, switch: int, hca: int) -> Fabric:
+    """Return the fabric with these device ids."""
+    device_id = np.where(np.arange(fabric.n_nodes) < fabric.n_switches, switch, hca).astype(np.uint32)
+    return replace(fabric, device_id=device_id)
+
+
+def job_on(fabric: Fabric, hosts: str = "all") -> Job:
+    """Return a job on some hosts."""
+    return place(parse_job(f"hosts: {hosts}\ncollective: all_reduce\n", "job.yaml"), fabric)
+
+
+def plan_on(fabric: Fabric) -> SharpPlan:
+    """Return the plan of a job on all hosts."""
+    return sharp_plan(job_on(fabric))
+
+
+# ---- what can reduce -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("switch", "hca", "version", "streaming", "payload_bytes"),
+    [
+        (SWITCH_IB_2, CONNECTX_6, 1, False, 256),
+        (QUANTUM, CONNECTX_5, 2, False, 1024),
+        (QUANTUM, CONNECTX_6, 2, True, 1024),
+        (QUANTUM_2, CONNECTX_7, 3, True, 1024),
+        (QUANTUM_3, 0x1023, 4, True, 0),
+        (QUANTUM_2, 0xBEEF, 3, False, 1024),
+    ],
+)
+def test_capabilities_follow_from_device_ids(switch: int, hca: int, version: int, streaming: bool, payload_bytes: int) -> None:
+    plan = plan_on(with_devices(two_levels(8, 4, 2), switch, hca))
+    assert (plan.version, plan.streaming, plan.payload_bytes) == (version, streaming, payload_bytes)
+
+
+@pytest.mark.parametrize(
+    ("switch", "hca", "message", "hint"),
+    [
+        (0, CONNECTX_6, "it is unknown whether switches of device id 0x0000 have SHARP: leaf-0 is one", "Switch-IB 2, Quantum"),
+        (0xCB20, CONNECTX_6, "Switch-IB switches have no SHARP: leaf-0 is one", "leave out --with sharp"),
+        (
+            SWITCH_IB_2,
+            CONNECTX_6,
+            "Switch-IB 2 switches do not stream (leaf-0 is one)",
+            "up to 4096 bytes can use low-latency trees",
+        ),
+        (
+            QUANTUM,
+            CONNECTX_5,
+            "ConnectX-5 HCAs do not stream (n0000 mlx5_0 is one; ConnectX-6 and later do)",
+            "HCOLL_ENABLE_SHARP=2",
+        ),
+        (QUANTUM, 0xBEEF, "it is unknown whether HCAs of device id 0xbeef stream (n0000 mlx5_0 is one)", "rings and trees"),
+    ],
+)
+def test_what_nccl_cannot_use_is_refused_with_the_nearest_that_works(switch: int, hca: int, message: str, hint: str) -> None:
+    job = job_on(with_devices(two_levels(8, 4, 2), switch, hca))
+    with pytest.raises(RefusedError) as caught:
+        collnet_plan(job)
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_one_old_switch_on_a_tree_keeps_it_from_streaming_and_one_off_the_trees_does_not() -> None:
+    fabric = with_devices(two_levels(8, 4, 2), QUANTUM, CONNECTX_6)
+    old_leaf = fabric.device_id.copy()
+    old_leaf[fabric.labels.index("leaf-1")] = SWITCH_IB_2
+    mixed = replace(fabric, device_id=old_leaf)
+    assert plan_on(mixed).not_streaming == "Switch-IB 2 switches do not stream (leaf-1 is one)"
+    assert plan_on(mixed).payload_bytes == 256
+    assert collnet_plan(job_on(mixed, "n[0000-0003]")).version == 2
+
+
+def test_depth_is_that_of_the_lowest_switch_that_reaches_all_leaves(project: Path) -> None:
+    fabric = load_fabric(str(project / "topologies/selene-plan.yaml")).fabric
+    graph = nx.Graph(
+        (int(src), int(dst))
+        for src, dst in zip(fabric.channel_src, fabric.channel_dst, strict=True)
+        if max(src, dst) < fabric.n_switches
+    )
+    for hosts in ("luna-[0001-0002]", "luna-[0001,0021]", "luna-[0001,0560]"):
+        job = job_on(fabric, hosts)
+        expected = []
+        for rail in job.ports.T:
+            distance = [
+                nx.single_source_shortest_path_length(graph, int(leaf))
+                for leaf in fabric.channel_dst[fabric.channel_of_port[rail]]
+            ]
+            expected.append(min(max(far[switch] for far in distance) for switch in range(fabric.n_switches)))
+        assert [tree.depth for tree in sharp_plan(job).trees] == expected
+
+
+def test_aggregation_nodes_and_the_subnet_managers_port_are_told(project: Path) -> None:
+    fabric = with_devices(two_levels(8, 4, 2), QUANTUM, CONNECTX_6)
+    assert "the source shows no aggregation nodes" in plan_on(fabric).reasons[1]
+    assert plan_on(replace(fabric, sm_lid=0x402)).reasons[-1].startswith("n0002 mlx5_0/P1 is the subnet manager's own port")
+    planned = load_fabric(str(project / "topologies/superpod-4su.yaml")).fabric
+    assert len(plan_on(planned).reasons) == 1
+    leaf = planned.labels.index("leaf-su01-rail0")
+    node = next(node for node in np.flatnonzero(planned.is_aggregation) if planned.channel_dst[planned.channel_ptr[node]] == leaf)
+    device_id, names = planned.device_id.copy(), list(planned.node_name)
+    device_id[node], names[node] = CONNECTX_7, "switched off"
+    job = job_on(replace(planned, device_id=device_id, node_name=tuple(names)), "dgx-[0001-0128]")
+    assert "1 of 40 switches on SHARP's trees show no aggregation node (leaf-su01-rail0)" in sharp_plan(job).reasons[1]
+
+
+@pytest.mark.parametrize(("name", "version", "depth", "rails"), [("selene-compute-2021", 2, 2, 8), ("dgx-ndr-2025", 3, 1, 4)])
+def test_real_dumps(fixtures: Path, name: str, version: int, depth: int, rails: int) -> None:
+    fabric = load_fabric(str(fixtures / f"ibnetdiscover/{name}.txt")).fabric
+    plan = collnet_plan(job_on(fabric))
+    assert (plan.version, plan.depth, len(plan.trees)) == (version, depth, rails)
+    assert len(plan.reasons) == 1, "all switches on the trees show their aggregation nodes"
+
+
+# ---- what streams ------------------------------------------------------------------------------------------------------------
+
+
+def slow_limit(plan: SharpPlan, rates: np.ndarray) -> Fraction:
+    """Return microseconds per byte: cables by what they carry, switches with one tree at a time by their trees in turn."""
+    fabric = plan.fabric
+    cable: dict[int, Fraction] = defaultdict(Fraction)
+    turns: dict[int, Fraction] = defaultdict(Fraction)
+    for tree in plan.trees:
+        at_switch: dict[int, Fraction] = defaultdict(Fraction)
+        for up in tree.up.tolist():
+            for channel in (up, int(fabric.channel_reverse[up])):
+                us = Fraction(8, len(plan.trees)) / (Fraction(float(rates[channel])) * 1000)
+                cable[channel] += us
+                for node in (int(fabric.channel_src[channel]), int(fabric.channel_dst[channel])):
+                    at_switch[node] = max(at_switch[node], us)
+        for node, us in at_switch.items():
+            if fabric.device_id[node] == QUANTUM:
+                turns[node] += us
+    return max(*cable.values(), *turns.values())
+
+
+@pytest.mark.parametrize("switch", [QUANTUM, QUANTUM_2, QUANTUM_3])
+@pytest.mark.parametrize(
+    ("hosts", "per_leaf", "spines", "rails", "host_speed", "up_speed"),
+    [
+        (8, 4, 2, 1, Speed.HDR, Speed.HDR),
+        (8, 4, 4, 4, Speed.HDR, Speed.HDR),
+        (8, 4, 2, 4, Speed.HDR, Speed.HDR),
+        (12, 3, 3, 5, Speed.HDR, Speed.EDR),
+        (6, 2, 1, 3, Speed.NDR, Speed.HDR),
+        (4, 4, 1, 2, Speed.EDR, Speed.HDR),
+    ],
+)
+def test_limit_is_the_slow_versions(
+    switch: int, hosts: int, per_leaf: int, spines: int, rails: int, host_speed: int, up_speed: int
+) -> None:
+    fabric = two_levels(hosts, per_leaf, spines, rails=rails, host_speed=host_speed, up_speed=up_speed)
+    plan = plan_on(with_devices(fabric, switch, CONNECTX_7))
+    rates = data_rates(fabric)
+    limit = streaming_limit(plan, rates)
+    assert limit.algbw_gb_s == pytest.approx(STREAMING_SHARE / float(slow_limit(plan, rates)) / 1e3)
+    assert limit.kind == "cable" or switch == QUANTUM
+
+
+def test_rails_on_one_quantum_take_turns_and_on_one_quantum_2_do_not() -> None:
+    def limit(switch: int) -> tuple[str, str, float]:
+        fabric = with_devices(two_levels(4, 4, 1, rails=1, host_speed=Speed.HDR), switch, CONNECTX_6)
+        job = job_on(fabric)
+        two_rails = replace(job, ports=np.stack([job.ports[:2, 0], job.ports[2:, 0]], axis=1), hosts=job.hosts[:2], rails=(0, 1))
+        found = streaming_limit(sharp_plan(two_rails), data_rates(fabric))
+        return found.kind, found.name, round(found.algbw_gb_s, 6)
+
+    assert limit(QUANTUM) == ("switch", "leaf-0, whose 2 streaming trees take turns", 23.75)
+    assert limit(QUANTUM_2) == ("cable", "leaf-0/P1 -> n0000 mlx5_0/P1", 47.5)
+
+
+def test_unknown_rates_are_refused() -> None:
+    fabric = with_devices(two_levels(8, 4, 2, up_speed=Speed.UNKNOWN), QUANTUM, CONNECTX_6)
+    with pytest.raises(RefusedError, match="have no known rate"):
+        streaming_limit(plan_on(fabric), data_rates(fabric))
+
+
+# ---- small messages ----------------------------------------------------------------------------------------------------------
+
+
+def simulated_tasks(depth: int, operations: int, *, multicast: bool) -> float:
+    """Return when the last result leaves, in tasks: one server for each level, first come first served."""
+    free = [0.0] * (depth + 1)
+    waiting = [(0.0, operation, 0, True) for operation in range(operations)]
+    end = 0.0
+    while waiting:
+        waiting.sort()
+        time, operation, level, up = waiting.pop(0)
+        free[level] = done = max(time, free[level]) + 1
+        if up:
+            waiting.append((done, operation, min(level + 1, depth), level < depth))
+        elif multicast or level == 0:
+            end = max(end, done)
+        else:
+            waiting.append((done, operation, level - 1, False))
+    return end
+
+
+@pytest.mark.parametrize("multicast", [False, True])
+@pytest.mark.parametrize("operations", [1, 2, 3, 16])
+@pytest.mark.parametrize("depth", [0, 1, 2, 3])
+def test_low_latency_trees_take_what_a_simulation_of_their_nodes_takes(depth: int, operations: int, multicast: bool) -> None:
+    tasks = simulated_tasks(depth, operations, multicast=multicast)
+    expected = HOST_US + (2 * depth + 1) * SWITCH_US + tasks * AGGREGATION_US
+    size = 256 * operations - 100
+    assert low_latency_us(depth, 256, size, multicast=multicast) == pytest.approx(expected)
+
+
+def test_host_based_grows_with_hosts_and_size() -> None:
+    sizes = [8, 1024, 4096, 4097, 65536, 1 << 20, 1 << 28]
+    times = [host_based_us(128, size, 12.0) for size in sizes]
+    assert times == sorted(times)
+    assert host_based_us(100, 8, 12.0) == host_based_us(128, 8, 12.0) > host_based_us(64, 8, 12.0)
+    assert host_based_us(128, 1 << 30, 12.0) == pytest.approx(2 * 127 / 128 * 2**30 / 12e3, rel=1e-3)
