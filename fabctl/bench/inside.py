@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from fabctl.bench.inside_host import Host, used_part
+from fabctl.bench.inside_host import host_of
+from fabctl.bench.inside_loads import Loads
 from fabctl.bench.inside_traffic import Group, load
 from fabctl.errors import UsageError
-from fabctl.model.node_graph import HCA, ON_DIE, NodeGraph
+from fabctl.model.node_graph import NodeGraph
 from fabctl.model.offloads import Offloads
 from fabctl.model.predictions import Limit
 
-MEMORY = "memory"
-"""Kind of the limit that a socket's memory sets, with the bandwidth of its on-die link: read and written together."""
 TIE = 1e-9
 """Relative difference below which the first of two links is named."""
 
@@ -60,27 +59,16 @@ def inside_limits(
     """
     if n_nodes < 1 or n_ranks < n_nodes or n_ranks % n_nodes:
         raise UsageError(f"{n_ranks} ranks cannot be spread evenly over {n_nodes} hosts")
-    host = Host(used_part(node, n_ranks // n_nodes, hcas, alone=n_nodes == 1), offloads, gdr_level)
-    load(host, Group(n_nodes, n_ranks), operation, algorithm)
-    return host_limits(host)
+    host = host_of(node, n_ranks // n_nodes, tuple(hcas), offloads, gdr_level, alone=n_nodes == 1)
+    loads = Loads(host)
+    load(loads, Group(n_nodes, n_ranks), operation, algorithm)
+    return host_limits(loads)
 
 
-def host_limits(host: Host) -> tuple[Limit, ...]:
+def host_limits(loads: Loads) -> tuple[Limit, ...]:
     """Return what each kind of link allows for what a host is loaded with, as `inside_limits` does."""
     tightest: dict[str, Limit] = {}
-    for limit in _limits(host):
+    for limit in loads.limits():
         if limit.kind not in tightest or limit.algbw_gb_s < tightest[limit.kind].algbw_gb_s * (1 - TIE):
             tightest[limit.kind] = limit
     return tuple(sorted(tightest.values(), key=lambda limit: limit.algbw_gb_s))
-
-
-def _limits(host: Host) -> Iterator[Limit]:
-    for (link, sender), volume in host.loads.items():
-        if volume and link.gb_s and link.kind != ON_DIE:
-            receiver = link.b if link.a == sender else link.a
-            kind = HCA if {sender, receiver} & set(host.node.hcas) else link.kind
-            yield Limit(kind, f"{sender} -> {receiver}", link.gb_s / volume)
-    for socket, volume in host.memory.items():
-        gb_s = max((link.gb_s for link in host.node.links if link.kind == ON_DIE and socket in (link.a, link.b)), default=0.0)
-        if volume and gb_s:
-            yield Limit(MEMORY, f"memory of {socket}", gb_s / volume)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from fabctl.bench.inside_host import Host
@@ -32,21 +33,23 @@ class Chain:
     ranks: tuple[str, ...]
 
 
-def rings(host: Host) -> list[Chain]:
+@lru_cache(maxsize=64)
+def rings(host: Host) -> tuple[Chain, ...]:
     """Return the rings of one host, each in both directions: as many as share no NVLink, one if NVLink is no mesh."""
     mesh = host.mesh
     ranks = host.ranks
     if len(ranks) == 2:
-        return [Chain("", ranks)]
+        return (Chain("", ranks),)
     degree = min(sum(n for pair, n in mesh.items() if rank in pair) for rank in ranks) if mesh else 0
     for count in range(degree // 2, 0, -1):
         found = _disjoint_rings(ranks, mesh, count)
         if found:
-            return [Chain("", order) for ring in found for order in (ring, ring[::-1])]
-    return [Chain("", ranks), Chain("", ranks[::-1])]
+            return tuple(Chain("", order) for ring in found for order in (ring, ring[::-1]))
+    return Chain("", ranks), Chain("", ranks[::-1])
 
 
-def chains(host: Host) -> list[Chain]:
+@lru_cache(maxsize=64)
+def chains(host: Host) -> tuple[Chain, ...]:
     """Return the chain of each rail: from a GPU near its HCA over all others to another near it, where there is one."""
     mesh = host.mesh
     enters: Counter[str] = Counter()
@@ -63,7 +66,7 @@ def chains(host: Host) -> list[Chain]:
         leaves[order[-1]] += 1
         used.update(pairwise(order))
         found.append(Chain(hca, order))
-    return found
+    return tuple(found)
 
 
 def _disjoint_rings(ranks: Sequence[str], mesh: dict[Pair, int], count: int) -> list[tuple[str, ...]]:

@@ -1,11 +1,10 @@
-"""Bytes on the links inside a host: moves between its devices, and sends and receives through its HCAs."""
+"""A host as a job uses it: some of its GPUs and HCAs, the paths between them, and who is near to whom."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from fabctl.bench.gpudirect import Gdr, gdr_of
 from fabctl.errors import RefusedError, UsageError
@@ -13,35 +12,25 @@ from fabctl.model.node_graph import CPU, GPU, HCA, NVLINK, NVSWITCH, NodeGraph, 
 from fabctl.model.offloads import Offloads
 from fabctl.nodes.paths import Path, PathType, find_path
 
-Direction = tuple[NodeLink, str]
-"""A link and the device that sends on it."""
 
-
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Host:
-    """A host whose links count what crosses them, per byte of message.
+    """A host of a job; it remembers the paths that were asked for.
 
     Parameters
     ----------
     node : NodeGraph
-        With only the GPUs and HCAs that the job uses, see `used_part`.
+        With only the GPUs and HCAs that the job uses.
     offloads : Offloads
     gdr_level : str
         ``NCCL_NET_GDR_LEVEL``.
-    loads : dict of (NodeLink, str) to float
-        By link and the device that sends on it.
-    memory : dict of str to float
-        What is read from and written to each socket's memory.
     """
 
     node: NodeGraph
     offloads: Offloads
-    gdr_level: str = "P2C"
-    loads: dict[Direction, float] = field(default_factory=lambda: defaultdict(float))
-    memory: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-
-    def __post_init__(self) -> None:
-        self._paths: dict[tuple[str, str], Path] = {}
+    gdr_level: str
+    _paths: dict[tuple[str, str], Path] = field(default_factory=dict)
+    _gdr: dict[tuple[str, str], Gdr] = field(default_factory=dict)
 
     @cached_property
     def ranks(self) -> tuple[str, ...]:
@@ -55,44 +44,24 @@ class Host:
 
     def path(self, a: str, b: str) -> Path:
         """Return the path between two devices."""
-        found = self._paths.get((a, b))
-        if found is None:
-            found = self._paths[a, b] = find_path(self.node, a, b)
-        return found
-
-    def move(self, a: str, b: str, volume: float) -> None:
-        """Load the way from one device to another."""
-        way = self.path(a, b)
-        for link, sender in zip(way.links, way.devices, strict=False):
-            self.loads[link, sender] += volume
-        for end in {a, b} & set(self.sockets):
-            self.memory[end] += volume
+        if (a, b) not in self._paths:
+            self._paths[a, b] = find_path(self.node, a, b)
+        return self._paths[a, b]
 
     def gdr(self, gpu: str, hca: str) -> Gdr:
-        """Return which ways the HCA reaches the GPU's memory by itself."""
-        return gdr_of(self.node, gpu, hca, self.offloads, self.gdr_level)
-
-    def send(self, rank: str, hca: str, volume: float) -> None:
-        """Load the way from a rank's memory to the wire."""
-        if self._peers(rank, hca, "send"):
-            self.move(rank, hca, volume)
-        else:
-            self.move(rank, self.memory_of(rank), volume)
-            self.move(self.memory_of(rank), hca, volume)
-
-    def receive(self, hca: str, rank: str, volume: float) -> None:
-        """Load the way from the wire to a rank's memory."""
-        if self._peers(rank, hca, "receive"):
-            self.move(hca, rank, volume)
-        else:
-            self.move(hca, self.memory_of(rank), volume)
-            self.move(self.memory_of(rank), rank, volume)
-
-    def _peers(self, rank: str, hca: str, way: str) -> bool:
-        return not self.node.gpus or getattr(self.gdr(rank, hca), way)
+        """Return which ways an HCA reaches a GPU's memory by itself."""
+        if (gpu, hca) not in self._gdr:
+            self._gdr[gpu, hca] = gdr_of(self.node, gpu, hca, self.offloads, self.gdr_level)
+        return self._gdr[gpu, hca]
 
     def memory_of(self, device: str) -> str:
-        """Return the socket whose memory is nearest to a device: NCCL's staging buffers are there."""
+        """Return the socket whose memory is nearest to a device: NCCL's staging buffers are there.
+
+        Raises
+        ------
+        RefusedError
+            If no CPU is known.
+        """
         if not self.sockets:
             raise RefusedError(f"{self.node.name} has no CPU: data cannot be staged through host memory", hint="leave gdr on")
         return min(self.sockets, key=lambda socket: distance(self.path(device, socket)))
@@ -107,6 +76,11 @@ class Host:
         """Tell whether NVLink joins two GPUs."""
         return a != b and self.path(a, b).type == PathType.NVL
 
+    def peer_to_peer(self, a: str, b: str) -> bool:
+        """Tell whether a GPU writes to the other's memory; else NCCL takes host memory (2.30.7, ``ncclTopoCheckP2p``)."""
+        few = self.node.cpu_vendor == "amd" and len(self.node.gpus) <= 2
+        return self.path(a, b).type <= (PathType.SYS if few else PathType.PXB)
+
     @cached_property
     def mesh(self) -> dict[frozenset[str], int]:
         """How many NVLinks join each pair of GPUs without a switch between them."""
@@ -119,9 +93,20 @@ class Host:
         switches = set(self.node.of_kind(NVSWITCH))
         return [link for link in self.node.links if gpu in (link.a, link.b) and {link.a, link.b} & switches]
 
+    @cached_property
+    def own_hcas(self) -> dict[str, str]:
+        """The HCA of each rank: the nearest, spread evenly."""
+        used = dict.fromkeys(self.node.hcas, 0)
+        own = {}
+        for rank in self.ranks:
+            own[rank] = min(used, key=lambda hca: (distance(self.path(rank, hca)), used[hca]))
+            used[own[rank]] += 1
+        return own
 
-def used_part(node: NodeGraph, n_gpus: int, hcas: Sequence[str], *, alone: bool) -> NodeGraph:
-    """Return a node with the GPUs and the HCAs that a job uses.
+
+@lru_cache(maxsize=64)
+def host_of(node: NodeGraph, n_gpus: int, hcas: tuple[str, ...], offloads: Offloads, gdr_level: str, *, alone: bool) -> Host:
+    """Return a host with the GPUs and the HCAs that a job uses.
 
     Rank `r` of p uses HCA number ``r k // p`` of k, as `fabctl.traffic.placement.Job` has it, and a GPU as near to it as there
     is; on a host `alone` it is GPU number `r`.
@@ -138,17 +123,23 @@ def used_part(node: NodeGraph, n_gpus: int, hcas: Sequence[str], *, alone: bool)
     for name in hcas:
         if name not in node.hcas:
             raise UsageError(f"{node.name} has no HCA '{name}'", hint=f"it has {', '.join(node.hcas) or 'none'}")
-    gpus = list(node.gpus[:n_gpus])
+    gpus = node.gpus[:n_gpus]
     if hcas and not alone and n_gpus < len(node.gpus):
-        gpus = []
-        for rank in range(n_gpus):
-            left = (gpu for gpu in node.gpus if gpu not in gpus)
-            gpus.append(min(left, key=lambda gpu: distance(find_path(node, gpu, hcas[rank * len(hcas) // n_gpus]))))
-    kept = {device.name: device for device in node.devices if device.kind not in (GPU, HCA)}
+        gpus = _nearest_gpus(node, [hcas[rank * len(hcas) // n_gpus] for rank in range(n_gpus)])
     named = {device.name: device for device in node.devices}
-    kept |= {name: named[name] for name in (*sorted(gpus, key=node.gpus.index), *hcas)}
+    kept = {name: device for name, device in named.items() if device.kind not in (GPU, HCA)}
+    kept |= {name: named[name] for name in (*gpus, *hcas)}
     links = tuple(link for link in node.links if link.a in kept and link.b in kept)
-    return replace(node, devices=tuple(kept.values()), links=links)
+    return Host(replace(node, devices=tuple(kept.values()), links=links), offloads, gdr_level)
+
+
+def _nearest_gpus(node: NodeGraph, hcas: Sequence[str]) -> tuple[str, ...]:
+    """Return a GPU near each HCA, each GPU once, in the node's order."""
+    chosen: set[str] = set()
+    for hca in hcas:
+        left = [gpu for gpu in node.gpus if gpu not in chosen]
+        chosen.add(min(left, key=lambda gpu: distance(find_path(node, gpu, hca))))
+    return tuple(gpu for gpu in node.gpus if gpu in chosen)
 
 
 def distance(path: Path) -> tuple[PathType, float]:
