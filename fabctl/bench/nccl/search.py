@@ -31,8 +31,8 @@ SLOWER = 0.49
 """Bandwidths below this share of the one found are not tried."""
 DOUBLED_GB_S = 25.0
 """Channels at least as fast are split into two (``ncclTopoDupChannels``)."""
-STEPS = 3000
-"""GPUs visited in one attempt before it is given up."""
+STEPS, FEW_STEPS = 5000, 300
+"""GPUs visited in one attempt before it is given up; few are enough where all GPUs are alike (NVSwitch), and to better a find."""
 
 RING, BALANCED_TREE, TREE = "ring", "balanced-tree", "tree"
 """A ring goes back to the network from its last GPU, a balanced tree half from its first and half from its second, a tree from
@@ -110,7 +110,7 @@ def _at_speed(machine: Machine, found: Graph, speed: float, fewest: int, most: i
             break
         if found.channels and (tried.inter > max(found.inter, PathType.PXN) or tried.intra > found.intra):
             continue
-        channels = _Attempt(machine, tried, limit).run()
+        channels = _Attempt(machine, tried, limit, FEW_STEPS if machine.nvswitch or found.channels else STEPS).run()
         if channels >= fewest and channels * speed > found.channels * found.intra_gb_s:
             found = replace(tried, channels=channels)
     return found
@@ -162,7 +162,8 @@ def _faster(machine: Machine, graph: Graph, speeds: tuple[float, ...], most: int
         if not ring and machine.hcas and graph.intra_gb_s >= 2 * graph.inter_gb_s:
             break
         tried = replace(graph, intra_gb_s=speed, inter_gb_s=speed if ring and machine.hcas else graph.inter_gb_s)
-        channels = _Attempt(machine, replace(tried, channels=0), most if ring else graph.channels).run()
+        limit = most if ring else graph.channels
+        channels = _Attempt(machine, tried, limit, FEW_STEPS if machine.nvswitch or ring else STEPS).run()
         if channels >= graph.channels and channels * speed > graph.channels * graph.intra_gb_s:
             graph = replace(tried, channels=channels)
         elif not ring:
@@ -173,17 +174,18 @@ def _faster(machine: Machine, graph: Graph, speeds: tuple[float, ...], most: int
 class _Attempt:
     """One attempt to build as many channels of a graph's speed as there is room for."""
 
-    def __init__(self, machine: Machine, graph: Graph, limit: int) -> None:
+    def __init__(self, machine: Machine, graph: Graph, limit: int, steps: int) -> None:
         self.machine = machine
         self.graph = graph
         self.limit = limit
         self.left = dict(machine.capacity)
         self.ports = dict.fromkeys(machine.hcas, machine.port_gb_s)
-        self.steps = STEPS
+        self.steps = steps
         self.best = 0
         self.orders: list[list[str]] = []
         self.entries: list[str] = []
         self.exits: list[str] = []
+        self.out: frozenset[str] = frozenset()
 
     def run(self) -> int:
         """Return how many channels fit."""
@@ -230,8 +232,13 @@ class _Attempt:
         yield from ((gpu, []) for gpu in (self.machine.locals[hca] if hca else self.machine.gpus))
 
     def _start(self, first: str, forced: list[str]) -> None:
-        if not self.done:
-            self._visit([first], forced, 0 if self.graph.pattern != RING else len(self.machine.gpus) - 1)
+        """Begin a channel at a GPU; a ring only if it can also get back to the network."""
+        self.steps -= 1
+        ring, outer = self.graph.pattern == RING, self.out
+        self.out = self._ways_out(first) if ring and self.machine.hcas else frozenset()
+        if not self.done and (self.out or not ring or not self.machine.hcas):
+            self._visit([first], forced, len(self.machine.gpus) - 1 if ring else 0)
+        self.out = outer
 
     def _visit(self, order: list[str], forced: list[str], to_net: int) -> None:
         """Go on from the last GPU of an order: to the network where the pattern says so, to the next GPU, or to the end."""
@@ -285,18 +292,26 @@ class _Attempt:
             near = [gpus[(at + turn) % n] for turn in turns]
             return [gpu for i, gpu in enumerate(near) if gpu not in order and gpu not in near[:i]]
         free = [gpus[(at + i) % n] for i in range(1, n) if gpus[(at + i) % n] not in order]
-        last = self._exits_left(free)
+        last = [gpu for gpu in free if gpu in self.out]
         if len(last) == 1 and len(free) > 1:
             free.remove(last[0])
         ways = {gpu: self.machine.ways[order[-1], gpu] for gpu in free}
+        if self.graph.pattern == BALANCED_TREE and len(order) == 1 and self.exits:
+            far = {gpu: self.machine.ways[gpu, self.exits[-1]].type for gpu in free}
+            return sorted(free, key=lambda gpu: (far[gpu], -ways[gpu].gb_s, len(ways[gpu].loads)))
         return sorted(free, key=lambda gpu: (-ways[gpu].gb_s, len(ways[gpu].loads)))
 
-    def _exits_left(self, free: list[str]) -> list[str]:
-        """Return the GPUs of those left from which a ring may go back to the network."""
-        if self.graph.pattern != RING or not self.machine.hcas:
-            return []
-        hcas = [hca for hca in self.machine.hcas if self._may_leave(hca)]
-        return [gpu for gpu in free if any(self.machine.ways[gpu, hca].type <= self.graph.inter for hca in hcas)]
+    def _ways_out(self, first: str) -> frozenset[str]:
+        """Return the GPUs from which a ring may go back to the network, by what is left after it came to the first."""
+        out = set()
+        for gpu in self.machine.gpus:
+            if gpu == first and len(self.machine.gpus) > 1:
+                continue
+            for way in (self.machine.ways[gpu, hca] for hca in self.machine.hcas if self._may_leave(hca)):
+                if gpu not in out and self._take(way, self.graph.inter, self.graph.inter_gb_s):
+                    self._give(way, self.graph.inter_gb_s)
+                    out.add(gpu)
+        return frozenset(out)
 
     def _complete(self, order: list[str]) -> None:
         self.orders.append(order)
