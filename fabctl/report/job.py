@@ -89,7 +89,7 @@ def _table(job: JobView, *, fabric: bool, routes: bool) -> Table:
     rows = []
     for part in job.parts:
         row = _row(job, part)
-        cells = {key: _bytes(getattr(part, key)) for key in ("message_bytes", "sent_bytes", "host_bytes")}
+        cells = {key: readable_bytes(getattr(part, key)) for key in ("message_bytes", "sent_bytes", "host_bytes")}
         cells |= {key: _seconds(row[key]) for key in ("seconds", "step_seconds")}
         cells |= {key: row[key] or "-" for key in ("operation", "algorithm", "groups", "group_size")}
         if part.inside:
@@ -131,7 +131,7 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else rounded(value)
 
 
-def _bytes(value: float | None) -> str:
+def readable_bytes(value: float | None) -> str:
     """Return a size with three significant digits: ``1.07 GB``; units are powers of 1000."""
     if value is None:
         return "-"

@@ -1,0 +1,160 @@
+"""The time of one collective of a step, all its groups side by side: NCCL's latency, and its bytes over whatever is slowest.
+
+Prices are those of `fabctl.bench.pricing`; what differs is that several groups share a host's links and the fabric. SHARP serves
+a group of all ranks only: a Quantum switch has one active streaming tree, and NCCL's plug-in serves one communicator
+(``NCCL_SHARP_MAX_COMMS``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from fabctl.bench.cost import Cost, cost, one_after_the_other, slowest
+from fabctl.bench.nccl import ring
+from fabctl.bench.nccl.ring import WIRE_SHARE, Ranks
+from fabctl.bench.pricing import NCCL, ON_FABRIC, Priced, fabric_limit, tightest
+from fabctl.bench.sharp import collnet_plan
+from fabctl.bench.sharp_limit import streaming_limit
+from fabctl.bench.step_hosts import Hosts, Local, groups_on_busiest
+from fabctl.congestion.rows import loads
+from fabctl.model.node_graph import NodeGraph
+from fabctl.model.offloads import Offloads
+from fabctl.model.phases import Phase
+from fabctl.model.predictions import Limit
+from fabctl.model.rates import Float64
+from fabctl.model.tables import RoutingTables
+from fabctl.traffic.call import Call
+from fabctl.traffic.collective import Demand, Steps
+from fabctl.traffic.job import JobSpec
+from fabctl.traffic.phases import call_phases
+from fabctl.traffic.placement import Job
+
+SENDRECV, ALLTOALL = "sendrecv", "alltoall"
+ASKED = {name: nccl for nccl, name in ON_FABRIC.items() if name != "sharp"}
+"""A job file's ``algorithm`` to NCCL's name of it."""
+
+
+class CallTimer:
+    """Times the collectives of one job on one set of routes.
+
+    Parameters
+    ----------
+    spec : JobSpec
+    job : Job
+    tables : RoutingTables
+    rates : float64 array of shape (n_channels,)
+        Data rate of each channel in Gb/s.
+    node : NodeGraph, optional
+        What each host is; None: unknown, then groups within a host have no time, and others that of rings over the fabric.
+    offloads : Offloads
+
+    Raises
+    ------
+    UsageError
+        If the job has more ranks or HCAs per host than the node has GPUs or HCAs.
+    RefusedError
+        If SHARP is asked for, and the switches or HCAs do not stream.
+    """
+
+    def __init__(
+        self, spec: JobSpec, job: Job, tables: RoutingTables, rates: Float64, node: NodeGraph | None, offloads: Offloads
+    ) -> None:
+        self.spec, self.job, self.tables, self.rates = spec, job, tables, rates
+        self.offloads = offloads
+        self.hosts = Hosts(node, job, offloads) if node else None
+        self.sharp = collnet_plan(job) if offloads.sharp else None
+
+    def inside(self, call: Call) -> bool:
+        """Tell whether every group of a call sits in one host."""
+        return bool((np.ptp(call.ranks // self.job.ranks_per_host, axis=1) == 0).all())
+
+    def time(self, call: Call) -> Priced | None:
+        """Return the time of one run of a call; None within hosts that are unknown.
+
+        Raises
+        ------
+        InputError
+            If a flow has no route or loops.
+        RefusedError
+            If a used cable's rate is unknown.
+        """
+        if self.hosts is None and self.inside(call):
+            return None
+        if self.hosts is None or call.operation in (SENDRECV, ALLTOALL):
+            return self._fixed(call, self.hosts)
+        return self._chosen(call, self.hosts)
+
+    def _chosen(self, call: Call, hosts: Hosts) -> Priced:
+        """Return what NCCL chooses, priced with what hosts and fabric allow when all groups run side by side."""
+        size_bytes, groups = int(call.size_bytes.max()), groups_on_busiest(call, self.job)
+        largest = max(groups, key=lambda local: local.share)
+        choices = hosts.choices(largest, call.operation, size_bytes, sharp=len(call.ranks) == 1)
+        asked = ASKED.get(self.spec.algorithm, "")
+        choice = next((choice for choice in choices if choice.algorithm == asked), choices[0])
+        limits = list(hosts.limits(groups, call.operation, choice.algorithm))
+        latency_us = choice.latency_us
+        if not self.inside(call):
+            limits.append(self._fabric_limit(replace(call, algorithm=ON_FABRIC[choice.algorithm])))
+            latency_us += hosts.hop_us * choice.inter_steps
+        own = Limit(NCCL, f"{choice.algorithm}, {choice.protocol}", choice.bandwidth_gb_s)
+        shared = _shared(limits, WIRE_SHARE[choice.protocol])
+        return Priced(choice.algorithm, choice.protocol, size_bytes, latency_us, tightest([*shared, own]))
+
+    def _fixed(self, call: Call, hosts: Hosts | None) -> Priced:
+        """Return a transfer or an all-to-all, which NCCL does not price; on unknown hosts any operation, by its one algorithm."""
+        size_bytes, groups = int(call.size_bytes.max()), groups_on_busiest(call, self.job)
+        limits = [] if self.inside(call) else [self._fabric_limit(call)]
+        if hosts and call.operation == SENDRECV:
+            limits += hosts.transfer_limits(call)
+        elif hosts:
+            limits += hosts.limits(groups, call.operation, "pxn" if call.algorithm == "pxn" else "pairwise")
+        largest = max(groups, key=lambda local: local.share)
+        steps, ranks = _steps(call, largest), Ranks(largest.n_nodes, len(largest.ranks), 1)
+        hop_us = hosts.hop_us if hosts else 0.0
+
+        def priced(protocol: str) -> Priced:
+            latency_us = ring.latency_us(call.operation, steps, ranks, protocol, size_bytes) + hop_us * steps.inter
+            shared = _shared(limits, ring.WIRE_SHARE[protocol])
+            return Priced(call.algorithm, protocol, size_bytes, latency_us, tightest(shared))
+
+        protocols = ("LL", "Simple") if call.operation in (SENDRECV, ALLTOALL) else tuple(ring.WIRE_SHARE)
+        return min((priced(protocol) for protocol in protocols), key=lambda way: way.time_us)
+
+    def _fabric_limit(self, call: Call) -> Limit:
+        """Return what the fabric allows the largest message, the call's others beside it."""
+        if self.sharp and call.algorithm == "sharp":
+            return streaming_limit(self.sharp, self.rates)
+        shares = replace(call, size_bytes=call.size_bytes / call.size_bytes.max(), times=1)
+        return fabric_limit(one_after_the_other([self._cost(phase) for phase in call_phases(shares, self.spec, self.job)]))
+
+    def _cost(self, phase: Phase) -> Cost:
+        if phase.fixed is not None:
+            n = len(self.rates)
+            volume, flows = loads(phase.fixed, phase.flows.weight, n), np.bincount(phase.fixed.index, minlength=n)
+            found = slowest(self.tables.fabric, volume, flows, self.rates)
+        elif self.offloads.adaptive:
+            from fabctl.bench.adaptive import adaptive_cost
+
+            found = adaptive_cost(self.tables, Demand(phase.flows), self.rates)
+        else:
+            found = cost(self.tables, Demand(phase.flows), self.rates)
+        return replace(found, us_per_byte=found.us_per_byte * phase.times, host_us_per_byte=found.host_us_per_byte * phase.times)
+
+
+def _shared(limits: list[Limit], share: float) -> list[Limit]:
+    return [Limit(limit.kind, limit.name, limit.algbw_gb_s * share) for limit in limits]
+
+
+def _steps(call: Call, local: Local) -> Steps:
+    """Return what follows one after the other, as `fabctl.traffic.operations` has it."""
+    inside = local.n_nodes == 1
+    if call.operation == SENDRECV:
+        return Steps(intra=int(inside), inter=int(not inside))
+    if call.operation == ALLTOALL:
+        hop = Steps(intra=1, inter=0) if inside else Steps(intra=int(call.algorithm == "pxn"), inter=1)
+        return replace(hop, posts=local.n - (1 if inside else len(local.ranks)) - 1)
+    rounds = 2 if call.operation == "all_reduce" else 1
+    inter = rounds * (local.n_nodes - 1)
+    return Steps(intra=rounds * (local.n - 1) - inter, inter=inter)
