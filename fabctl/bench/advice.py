@@ -35,7 +35,7 @@ def advice(options: Sequence[list[Priced]]) -> tuple[str, ...]:
     sizes = size_text(chosen.size_bytes) if len(lost) == 1 else f"{size_text(first)} to {size_text(chosen.size_bytes)}"
     setting = f"NCCL_ALGO={best.algorithm} NCCL_PROTO={best.protocol}"
     share = f"{best.time_us / chosen.time_us:.0%}"
-    return (f"at {sizes} {setting} would take {share} of the time of NCCL's {chosen.algorithm}, {chosen.protocol}: {why}",)
+    return (f"at {sizes} {setting} would take {share} of the time of NCCL's {chosen.algorithm}: {why}",)
 
 
 def _switch(pair: tuple[Priced, Priced]) -> tuple[str, ...]:
@@ -43,4 +43,4 @@ def _switch(pair: tuple[Priced, Priced]) -> tuple[str, ...]:
     chosen, best = pair
     if chosen.time_us < best.time_us * WORTH:
         return ()
-    return chosen.algorithm, chosen.protocol, best.algorithm, best.protocol
+    return chosen.algorithm, best.algorithm, best.protocol

@@ -57,19 +57,24 @@ def setup_of(spec: JobSpec, node: NodeGraph | None = None, offloads: Offloads | 
 
     Raises
     ------
-    UsageError
+    InputError
         If it asks for an algorithm that NCCL has not, or for one that depends on hosts that are unknown.
     """
     if spec.algorithm and spec.algorithm not in (*ON_FABRIC.values(), *PAIRS):
-        raise UsageError(
+        raise InputError(
             f"bench predicts NCCL's algorithms, and this job asks for '{spec.algorithm}'",
+            where=spec.path,
             hint=f"fabctl job show {spec.path or 'JOB'} --fabric SOURCE --engine NAME times it",
         )
     if spec.algorithm not in ("", "ring", *PAIRS) and node is None:
-        raise UsageError(
-            f"how long '{spec.algorithm}' takes depends on the hosts, and what they are is unknown", hint="say so: --node NODE"
+        raise InputError(
+            f"how long '{spec.algorithm}' takes depends on the hosts, and what they are is unknown",
+            where=spec.path,
+            hint="say so: --node NODE",
         )
-    return Setup(node, offloads or Offloads(pxn=spec.pxn), spec.algorithm, spec.channels, spec.cross_nic)
+    offloads = offloads or Offloads(pxn=spec.pxn)
+    asked = replace(offloads, sharp=offloads.sharp or spec.algorithm == "sharp", pxn=offloads.pxn or spec.algorithm == "pxn")
+    return Setup(node, asked, spec.algorithm, spec.channels, spec.cross_nic)
 
 
 def with_ranks(spec: JobSpec, node: NodeGraph | None) -> JobSpec:
@@ -115,7 +120,7 @@ class Scene:
             )
         rate = _port_gb_s(walked) if walked else 0.0
         self.tuner = Tuner(self.node, ranks.n_hosts, ranks.per_host, setup.offloads, hcas=self.hcas, port_gb_s=rate)
-        self.notes = setup.node.notes
+        self.notes = (*_fewer_hcas(setup.node, walked), *setup.node.notes)
         if walked:
             self.hop = network_hop(self.node, setup.offloads)
             if setup.offloads.sharp:
@@ -195,10 +200,18 @@ def _used_hcas(node: NodeGraph, job: Job | None) -> tuple[str, ...]:
     beyond = max(job.rails)
     if beyond >= len(node.hcas):
         raise UsageError(
-            f"the job uses rail {beyond}, and a {node.name} has {len(node.hcas)} HCAs on the compute fabric, numbered from 0",
+            f"the job uses rail {beyond}, and the HCAs of a {node.name} are numbered from 0 to {len(node.hcas) - 1}",
             hint="another --node, or rails: [...] in the job",
         )
     return tuple(node.hcas[rail] for rail in sorted(set(job.rails)))
+
+
+def _fewer_hcas(node: NodeGraph, walked: Walked | None) -> tuple[str, ...]:
+    """Say so if the fabric's hosts have other HCAs than the node: it may be the wrong one."""
+    count = walked.job.fabric.hosts.common_hca_count if walked else len(node.hcas)
+    if count == len(node.hcas):
+        return ()
+    return (f"these hosts have {count} HCAs each, a {node.name} has {len(node.hcas)}: rail r is taken for its HCA r",)
 
 
 def _port_gb_s(walked: Walked) -> float:

@@ -160,13 +160,13 @@ def _limit(limit: Limit) -> str:
 
 def _side_by_side(predictions: Sequence[Prediction]) -> Iterator[str | Table]:
     first = predictions[0]
-    columns = [Column("size_bytes", "size(B)", right=True), Column("count", "count", right=True)]
+    columns = [Column("size_bytes", "size(B)", right=True), Column("count", "count", right=True), Column("algorithm", "algo")]
     for index, prediction in enumerate(predictions):
         columns.append(Column(f"time_{index}", f"{prediction.routes} time(us)", right=True))
         columns.append(Column(f"busbw_{index}", "busbw(GB/s)", right=True, digits=2))
     rows = []
     for lines in zip(*(prediction.rows for prediction in predictions), strict=True):
-        cells: dict[str, Any] = {"size_bytes": lines[0].size_bytes, "count": lines[0].count}
+        cells: dict[str, Any] = {"size_bytes": lines[0].size_bytes, "count": lines[0].count, "algorithm": lines[0].algorithm}
         for index, line in enumerate(lines):
             cells |= {f"time_{index}": _time(line.time_us), f"busbw_{index}": line.busbw_gb_s}
         rows.append(cells)
@@ -181,7 +181,7 @@ def _side_by_side(predictions: Sequence[Prediction]) -> Iterator[str | Table]:
                 "mean": prediction.mean_busbw_gb_s,
                 "peak": prediction.peak_busbw_gb_s,
                 "share": _share(prediction),
-                "binds": _limit(prediction.ways[-1].limits[0]),
+                "binds": _binding(prediction),
                 "bound": prediction.bound.label,
                 "rate": f"{prediction.bound.data_gbps:.0f} Gb/s",
                 "flows": prediction.bound.flows,
@@ -190,6 +190,12 @@ def _side_by_side(predictions: Sequence[Prediction]) -> Iterator[str | Table]:
             if prediction.bound
         ],
     )
+
+
+def _binding(prediction: Prediction) -> str:
+    """Return what bounds an endless message; the cable has its own column."""
+    way = max(prediction.ways, key=lambda way: way.peak_busbw_gb_s == prediction.peak_busbw_gb_s)
+    return KINDS["cable"] if way.limits[0].kind == "cable" else _limit(way.limits[0])
 
 
 def _main_row(prediction: Prediction, row: Row) -> dict[str, Any]:

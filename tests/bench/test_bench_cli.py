@@ -37,7 +37,7 @@ def test_sixteen_dgx1(run: Any, project: Path) -> None:
     done = run("bench", "dgx1-16", "--job", project / "topologies/jobs/dgx1-16.yaml")
     assert (done.code, done.err) == (ExitCode.DONE, "")
     assert "16 hosts x 8 ranks = 128 ranks: dgx1-[0001-0016]" in done.out
-    assert "all_reduce (ring), minhop" in done.out
+    assert "\nall_reduce, minhop\n" in done.out
     assert "Hosts   dgx-1-v100, counting on gdr, nvls\n" in done.out
     assert "large messages reach 48.00 GB/s, 96.6% of what the hosts' own cables allow" in done.out
     assert "HCA mlx5_0 -> PLX0" in done.out
