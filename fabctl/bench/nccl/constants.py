@@ -1,7 +1,7 @@
 """Constants of NCCL's tuner: what it assumes of latencies, and of the bandwidth that algorithms and protocols reach.
 
-Source: NVIDIA NCCL 2.30, ``src/tuning/cost_model.cc`` (``ncclTunerConstantsDefaults``, ``treeCorrectionFactor``), which took them
-over from ``src/graph/tuning.cc`` unchanged; what comes from another file says so.
+Source: NVIDIA NCCL 2.30.7, ``src/graph/tuning.cc`` (``ncclTunerConstantsDefaults``, ``treeCorrectionFactor``); what comes from
+another file says so.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ NVLS_TREE_GB_S = {
 """``perChMaxNVLSTreeBws``."""
 
 NVLS_EFFICIENCY = {"volta": 0.0, "ampere": 0.0, "hopper": 0.85, "blackwell": 0.74}
-"""``nvlsEfficiency`` (``src/tuning/nvls.cc``)."""
+"""``nvlsEfficiency``."""
 
 TREE_CORRECTION = {
     "LL": (1, 1, 1, 1, 0.9, 0.8, 0.7, 0.7, 0.7, 0.7, 0.6, 0.5, 0.4, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1, 1, 1, 1),
@@ -104,10 +104,10 @@ TREE_CORRECTION = {
         *(0.5, 0.5, 0.5, 0.6, 0.7, 0.8, 0.7, 0.7, 0.8, 0.9, 0.9, 0.9),
     ),
 }
-"""``treeCorrectionFactor``: share of its bandwidth that a tree reaches, by powers of two from 64 bytes."""
+"""``treeCorrectionFactor``: share of its bandwidth that a tree reaches, by powers of two from 64 bytes; Tree leaves out the last."""
 
 PLATEAU = 1.4
-"""Factor on the latency of a multi-node all-reduce by Ring and Simple (``src/tuning/ring.cc``)."""
+"""Factor on the latency of a multi-node all-reduce by Ring and Simple."""
 PLATEAU_OLD = 1.9
 """The same before compute capability 8.0."""
 PLATEAU_BYTES = 64
@@ -117,7 +117,7 @@ POST_US = {"amd": 2.0}
 POST_DEFAULT_US = 1.0
 
 ARITY_US = 0.4
-"""What each further GPU of a node adds to CollNetDirect (``src/tuning/collnet.cc``)."""
+"""What each further GPU of a node adds to CollNetDirect."""
 MAX_DIRECT_ARITY = 7
 """``NCCL_MAX_DIRECT_ARITY``: CollNet takes one GPU more per node, no more."""
 MAX_NVLS_ARITY = 32

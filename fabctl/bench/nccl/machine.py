@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fabctl.bench.gpudirect import gdr_of
 from fabctl.model.node_graph import CPU, GPU, NVLINK, NVSWITCH, PCIE, NodeGraph
+from fabctl.model.offloads import Offloads
 from fabctl.nodes.paths import Path, PathType, find_path, serving_hcas
 
 Hop = tuple[str, str]
@@ -79,7 +81,7 @@ class Machine:
         return max((self.ways[a, b].gb_s for a in self.gpus for b in self.hcas or self.gpus if a != b), default=0.0)
 
 
-def machine(node: NodeGraph, capability: int, n_gpus: int, hcas: Sequence[str], port_gb_s: float, *, gdr: bool) -> Machine:
+def machine(node: NodeGraph, capability: int, n_gpus: int, hcas: Sequence[str], port_gb_s: float, offloads: Offloads) -> Machine:
     """Return a node as NCCL sees it.
 
     Parameters
@@ -90,21 +92,19 @@ def machine(node: NodeGraph, capability: int, n_gpus: int, hcas: Sequence[str], 
         Those that carry the job; empty for what stays inside the node.
     port_gb_s : float
         Rate of one HCA port.
-    gdr : bool
-        Whether HCAs reach GPU memory by themselves: otherwise all goes through the CPU's memory.
+    offloads : Offloads
 
     Notes
     -----
-    2.30, ``src/graph/paths.cc`` (``ncclTopoComputePaths``): PXN, where a GPU that is next to the HCA and on the same NVLinks
-    has more bandwidth to it or spares the CPU; through the CPU without GPUDirect RDMA, and, for sends of GPUs before Ampere,
-    without NVLink.
+    2.30.7, ``src/graph/paths.cc`` (``ncclTopoComputePaths``). PXN: where a GPU that is next to the HCA and on the same NVLinks
+    has more bandwidth to it, or spares the CPU. Through the memory of the CPU, where an HCA that PCIe switches join to a GPU may
+    not reach it by itself; a way through a root counts as it is.
     """
     gpus = node.gpus[:n_gpus]
     capacity = {hop: link.gb_s for link in node.links for hop in ((link.a, link.b), (link.b, link.a))}
     capacity |= {hop: port_gb_s for hca in hcas for hop in ((hca, WIRE + hca), (WIRE + hca, hca))}
     sent = {kind: max((_sends(node, gpu, kind) for gpu in gpus), default=0.0) for kind in (NVLINK, PCIE)}
     kinds = {device.name: device.kind for device in node.devices}
-    reads = gdr and (capability >= 80 or sent[NVLINK] > 0 or n_gpus == 1)
     ways: dict[Hop, Way] = {}
     for a in gpus:
         for b in gpus:
@@ -112,8 +112,10 @@ def machine(node: NodeGraph, capability: int, n_gpus: int, hcas: Sequence[str], 
                 ways[a, b] = _way(node, kinds, (a, b))
     for hca in hcas:
         for gpu in gpus:
-            ways[hca, gpu] = _received(_through(node, kinds, hca, gpu, direct=gdr), hca, port_gb_s, capability)
-            ways[gpu, hca] = _sent(_through(node, kinds, gpu, hca, direct=reads), hca, port_gb_s)
+            straight = find_path(node, gpu, hca).type >= PathType.PHB or gdr_of(node, gpu, hca, offloads).receive
+            there, back = (_through(node, kinds, a, b, straight=straight) for a, b in ((hca, gpu), (gpu, hca)))
+            ways[hca, gpu] = _received(there, hca, port_gb_s, capability)
+            ways[gpu, hca] = _sent(back, hca, port_gb_s)
     near = {hca: _nearest(node, ways, hca, gpus) for hca in hcas}
     for hca in hcas:
         for gpu in gpus:
@@ -148,9 +150,9 @@ def _from_path(path: Path, kinds: dict[str, str], vendor: str) -> Way:
     return Way(path.type, path.gb_s, loads)
 
 
-def _through(node: NodeGraph, kinds: dict[str, str], a: str, b: str, *, direct: bool) -> Way:
+def _through(node: NodeGraph, kinds: dict[str, str], a: str, b: str, *, straight: bool) -> Way:
     """Return the way between an HCA and a GPU: straight, or through the memory of the CPU next to the GPU."""
-    if direct:
+    if straight:
         return _way(node, kinds, (a, b))
     gpu = a if kinds[a] == GPU else b
     paths = {cpu: find_path(node, gpu, cpu) for cpu in node.of_kind(CPU)}

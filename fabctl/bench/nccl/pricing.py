@@ -1,6 +1,6 @@
 """What NCCL's tuner says of an algorithm and a protocol: latency and bandwidth, from the channels that the search found.
 
-Source: NVIDIA NCCL 2.30, ``src/tuning/{ring,tree,collnet,nvls,pat}.cc`` (in earlier releases all in ``src/graph/tuning.cc``).
+Source: NVIDIA NCCL 2.30.7, ``src/graph/tuning.cc``, ``ncclTopoTuneModel`` and ``ncclTopoGetAlgoTime``.
 """
 
 from __future__ import annotations
@@ -53,6 +53,14 @@ class Communicator:
         """Levels of a binary tree over the nodes (``log2i``)."""
         return self.n_nodes.bit_length() - 1
 
+    def one_way_gb_s(self, graph: Graph) -> float:
+        """Return what NCCL counts of a channel: on up to two nodes its speed inside them, else that to the network."""
+        return graph.intra_gb_s if self.n_nodes <= 2 else graph.inter_gb_s
+
+    def net_us(self, algorithm: str, protocol: str = "Simple") -> float:
+        """Return what a network hop takes; with one GPU per node nothing hides it, and it is that of a tree."""
+        return c.NET_US["Tree" if self.per_node == 1 else algorithm][protocol]
+
     @property
     def ll_max_gb_s(self) -> float:
         """The most that LL reaches: by GPU inside a node, by CPU over the network."""
@@ -83,8 +91,7 @@ class Price:
 
 def ring(comm: Communicator, graph: Graph, operation: str, protocol: str) -> Price:
     """Return the price of rings."""
-    one_way = graph.intra_gb_s if comm.n_nodes <= 2 else graph.inter_gb_s
-    bus = one_way * graph.channels
+    bus = comm.one_way_gb_s(graph) * graph.channels
     if protocol == "LL":
         bus = min(comm.ll_max_gb_s, 0.5 * bus)
     elif protocol == "LL128":
@@ -97,8 +104,8 @@ def ring(comm: Communicator, graph: Graph, operation: str, protocol: str) -> Pri
         post = 0.0
         if comm.n_nodes > 1:
             post = c.POST_US.get(comm.cpu_vendor, c.POST_DEFAULT_US) * (3 if protocol == "Simple" else 1)
-        inter = c.NET_US["Tree" if comm.per_node == 1 else "Ring"][protocol]
-        latency = base + (steps - inter_steps) * max(_hop_us(graph, "Ring", protocol), post) + inter_steps * inter
+        inside = max(_hop_us(graph, "Ring", protocol), post)
+        latency = base + (steps - inter_steps) * inside + inter_steps * comm.net_us("Ring", protocol)
     else:
         hop = _hop_us(graph, "Ring" if graph.same or protocol != "Simple" else "Tree", protocol, comm.n_nodes)
         latency = base + hop * (1 if graph.same else steps)
@@ -109,8 +116,7 @@ def tree(comm: Communicator, graph: Graph, operation: str, protocol: str) -> Pri
     """Return the price of double binary trees over the nodes, chains inside."""
     if operation != "all_reduce":
         return None
-    narrow = min(graph.intra_gb_s, graph.inter_gb_s) if comm.n_nodes > 1 else graph.intra_gb_s
-    bus = min(0.92 * narrow * graph.channels, graph.channels * c.TREE_GB_S[comm.generation][comm.scale])
+    bus = graph.channels * min(0.92 * comm.one_way_gb_s(graph), c.TREE_GB_S[comm.generation][comm.scale])
     if protocol == "LL":
         bus = min(bus / 3.8, comm.ll_max_gb_s)
     elif protocol == "LL128":
@@ -118,7 +124,7 @@ def tree(comm: Communicator, graph: Graph, operation: str, protocol: str) -> Pri
         bus = min(bus * share, graph.channels * c.TREE_LL128_GB_S[comm.generation][comm.scale])
     if graph.pattern == TREE:
         bus *= 0.85
-    hops = (comm.per_node - 1) * _hop_us(graph, "Tree", protocol) + comm.doublings * c.NET_US["Tree"][protocol]
+    hops = (comm.per_node - 1) * _hop_us(graph, "Tree", protocol) + comm.doublings * comm.net_us("Tree", protocol)
     return Price("Tree", protocol, c.BASE_US["Tree"][protocol] + 2 * hops, bus / 2, 2 * comm.doublings)
 
 
@@ -132,7 +138,7 @@ def collnet_direct(comm: Communicator, graph: Graph, operation: str) -> Price | 
         bus *= 0.85
     others = comm.per_node - 1
     inside = min(1, others) * _hop_us(graph, "CollNetDirect", "Simple") + others * c.ARITY_US
-    return Price("CollNetDirect", "Simple", 2 * inside + c.NET_US["CollNetDirect"]["Simple"], bus / 2, 1)
+    return Price("CollNetDirect", "Simple", 2 * inside + comm.net_us("CollNetDirect"), bus / 2, 1)
 
 
 def collnet_chain(comm: Communicator, graph: Graph, operation: str) -> Price | None:
@@ -141,7 +147,7 @@ def collnet_chain(comm: Communicator, graph: Graph, operation: str) -> Price | N
         return None
     inside = (comm.per_node - 1) * _hop_us(graph, "CollNetChain", "Simple")
     bus = graph.channels * graph.intra_gb_s
-    return Price("CollNetChain", "Simple", 2 * inside + c.NET_US["CollNetChain"]["Simple"], bus / 2, 1)
+    return Price("CollNetChain", "Simple", 2 * inside + comm.net_us("CollNetChain"), bus / 2, 1)
 
 
 def nvls(comm: Communicator, graph: Graph, operation: str) -> Price | None:
@@ -152,7 +158,7 @@ def nvls(comm: Communicator, graph: Graph, operation: str) -> Price | None:
     gb_s = graph.channels * min(inside, graph.inter_gb_s)
     if operation == "all_reduce":
         gb_s *= comm.n_ranks / (2 * (comm.n_ranks - 1))
-    latency = c.NVLINK_US["NVLS"]["Simple"] + (c.NET_US["NVLS"]["Simple"] if comm.n_nodes > 1 else 0.0)
+    latency = c.NVLINK_US["NVLS"]["Simple"] + (comm.net_us("NVLS") if comm.n_nodes > 1 else 0.0)
     return Price("NVLS", "Simple", latency, gb_s, min(comm.n_nodes - 1, 1))
 
 
@@ -163,7 +169,7 @@ def nvls_tree(comm: Communicator, graph: Graph, operation: str) -> Price | None:
     outside = graph.inter_gb_s * (2 if comm.n_nodes <= 2 else 1)
     inside = _nvls_inside_gb_s(comm, graph, operation)
     gb_s = graph.channels * min(inside, outside, c.NVLS_TREE_GB_S[comm.generation][comm.scale])
-    latency = c.NVLINK_US["NVLSTree"]["Simple"] + 2 * comm.doublings * c.NET_US["NVLSTree"]["Simple"]
+    latency = c.NVLINK_US["NVLSTree"]["Simple"] + 2 * comm.doublings * comm.net_us("NVLSTree")
     return Price("NVLSTree", "Simple", latency, gb_s * comm.n_ranks / (2 * (comm.n_ranks - 1)), 2 * comm.doublings)
 
 
@@ -171,19 +177,20 @@ def pat(comm: Communicator, graph: Graph, operation: str) -> Price | None:
     """Return the price of parallel aggregated trees, which NCCL takes with one GPU per node."""
     if operation not in ("reduce_scatter", "all_gather"):
         return None
-    narrow = min(graph.intra_gb_s, graph.inter_gb_s)
-    latency = c.BASE_US["PAT"]["Simple"] + comm.doublings * c.NET_US["PAT"]["Simple"] / 3.5 + 2.8 * comm.n_ranks
-    return Price("PAT", "Simple", latency, 0.75 * narrow * graph.channels, comm.doublings)
+    latency = c.BASE_US["PAT"]["Simple"] + comm.doublings * comm.net_us("PAT") / 3.5 + 2.8 * comm.n_ranks
+    return Price("PAT", "Simple", latency, 0.75 * comm.one_way_gb_s(graph) * graph.channels, comm.doublings)
 
 
 def corrected(price: Price, comm: Communicator, operation: str, size_bytes: int, channels: int) -> Price:
     """Return a price for one message size.
 
-    Trees reach part of their bandwidth at medium sizes; the latency of rings over several nodes has a plateau.
+    Trees reach part of their bandwidth at medium sizes, NVLSTree too on Blackwell with x86 CPUs; the latency of rings over
+    several nodes has a plateau.
     """
-    if price.algorithm == "Tree":
+    on_blackwell = comm.capability >= 100 and comm.cpu_vendor in ("intel", "amd")
+    if price.algorithm == "Tree" or (price.algorithm == "NVLSTree" and on_blackwell):
+        factors = c.TREE_CORRECTION[price.protocol][: 23 if price.algorithm == "Tree" else 24]
         step = (size_bytes // 64).bit_length() - 1
-        factors = c.TREE_CORRECTION[price.protocol]
         return replace(price, gb_s=price.gb_s * factors[step]) if 0 <= step < len(factors) else price
     plateau = price.algorithm == "Ring" and price.protocol == "Simple" and operation == "all_reduce" and comm.n_nodes > 1
     if plateau and size_bytes // (channels * comm.n_ranks) >= c.PLATEAU_BYTES:

@@ -1,7 +1,7 @@
 """The channels that NCCL would build inside a node, and how fast: its graph search, simplified.
 
 NCCL tries bandwidths from a list, fastest first, and for each builds channel after channel along ways that still have so
-much left, going back where it is stuck, for as long as a timeout allows (2.30, ``src/graph/search.cc``). The same is done here
+much left, going back where it is stuck, for as long as a timeout allows (2.30.7, ``src/graph/search.cc``). The same is done here
 with two differences. A bandwidth at which not even all ports together could beat what is found is passed over. And the steps
 of one attempt are fewer, because channels beyond what ports and NVLinks carry are not looked for.
 """

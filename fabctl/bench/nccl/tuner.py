@@ -18,7 +18,7 @@ from fabctl.model.offloads import Offloads
 OPERATIONS = ("all_reduce", "reduce_scatter", "all_gather", "broadcast", "reduce")
 """What the tuner prices, as nccl-tests calls it; sends and receives, and all that is made of them, it does not."""
 LANES_GB_S = {"SDR": 1.0, "DDR": 2.0, "QDR": 4.0, "FDR": 7.0, "EDR": 12.5, "HDR": 25.0, "NDR": 50.0, "XDR": 100.0}
-"""Rate of a port of four lanes as NCCL counts it (2.30, ``src/transport/net_ib``, ``ibvSpeeds``)."""
+"""Rate of a port of four lanes as NCCL counts it (2.30.7, ``src/transport/net_ib``, ``ibvSpeeds``)."""
 
 
 class Tuner:
@@ -65,7 +65,7 @@ class Tuner:
             raise RefusedError(f"a {node.title} has no HCA that the job could use")
         rate = port_gb_s or (_port_gb_s(node, used[0]) if used else 0.0)
         self.communicator = Communicator(capability, node.cpu_vendor, n_nodes, gpus_per_node)
-        self.machine = machine(node, capability, gpus_per_node, used, rate, gdr=offloads.gdr)
+        self.machine = machine(node, capability, gpus_per_node, used, rate, offloads)
         self.offloads = offloads
         self._prices: dict[str, tuple[Price, ...]] = {}
 
