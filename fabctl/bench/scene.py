@@ -10,13 +10,14 @@ import numpy as np
 from fabctl.bench.cost import Cost
 from fabctl.bench.gpudirect import Hop, network_hop
 from fabctl.bench.inside import inside_limits
+from fabctl.bench.inside_host import host_of
 from fabctl.bench.nccl.ring import Ranks
 from fabctl.bench.nccl.tuner import Tuner
 from fabctl.bench.pricing import ON_FABRIC, FixedPricer, NcclPricer, Pricer, fabric_limit
 from fabctl.bench.sharp import SharpPlan, collnet_plan
 from fabctl.bench.sharp_limit import streaming_limit
 from fabctl.bench.walked import PAIRS, PATTERN, Traffic, Walked
-from fabctl.errors import UsageError
+from fabctl.errors import InputError, UsageError
 from fabctl.model.node_graph import NodeGraph
 from fabctl.model.offloads import Offloads
 from fabctl.model.predictions import Limit
@@ -26,6 +27,8 @@ from fabctl.traffic.collectives import ALGORITHMS
 from fabctl.traffic.job import JobSpec
 from fabctl.traffic.placement import Job
 
+GDR_LEVEL = "P2C"
+"""NCCL's default of ``NCCL_NET_GDR_LEVEL``."""
 OF_FABRIC = {"pxn", "ar"}
 """Offloads that mean something where the hosts are unknown."""
 
@@ -122,7 +125,8 @@ class Scene:
         self.tuner = Tuner(self.node, ranks.n_hosts, ranks.per_host, setup.offloads, hcas=self.hcas, port_gb_s=rate)
         self.notes = (*_fewer_hcas(setup.node, walked), *setup.node.notes)
         if walked:
-            self.hop = network_hop(self.node, setup.offloads)
+            used = host_of(self.node, ranks.per_host, self.hcas, setup.offloads, GDR_LEVEL, alone=False).node
+            self.hop = network_hop(used, setup.offloads, GDR_LEVEL)
             if setup.offloads.sharp:
                 self.plan = collnet_plan(walked.job)
 
