@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import catalog_page
 import pytest
 
 from fabctl.generate.hardware import NODE_TYPES, SWITCHES, SwitchModel
@@ -32,7 +33,7 @@ def test_nvlinks_add_up_to_the_data_sheets_sum(name: str) -> None:
 @pytest.mark.parametrize("model", gpus().values(), ids=gpus())
 def test_every_gpu_has_a_source_and_peaks_that_grow_as_precision_falls(model: Gpu) -> None:
     assert model.source
-    order = [model.tflops[name] for name in ("fp32", "tf32", "fp16", "fp8", "fp4") if name in model.tflops]
+    order = [model.tflops[name] for name in ("fp32", "tf32", "fp16", "fp8") if name in model.tflops]
     assert order == sorted(order)
     assert model.tflops.get("bf16", model.tflops.get("fp16", 0)) == model.tflops.get("fp16", 0)
     assert model.memory_gb_s > 0
@@ -70,3 +71,7 @@ def test_a_device_id_stands_once_and_speeds_are_known() -> None:
         assert asic.streaming_trees in ("", "none", "per-switch", "per-port")
         assert (asic.streaming_trees == "none") == (asic.sharp == 1)
         assert asic.sharp > 0 or not asic.sharp_payload_bytes
+
+
+def test_the_page_holds_the_catalogue() -> None:
+    assert catalog_page.page_tables() == catalog_page.tables(), "python tests/catalog_page.py --write"

@@ -109,11 +109,11 @@ def collnet_plan(job: Job) -> SharpPlan:
     if plan.streaming:
         return plan
     raise RefusedError(
-        f"NCCL uses SHARP for streaming aggregation only, and {plan.not_streaming}", hint=f"{_mpi(job, plan)}; {NEAREST}"
+        f"NCCL uses SHARP for streaming aggregation only, and {plan.not_streaming}", hint=f"{NEAREST}. {_mpi(job, plan)}"
     )
 
 
-NEAREST = "NCCL itself takes rings and trees over the HCAs: leave out --with sharp"
+NEAREST = "without --with sharp NCCL takes rings and trees"
 
 
 def _switches(fabric: Fabric, tree: Tree) -> np.ndarray:
@@ -193,7 +193,7 @@ def _subnet_manager(job: Job) -> list[str]:
 def _mpi(job: Job, plan: SharpPlan) -> str:
     """Return what low-latency trees would do for MPI on this job's hosts."""
     if not plan.payload_bytes:
-        return "MPI can use its low-latency trees"
+        return "MPI can use low-latency trees"
     with_it, before = low_latency_us(plan.depth, plan.payload_bytes, 8), host_based_us(job.n_hosts, 8, math.inf)
     return (
         f"MPI all-reduces of host memory up to {HCOLL_BYTES} bytes can use low-latency trees (HCOLL_ENABLE_SHARP=2): "

@@ -29,7 +29,7 @@ class Gpu:
     nvlink_gb_s : float
         Signalling bandwidth of one NVLink per direction, GB/s.
     tflops : dict of str to float
-        Dense peak by precision: ``fp64``, ``fp32``, ``tf32``, ``fp16``, ``bf16``, ``fp8``, ``fp4``; those that it has.
+        Dense peak by precision: ``fp32``, ``tf32``, ``fp16``, ``bf16``, ``fp8``; those that it has.
     source : str
     """
 
@@ -89,6 +89,8 @@ class Hca:
         The fastest that its ports do: ``HDR``.
     streaming : bool
         Whether it takes part in SHARP's streaming aggregation.
+    adaptive_routing : bool
+        Whether it takes packets in any order, as adaptive routing delivers them.
     source : str
     """
 
@@ -96,6 +98,7 @@ class Hca:
     device_ids: tuple[int, ...]
     speed: str
     streaming: bool = False
+    adaptive_routing: bool = False
     source: str = ""
 
 

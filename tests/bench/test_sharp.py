@@ -66,7 +66,7 @@ def test_capabilities_follow_from_device_ids(switch: int, hca: int, version: int
     ("switch", "hca", "message", "hint"),
     [
         (0, CONNECTX_6, "it is unknown whether switches of device id 0x0000 have SHARP: leaf-0 is one", "Switch-IB 2, Quantum"),
-        (0xCB20, CONNECTX_6, "Switch-IB switches have no SHARP: leaf-0 is one", "leave out --with sharp"),
+        (0xCB20, CONNECTX_6, "Switch-IB switches have no SHARP: leaf-0 is one", "without --with sharp NCCL takes rings and trees"),
         (
             SWITCH_IB_2,
             CONNECTX_6,
