@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from fabctl.errors import InputError
+
 if TYPE_CHECKING:
     from fabctl.traffic.job import JobSpec
 
@@ -32,3 +34,21 @@ def read_jobs(paths: Sequence[str]) -> tuple[tuple[JobSpec, ...], list[dict[str,
         specs += load_jobs(files[0][1], path) if one_file else (parse_traces(files, path),)
         inputs += [{"path": name, "sha256": hashlib.sha256(data).hexdigest(), "parser": "job"} for name, data in files]
     return tuple(specs), inputs
+
+
+def read_one_job(path: str | None) -> tuple[JobSpec, list[dict[str, Any]]]:
+    """Return the only job of a file; without a file, that of all compute hosts and all collectives.
+
+    Raises
+    ------
+    InputError
+        As `read_jobs` does, and if the file holds several.
+    """
+    from fabctl.traffic.job import JobSpec
+
+    if path is None:
+        return JobSpec(), []
+    specs, inputs = read_jobs([path])
+    if len(specs) > 1:
+        raise InputError(f"this file holds {len(specs)} jobs, and one is wanted", where=path, hint="put each into its own file")
+    return specs[0], inputs
