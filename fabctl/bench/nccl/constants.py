@@ -104,7 +104,7 @@ TREE_CORRECTION = {
         *(0.5, 0.5, 0.5, 0.6, 0.7, 0.8, 0.7, 0.7, 0.8, 0.9, 0.9, 0.9),
     ),
 }
-"""``treeCorrectionFactor``: share of its bandwidth that a tree reaches, by powers of two from 64 bytes; Tree leaves out the last."""
+"""``treeCorrectionFactor``: share of its bandwidth that a tree reaches, by powers of two from 64 bytes; Tree without the last."""
 
 PLATEAU = 1.4
 """Factor on the latency of a multi-node all-reduce by Ring and Simple."""

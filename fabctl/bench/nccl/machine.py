@@ -183,7 +183,7 @@ def _nearest(node: NodeGraph, ways: dict[Hop, Way], hca: str, gpus: tuple[str, .
 def _over_nvlink(ways: dict[Hop, Way], gpu: str, peer: str, hca: str) -> Way:
     """Return the way from a GPU to an HCA, over a GPU next to the HCA (PXN) where NCCL prefers that."""
     straight = ways[gpu, hca]
-    if gpu == peer or ways[gpu, peer].type > PathType.NVL or ways[peer, hca].type > PathType.PXB:
+    if gpu == peer or ways[gpu, peer].type > PathType.NVL or ways[peer, hca].type > PathType.P2C:
         return straight
     if straight.type <= PathType.PXN and ways[peer, hca].gb_s <= straight.gb_s:
         return straight
