@@ -37,16 +37,24 @@ from fabctl.model.node_graph import (
     NodeGraph,
     NodeLink,
 )
+from fabctl.nodes.figures import NodeSource
 from fabctl.nodeset import NodesetError, expand
 from fabctl.yamlspec import Node
 
+KEYS = ("title", "cpu_vendor", "devices", "links", "notes")
 DEVICE_KINDS = (GPU, HCA, NVSWITCH, PCIE_SWITCH, ROOT, CPU)
 LINK_KINDS = (NVLINK, C2C, PCIE, ON_DIE, SMP)
 CPU_VENDORS = ("intel", "amd", "arm", "power")
 MAX_DEVICES = 1000
 """Of one kind in one host: a typo in a range must not eat the memory."""
 
+_TOP_KEY = re.compile(rf"^\ufeff?(?:{'|'.join(KEYS)})\s*:", re.MULTILINE)
 _PAIR = re.compile(r"(\S+)\s+(\S+)(?:\s+x([1-9]\d{0,3}))?")
+
+
+def recognises(head: str) -> bool:
+    """Return whether a text has one of the keys of a node at its left margin."""
+    return bool(_TOP_KEY.search(head))
 
 
 def parse(text: str, path: str, name: str) -> NodeGraph:
@@ -64,8 +72,7 @@ def parse(text: str, path: str, name: str) -> NodeGraph:
     InputError
         With ``file:line:column``.
     """
-    known = ("title", "cpu_vendor", "devices", "links", "notes")
-    values = yamlspec.load(text, path).mapping(known, required=("devices", "links"))
+    values = yamlspec.load(text, path).mapping(KEYS, required=("devices", "links"))
     devices = _devices(values["devices"])
     return NodeGraph(
         name=name,
@@ -75,6 +82,9 @@ def parse(text: str, path: str, name: str) -> NodeGraph:
         cpu_vendor=values["cpu_vendor"].choice(CPU_VENDORS) if "cpu_vendor" in values else "",
         notes=tuple(note.text() for note in values["notes"].items()) if "notes" in values else (),
     )
+
+
+SOURCE = NodeSource(recognises, parse)
 
 
 def _devices(spec: Node) -> tuple[Device, ...]:
