@@ -58,6 +58,7 @@ class NodeType:
 
 
 SWITCHES = {
+    "SX6036": SwitchModel("SX6036", "SX6536", 36, Speed.FDR, 0xC738),
     "SB7800": SwitchModel("MSB7800", "MCS7500", 36, Speed.EDR, 0xCF08),
     "QM8700": SwitchModel("MQM8700", "MCS8500", 40, Speed.HDR, 0xD2F0),
     "QM9700": SwitchModel("MQM9700", "MCS9500", 64, Speed.NDR, 0xD2F2),
@@ -65,7 +66,7 @@ SWITCHES = {
     # Its node description is a guess after the others'.
     "Q3400": SwitchModel("Q3400", "Q3400", 144, Speed.XDR, 0xD2F4),
 }
-"""Switch-IB 2, Quantum, Quantum-2 and Quantum-3."""
+"""SwitchX-2, Switch-IB 2, Quantum, Quantum-2 and Quantum-3."""
 
 
 def _mlx5(*numbers: int) -> tuple[str, ...]:

@@ -1,0 +1,92 @@
+"""The sections of docs/scenarios.md, one for each scenario, made by running it.
+
+python tests/bench/scenario_pages.py --write
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from fabctl.cli.main import main
+from fabctl.report.bench_compare import size_text
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+PAGE = PROJECT / "docs/scenarios.md"
+BEGIN, END = "<!-- begin: tests/bench/scenario_pages.py -->", "<!-- end -->"
+
+
+def names() -> list[str]:
+    """Return the names of the scenarios that ship."""
+    return sorted(path.stem for path in (PROJECT / "topologies/scenarios").glob("*.yaml"))
+
+
+def outcome(name: str) -> dict[str, Any]:
+    """Run a scenario and return what its JSON report holds."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        code = main(["bench", "compare", "--scenario", name, "-o", "json"])
+    assert code == 0, out.getvalue()
+    data: dict[str, Any] = json.loads(out.getvalue())["data"]
+    return data
+
+
+def section(data: dict[str, Any]) -> str:
+    """Return a scenario's section in Markdown."""
+    facts, job = data["scenario"], data["job"]
+    ran = [outcome for outcome in data["outcomes"] if outcome["points"]]
+    refused = [outcome for outcome in data["outcomes"] if outcome["refusal"]]
+    titles = [_title(point) for point in ran[0]["points"]]
+    rows = [f"| {outcome['offloads']} | {' | '.join(_cell(point) for point in outcome['points'])} |" for outcome in ran]
+    return "\n".join(
+        [
+            f"## {facts['name']}",
+            "",
+            f"{facts['title']}. {job['n_hosts']} hosts of {job['ranks_per_host']} ranks: {data['node']}.",
+            "",
+            f"    fabctl bench compare --scenario {facts['name']}",
+            "",
+            f"| predicted | {' | '.join(titles)} |",
+            f"|---|{'--:|' * len(titles)}",
+            *rows,
+            "",
+            *(f"{outcome['offloads']} is refused: {outcome['refusal']}.\n" for outcome in refused),
+            "Published:",
+            "",
+            *(f"- {fact['fact']} ({fact['source']})" for fact in facts["published"]),
+            "",
+            "Assumed:",
+            "",
+            *(f"- {fact['fact']}: {fact['why']}" for fact in facts["assumed"]),
+            "",
+        ]
+    )
+
+
+def page_section(name: str) -> str:
+    """Return the section of a scenario that docs/scenarios.md holds."""
+    body = PAGE.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0]
+    return f"## {name}\n" + body.partition(f"\n## {name}\n")[2].partition("\n## ")[0].rstrip("\n") + "\n"
+
+
+def _title(point: dict[str, Any]) -> str:
+    return f"{point['operation']} {size_text(point['size_bytes'])}" if point["size_bytes"] else point["operation"]
+
+
+def _cell(point: dict[str, Any]) -> str:
+    time_us = point["time_us"]
+    shown = f"{time_us / 1e3:,.1f} ms" if time_us >= 1e4 else f"{time_us:,.1f} us"
+    return f"{shown}, {point['ratio']:.2f}x"
+
+
+if __name__ == "__main__":
+    made = "\n".join(section(outcome(name)) for name in names())
+    if "--write" in sys.argv:
+        before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
+        PAGE.write_text(f"{before}{BEGIN}\n\n{made}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    else:
+        sys.stdout.write(made)
