@@ -7,9 +7,11 @@ from functools import cached_property
 
 from fabctl.bench.nccl.choice import PROTOCOLS, Choice
 from fabctl.bench.nccl.constants import MAX_CHANNELS, MAX_DIRECT_ARITY
+from fabctl.bench.nccl.formulas import SINGLE_PROTOCOL, Communicator, Price, corrected, has_ll128, ring, tree
+from fabctl.bench.nccl.graphs import BALANCED_TREE, RING, TREE, Graph
+from fabctl.bench.nccl.heads import direct_channels, nvls_channels
 from fabctl.bench.nccl.machine import machine
-from fabctl.bench.nccl.pricing import SINGLE_PROTOCOL, Communicator, Price, corrected, has_ll128, ring, tree
-from fabctl.bench.nccl.search import BALANCED_TREE, RING, TREE, Graph, direct_channels, nvls_channels, search_channels
+from fabctl.bench.nccl.search import search_channels
 from fabctl.errors import RefusedError, UsageError
 from fabctl.model import catalog
 from fabctl.model.node_graph import NodeGraph

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from fabctl.bench.nccl import constants as c
-from fabctl.bench.nccl.search import TREE, Graph
+from fabctl.bench.nccl.graphs import TREE, Graph
 from fabctl.nodes.paths import PathType
 
 HALVES = {"reduce_scatter": 1, "all_gather": 1, "all_reduce": 2}
