@@ -11,7 +11,7 @@ Rules, with m microbatches, p stages and v virtual stages on each:
   ([3]_), but one layer of each never does: there is nothing to compute before the first, nor after the last. FSDP's gathers and
   scatters hide behind all of their microbatch ([3]_ section 3.3), as do ZeRO 2's scatters behind its backward.
 - The pipeline fills and drains: the other stages' microbatches, a v-th of each ([1]_ section 2.2: (p - 1) / v of a microbatch
-  where stages are equal), with their transfers, which then have nothing to hide behind.
+  where stages are equal, less than this where they are not), with their transfers, which then have nothing to hide behind.
 
 References
 ----------
