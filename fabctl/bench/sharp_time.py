@@ -1,4 +1,4 @@
-"""Times of MPI all-reduces of host memory, one rank per host: by SHARP's low-latency and streaming trees, and without SHARP.
+"""Times of MPI's all-reduce of host memory, one rank per host: by SHARP's low-latency and streaming trees, and without SHARP.
 
 Four constants are fitted, each to one published number, and tested on others (``tests/bench/numbers_sharp.py``). Sources:
 
@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import math
 
+EDR_GB_S = 12.42
+"""Payload of a 4xEDR link."""
 SWITCH_US = 0.09
 """From port to port of a Switch-IB 2 (SB7800 data sheet)."""
 STEP_US = 6.01 / 7
@@ -20,13 +22,15 @@ STEP_SWITCHES = 13 / 7
 HOST_US = STEP_US - STEP_SWITCHES * SWITCH_US
 """What both hosts together take to send and receive a small message."""
 AGGREGATION_US = (14.48 - HOST_US - 3 * SWITCH_US) / 34
-"""One task of an aggregation node: to reduce what its children sent, or to hand the result down to them. Fitted: 4 KiB took
-14.48 us (COMHPC 2016), in 16 operations of 256 bytes on leaves and a root: 34 tasks in a row (see `low_latency_us`)."""
-SOFTWARE_US_PER_BYTE = (46.93 / 7 - STEP_US) / 4096 - 1 / 12.42e3
-"""What the library takes per byte and step besides the wire (4xEDR: 12.42 GB/s of payload), up to `HCOLL_BYTES`. Fitted: 4 KiB
-took 46.93 us without SHARP (COMHPC 2016). It is HCOLL's of 2016: nothing of the wire explains it."""
+"""One task of an aggregation node: to reduce what its children sent or to hand the result down, the wire included. Fitted:
+4 KiB took 14.48 us (COMHPC 2016), in 16 operations on leaves and a root: 34 tasks in a row (see `low_latency_us`)."""
+SOFTWARE_US_PER_BYTE = (46.93 / 7 - STEP_US) / 4096 - 1 / (1e3 * EDR_GB_S)
+"""What the library takes per byte and step besides the wire, up to `HCOLL_BYTES`. Fitted: 4 KiB took 46.93 us without SHARP
+(COMHPC 2016). It is HCOLL's of 2016: nothing of the wire explains it."""
 HCOLL_BYTES = 4096
 """Largest all-reduce that HCOLL gives to low-latency trees (HCOLL_BCOL_P2P_ALLREDUCE_SHARP_MAX)."""
+STREAMING_BYTES = 16384
+"""Smallest all-reduce that goes to streaming trees (openucx/ucc pull request 1112; the manual's table agrees)."""
 STREAMING_SHARE = 0.95
 """Share of the wire that streaming aggregation reaches (ISC 2020: about 95 % of network bandwidth)."""
 STREAMING_SETUP_US = 17.62 - 65536 / (12.5e3 * STREAMING_SHARE)

@@ -12,11 +12,21 @@ import numpy as np
 import pytest
 from small_fabrics import two_levels
 
+from fabctl.bench.mpi import MpiPricer
 from fabctl.bench.sharp import SharpPlan, collnet_plan, sharp_plan
 from fabctl.bench.sharp_limit import streaming_limit
-from fabctl.bench.sharp_time import AGGREGATION_US, HOST_US, STREAMING_SHARE, SWITCH_US, host_based_us, low_latency_us
+from fabctl.bench.sharp_time import (
+    AGGREGATION_US,
+    HOST_US,
+    STREAMING_SHARE,
+    SWITCH_US,
+    host_based_us,
+    low_latency_us,
+    streaming_us,
+)
 from fabctl.errors import RefusedError
 from fabctl.model.fabric import Fabric
+from fabctl.model.predictions import Limit
 from fabctl.model.rates import data_rates
 from fabctl.sources.reading import load_fabric
 from fabctl.traffic.job import parse_job
@@ -66,7 +76,12 @@ def test_capabilities_follow_from_device_ids(switch: int, hca: int, version: int
     ("switch", "hca", "message", "hint"),
     [
         (0, CONNECTX_6, "it is unknown whether switches of device id 0x0000 have SHARP: leaf-0 is one", "Switch-IB 2, Quantum"),
-        (0xCB20, CONNECTX_6, "Switch-IB switches have no SHARP: leaf-0 is one", "without --with sharp NCCL takes rings and trees"),
+        (
+            0xCB20,
+            CONNECTX_6,
+            "Switch-IB switches have no SHARP: leaf-0 is one",
+            "without --with sharp NCCL takes rings and trees",
+        ),
         (
             SWITCH_IB_2,
             CONNECTX_6,
@@ -241,3 +256,39 @@ def test_host_based_grows_with_hosts_and_size() -> None:
     assert times == sorted(times)
     assert host_based_us(100, 8, 12.0) == host_based_us(128, 8, 12.0) > host_based_us(64, 8, 12.0)
     assert host_based_us(128, 1 << 30, 12.0) == pytest.approx(2 * 127 / 128 * 2**30 / 12e3, rel=1e-3)
+
+
+# ---- MPI between hosts without GPUs ------------------------------------------------------------------------------------------
+
+PAIRS = (Limit("cable", "host", 6.0), Limit("hca", "PCIe", 6.1))
+TREES = (Limit("hca", "PCIe", 12.0), Limit("cable", "host", 11.8))
+
+
+def ways(plan: SharpPlan | None, sizes: list[int]) -> list[str]:
+    """Return what HCOLL takes for each size."""
+    pricer = MpiPricer(8, PAIRS, TREES if plan else (), plan)
+    return [f"{way.algorithm} {way.protocol}" for size in sizes for way in pricer.options(size)]
+
+
+def test_mpi_takes_low_latency_trees_for_small_and_streaming_trees_for_large_messages() -> None:
+    sizes = [8, 4096, 4097, 16383, 16384, 1 << 30]
+    host_based = ["doubling MPI", "doubling MPI", "halving MPI", "halving MPI", "halving MPI", "halving MPI"]
+    old, new = (plan_on(with_devices(two_levels(8, 4, 2), switch, CONNECTX_6)) for switch in (SWITCH_IB_2, QUANTUM))
+    unpublished = plan_on(with_devices(two_levels(8, 4, 2), QUANTUM_3, 0x1023))
+    assert ways(None, sizes) == host_based
+    assert ways(old, sizes) == ["SHARP LLT", "SHARP LLT", *host_based[2:]]
+    assert ways(new, sizes) == ["SHARP LLT", "SHARP LLT", "halving MPI", "halving MPI", "SHARP SAT", "SHARP SAT"]
+    assert ways(unpublished, sizes) == [*host_based[:4], "SHARP SAT", "SHARP SAT"]
+
+
+@pytest.mark.parametrize("size", [8, 1024, 4096, 4097, 65536, 1 << 30])
+def test_mpis_times_are_those_of_the_model_and_the_slowest_link_binds_in_the_end(size: int) -> None:
+    plan = plan_on(with_devices(two_levels(8, 4, 2), QUANTUM, CONNECTX_6))
+    without, with_it = MpiPricer(8, PAIRS).options(size)[0], MpiPricer(8, PAIRS, TREES, plan).options(size)[0]
+    assert without.time_us == pytest.approx(host_based_us(8, size, 6.0 * 2 * 7 / 8))
+    assert min(without.latency_us, with_it.latency_us) > 0
+    assert without.limits[0].name == "host"
+    if size <= 4096:
+        assert with_it.time_us == pytest.approx(low_latency_us(1, 1024, size))
+    if size >= 16384:
+        assert with_it.time_us == pytest.approx(streaming_us(size, 11.8 / STREAMING_SHARE))
