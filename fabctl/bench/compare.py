@@ -14,7 +14,7 @@ from fabctl.model.catalog import gpu
 from fabctl.model.fabric import Fabric
 from fabctl.model.node_graph import NVSWITCH, NodeGraph
 from fabctl.model.offloads import CPU_CENTRIC, Offloads, chosen_offloads
-from fabctl.model.predictions import LATENCY, Prediction
+from fabctl.model.predictions import Prediction
 from fabctl.model.rates import data_rates
 from fabctl.model.step_view import Compute, StepView
 from fabctl.model.tables import RoutingTables
@@ -220,6 +220,7 @@ def _of_placement(
         except (RefusedError, SourceError, UsageError) as error:
             yield Outcome(name, placement, "", (), refusal=error.message, instead=error.hint)
             continue
+        said.notes |= dict.fromkeys(tables.notes)
         below = ladder[0].base
         for rung in ladder:
             base = below if rung.cumulative else rung.base
@@ -249,17 +250,27 @@ def _points(
 
 def _collective_points(prediction: Prediction) -> Iterator[Point]:
     for row in prediction.rows:
-        binds = row.binds if row.binds == LATENCY else f"{row.binds} {row.binds_at}".strip()
-        yield Point(prediction.collective, row.size_bytes, row.time_us, row.busbw_gb_s, row.algorithm, binds)
+        yield Point(
+            prediction.collective,
+            row.size_bytes,
+            row.time_us,
+            row.busbw_gb_s,
+            row.algorithm,
+            binds=row.binds,
+            binds_at=row.binds_at,
+        )
 
 
 def _step_point(view: StepView) -> Point:
-    longest = max(view.phases, key=lambda phase: phase.exposed_seconds, default=None)
+    waits = [phase for phase in view.phases if phase.exposed_seconds]
+    longest = max(waits, key=lambda phase: phase.exposed_seconds, default=None)
     return Point(
         operation=COMMUNICATION if view.step_seconds is None else STEP,
         size_bytes=0,
         time_us=1e6 * (view.exposed_seconds if view.step_seconds is None else view.step_seconds),
-        binds=f"{longest.name}: {longest.binds}" if longest and longest.exposed_seconds else "compute",
+        phase=longest.name if longest else "",
+        binds=longest.binds if longest else "",
+        binds_at=longest.binds_at if longest else "",
         exposed_us=1e6 * view.exposed_seconds,
         tokens_per_s=view.tokens_per_s,
     )

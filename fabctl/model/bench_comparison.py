@@ -50,8 +50,10 @@ class Point:
         None for a training.
     algorithm : str
         What NCCL takes; empty for a training.
-    binds : str
-        What most of the time goes to, for people; of a training: its longest exposed phase.
+    phase : str
+        Of a training: its longest exposed phase; empty where all hides behind compute.
+    binds, binds_at : str
+        What most of the time goes to (`fabctl.model.predictions.Row`); of a training: of that phase.
     exposed_us : float, optional
         A training's communication that does not hide behind compute.
     tokens_per_s : float, optional
@@ -63,7 +65,9 @@ class Point:
     time_us: float
     busbw_gb_s: float | None = None
     algorithm: str = ""
+    phase: str = ""
     binds: str = ""
+    binds_at: str = ""
     exposed_us: float | None = None
     tokens_per_s: float | None = None
 

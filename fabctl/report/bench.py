@@ -152,10 +152,15 @@ def _way_row(way: Way) -> dict[str, Any]:
     }
 
 
-def _limit(limit: Limit) -> str:
-    if limit.kind == "nccl":
+def limit_text(kind: str, name: str) -> str:
+    """Return what binds, for people: ``PCIe PLX0 -> ROOT0``, ``NCCL's channels``, ``latency``."""
+    if kind == "nccl":
         return "NCCL's channels"
-    return limit.name if limit.kind == "memory" else f"{KINDS[limit.kind]} {limit.name}"
+    return name if kind == "memory" else f"{KINDS[kind]} {name}".strip()
+
+
+def _limit(limit: Limit) -> str:
+    return limit_text(limit.kind, limit.name)
 
 
 def _side_by_side(predictions: Sequence[Prediction]) -> Iterator[str | Table]:

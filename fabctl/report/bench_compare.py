@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fabctl.model.bench_comparison import COMMUNICATION, STEP, BenchComparison, Fact, Outcome, Point, ScenarioFacts
+from fabctl.report.bench import limit_text
 from fabctl.report.output import Column, Report, Table, rounded, short_names
 
 MAIN = (
@@ -19,7 +20,9 @@ MAIN = (
     Column("busbw_gb_s", "busbw(GB/s)", right=True, digits=2),
     Column("ratio", "ratio", right=True, digits=2),
     Column("algorithm", "algo"),
+    Column("phase", "waits most for"),
     Column("binds", "binds"),
+    Column("binds_at", "at"),
     Column("exposed_us", "exposed(us)", right=True, digits=2),
     Column("tokens_per_s", "tokens/s", right=True, digits=0),
     Column("refusal", "refused because"),
@@ -101,7 +104,7 @@ def _value_columns(operation: str, points: Sequence[Point]) -> Iterator[Column]:
         yield Column(f"ratio_{number}", "ratio", right=True, digits=2)
     if training:
         yield Column("exposed_ms", "exposed(ms)", right=True, digits=1)
-        yield Column("tokens_per_s", "tokens/s", right=True, digits=0)
+        yield Column("tokens_per_s", "tokens/s", right=True)
         yield Column("binds", "waits most for")
     else:
         yield Column("busbw_gb_s", "busbw(GB/s)", right=True, digits=1)
@@ -128,10 +131,17 @@ def _cells(comparison: BenchComparison, outcome: Outcome, indices: Sequence[int]
     return cells | {
         "busbw_gb_s": last.busbw_gb_s,
         "algorithm": last.algorithm,
-        "binds": last.binds,
+        "binds": _binds(last),
         "exposed_ms": None if last.exposed_us is None else last.exposed_us / 1e3,
-        "tokens_per_s": last.tokens_per_s,
+        "tokens_per_s": None if last.tokens_per_s is None else f"{last.tokens_per_s:,.0f}",
     }
+
+
+def _binds(point: Point) -> str:
+    """Return what most of the time goes to; of a training, which phase it waits for and what bounds that."""
+    if point.operation not in (STEP, COMMUNICATION):
+        return limit_text(point.binds, point.binds_at)
+    return f"{point.phase}: {limit_text(point.binds, point.binds_at)}" if point.phase else "compute"
 
 
 def _refusals(comparison: BenchComparison) -> Iterator[str]:
@@ -190,7 +200,9 @@ def _point_data(point: Point) -> dict[str, Any]:
         "time_us": rounded(point.time_us),
         "busbw_gb_s": _optional(point.busbw_gb_s),
         "algorithm": point.algorithm,
+        "phase": point.phase,
         "binds": point.binds,
+        "binds_at": point.binds_at,
         "exposed_us": _optional(point.exposed_us),
         "tokens_per_s": _optional(point.tokens_per_s),
     }
