@@ -39,7 +39,14 @@ class Sample:
     @property
     def best_us(self) -> float:
         """The shorter of the times out of place and in place."""
-        return min(time for time in (self.time_us, self.in_place_us or self.time_us))
+        return min(self.time_us, self.in_place_us or self.time_us)
+
+    @property
+    def best_gb_s(self) -> float:
+        """`gb_s` of the better half; size over time where no bandwidth is printed."""
+        if not self.time_us:
+            return self.gb_s
+        return (self.gb_s * self.time_us or self.size_bytes / 1e3) / self.best_us
 
 
 @dataclass(frozen=True)
@@ -149,17 +156,21 @@ class Predicted:
         0: not predicted.
     gb_s : float
         As `Sample.gb_s`; 0: not predicted.
+    latency_us : float
+        The part of `time_us` that does not grow with the size.
     algorithm, protocol : str
         NCCL's; empty where there is none.
-    binds : str
-        ``latency``, or the kind and the name of what bounds.
+    binds, binds_at : str
+        Kind and name of what bounds (`fabctl.model.predictions.Row`).
     """
 
     time_us: float = 0.0
     gb_s: float = 0.0
+    latency_us: float = 0.0
     algorithm: str = ""
     protocol: str = ""
     binds: str = ""
+    binds_at: str = ""
 
 
 @dataclass(frozen=True)
@@ -250,10 +261,13 @@ class Validation:
         At least one, in the order of the logs.
     threshold : float
         Relative: 0.2 for 20 %.
+    allowance : float
+        How much slower sizes between latency and bandwidth may be, besides.
     causes : tuple of Cause
         What only several runs together show.
     """
 
     verdicts: tuple[Verdict, ...]
     threshold: float
+    allowance: float
     causes: tuple[Cause, ...] = ()

@@ -121,7 +121,9 @@ def _row(draft: _Draft, match: re.Match[str], where: str, number: int) -> None:
     numbers = [_number(word) for word in words]
     if len(numbers) in (5, 9) and numbers[0] is not None:
         draft.root = int(numbers.pop(0) or 0)
-    if len(numbers) not in (4, 8) or any(value is None for column in range(0, len(numbers), 4) for value in numbers[column : column + 3]):
+    if len(numbers) not in (4, 8) or any(
+        value is None for column in range(0, len(numbers), 4) for value in numbers[column : column + 3]
+    ):
         draft.notes.append(f"line {number} is cut and left out")
         return
     values = [value or 0.0 for value in numbers]

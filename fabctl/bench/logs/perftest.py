@@ -1,6 +1,6 @@
 """Logs of perftest: ``ib_write_bw``, ``ib_read_lat`` and the others, one client's or server's output each.
 
-``MB/sec`` of perftest is 2**20 bytes (``MiB/sec`` in later releases), ``Gb/sec`` is 1e9 bits (perftest, ``src/perftest_parameters.c``).
+Its ``MB/sec`` is 2**20 bytes a second (``MiB/sec`` in later releases), its ``Gb/sec`` 1e9 bits (perftest, ``format_factor``).
 """
 
 from __future__ import annotations
@@ -11,7 +11,13 @@ from fabctl.bench.logs.reading import LogReader, bare
 from fabctl.errors import InputError
 from fabctl.model.validation import BANDWIDTH, BOTH_WAYS, LATENCY, Run, Sample
 
-VERBS = {"RDMA_Write": "write", "RDMA_Read": "read", "Send": "send", "Atomic FETCH_AND_ADD": "atomic", "Atomic CMP_AND_SWAP": "atomic"}
+VERBS = {
+    "RDMA_Write": "write",
+    "RDMA_Read": "read",
+    "Send": "send",
+    "Atomic FETCH_AND_ADD": "atomic",
+    "Atomic CMP_AND_SWAP": "atomic",
+}
 UNITS = {"MB/sec": 2**20 / 1e9, "MiB/sec": 2**20 / 1e9, "Gb/sec": 1 / 8}
 """GB/s of one of each unit."""
 

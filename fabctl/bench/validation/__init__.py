@@ -1,0 +1,1 @@
+"""Runs of benchmarks beside what they should have reached, and what may explain the difference."""
