@@ -25,6 +25,8 @@ INTEL_ROOT_SHARE = 5 / 6
 """What is left of PCIe where peers talk through an Intel root: NCCL 2.30.7, ``src/graph/topo.h``, ``INTEL_P2P_OVERHEAD``."""
 AMD_ROOT_READ_GB_S = 6.1
 """Fitted: an HCA reads a GPU through an EPYC 7452's root; it writes at the slot's rate (Stack Overflow question 59277346)."""
+STAGED_GB_S = 16.7
+"""Fitted: the most that an HCA moves one way of what is staged: ``osu_bw D D``, DGX A100; its PCIe carries 24 (UCX issue 6206)."""
 
 CHEAPEST_HOP_US = 2.7
 """NCCL's smallest cost of a network hop (2.30.7, ``hwLatencies``: ring, LL)."""
@@ -134,32 +136,31 @@ def network_hop(node: NodeGraph, offloads: Offloads, gdr_level: str = "P2C") -> 
             raise RefusedError(f"GPUDirect Async needs GPUs and HCAs, {node.name} lacks them", hint="leave async off")
         return Hop(gdr_send=False, gdr_receive=False, extra_us=0.0, reasons=("data is in host memory: no GPUDirect RDMA",))
     ways = [gdr_of(node, gpu, hca, offloads, gdr_level) for gpu, hca in pairs]
-    send, receive = all(way.send for way in ways), all(way.receive for way in ways)
-    why_not = next((way.reason for way in ways if way.reason), "")
-    extra, reasons = _staging(node, send=send, receive=receive, why_not=why_not)
+    worst = min(ways, key=lambda way: way.send + way.receive)
+    extra, reasons = _staging(node, worst)
     if offloads.async_control:
-        if not (send and receive):
-            raise RefusedError(f"GPUDirect Async needs GPUDirect RDMA both ways: {why_not}", hint="leave async off")
+        if worst.reason:
+            raise RefusedError(f"GPUDirect Async needs GPUDirect RDMA both ways: {worst.reason}", hint="leave async off")
         saved = _async_us(node)
         extra -= saved
         reasons.append(
-            f"GPUDirect Async: {saved:.2f} us less a hop, the most that was published ({ASYNC_GAIN:.0%} of communication; "
-            "other programs gained nothing)"
+            f"GPUDirect Async: {saved:.2f} us less a hop, an upper bound: published gains go from none to {ASYNC_GAIN:.0%} of "
+            "communication, and a GPU posts a single message slower than a CPU"
         )
-    return Hop(gdr_send=send, gdr_receive=receive, extra_us=extra, reasons=tuple(reasons))
+    return Hop(gdr_send=worst.send, gdr_receive=worst.receive, extra_us=extra, reasons=tuple(reasons))
 
 
-def _staging(node: NodeGraph, *, send: bool, receive: bool, why_not: str) -> tuple[float, list[str]]:
+def _staging(node: NodeGraph, way: Gdr) -> tuple[float, list[str]]:
     """Return the microseconds that staging adds to a hop, and a line about it."""
-    if send and receive:
+    if not way.reason:
         return 0.0, []
-    extra = 0.0 if send else PCIE_READ_US / 2
-    if not receive:
+    extra = PCIE_READ_US / 2
+    if not way.receive:
         model = catalog.gpu(node.gpu_model)
         flushes = model is not None and model.compute_capability < NEEDS_NO_FLUSH
         extra += 0.0 if flushes else PCIE_READ_US
-    staged = "sends are" if receive else "receives are" if send else "messages are"
-    return extra, [f"{staged} staged through host memory, {extra:+.2f} us a hop: {why_not}"]
+    staged = "sends are" if way.receive else "messages are"
+    return extra, [f"{staged} staged through host memory, {extra:+.2f} us a hop: {way.reason}"]
 
 
 def _async_us(node: NodeGraph) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fabctl.bench.gpudirect import PCIE_READ_US, peer_gb_s
+from fabctl.bench.gpudirect import PCIE_READ_US, STAGED_GB_S, peer_gb_s
 from fabctl.errors import RefusedError
 from fabctl.model.node_graph import CPU, NodeGraph
 from fabctl.nodes.paths import find_path, serving_hcas
@@ -71,7 +71,7 @@ def message_gb_s(node: NodeGraph, *, gdr: bool, wire_gb_s: float) -> float:
         As `message_us` does.
     """
     read, write, copy = _rates(node)
-    return min(read, write, wire_gb_s) if gdr else min(copy, wire_gb_s)
+    return min(read, write, wire_gb_s) if gdr else min(copy, wire_gb_s, STAGED_GB_S)
 
 
 def _us_per_byte(stations_gb_s: Iterable[float]) -> float:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from fabctl.bench.gpudirect import peer_gb_s
+from fabctl.bench.gpudirect import STAGED_GB_S, peer_gb_s
 from fabctl.bench.inside_host import Host
 from fabctl.model.node_graph import HCA, ON_DIE, NodeLink
 from fabctl.model.predictions import Limit
 from fabctl.nodes.paths import PathType
 
 MEMORY = "memory"
-"""Kind of the limit that a socket's memory sets, with the bandwidth of its on-die link: read and written together."""
+"""Kind of the limits of staging: a socket's memory (its on-die link, both ways together), and what an HCA was seen to reach."""
 
 
 class Loads:
@@ -28,6 +28,7 @@ class Loads:
         self.links: dict[tuple[NodeLink, str], float] = defaultdict(float)
         """By link and the device that sends on it."""
         self._memory: dict[str, float] = defaultdict(float)
+        self._staged: dict[tuple[str, str], float] = defaultdict(float)
         self._peers: dict[tuple[str, str, bool], float] = defaultdict(float)
 
     def move(self, a: str, b: str, volume: float) -> None:
@@ -54,6 +55,7 @@ class Loads:
         else:
             self.move(rank, self.host.memory_of(rank), volume)
             self.move(self.host.memory_of(rank), hca, volume)
+            self._staged[hca, "what it sends"] += volume
 
     def receive(self, hca: str, rank: str, volume: float) -> None:
         """Load the way from the wire to a rank's memory."""
@@ -63,6 +65,7 @@ class Loads:
         else:
             self.move(hca, self.host.memory_of(rank), volume)
             self.move(self.host.memory_of(rank), rank, volume)
+            self._staged[hca, "what it receives"] += volume
 
     def exchange(self, rank: str, hca: str, volume: float) -> None:
         """Load the ways from a rank to the wire and back."""
@@ -99,6 +102,9 @@ class Loads:
             gb_s = max((link.gb_s for link in links if link.kind == ON_DIE and socket in (link.a, link.b)), default=0.0)
             if volume and gb_s:
                 yield Limit(MEMORY, f"memory of {socket}", gb_s / volume)
+        for (hca, what), volume in self._staged.items():
+            if volume:
+                yield Limit(MEMORY, f"staging for {hca}: {what}", STAGED_GB_S / volume)
         for (gpu, hca, reads), volume in self._peers.items():
             gb_s = peer_gb_s(self.host.node, self.host.path(gpu, hca))[0 if reads else 1]
             if volume and gb_s:
