@@ -72,7 +72,7 @@ def predict(
         assumptions=assumptions(scene, collectives),
         notes=(*job.notes, *scene.notes, *rounding_notes(collectives)),
         node=setup.node.name if setup.node else "",
-        offloads=setup.offloads.names,
+        offloads=scene.offloads,
     )
 
 
@@ -101,7 +101,7 @@ def predict_inside(
         assumptions=assumptions(scene, collectives),
         notes=(*scene.notes, *rounding_notes(collectives)),
         node=node.name,
-        offloads=setup.offloads.names,
+        offloads=scene.offloads,
     )
 
 

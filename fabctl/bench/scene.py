@@ -131,6 +131,18 @@ class Scene:
                 self.plan = collnet_plan(walked.job)
 
     @property
+    def offloads(self) -> tuple[str, ...]:
+        """Names of the offloads that are on, without those of NCCL's defaults that these hosts lack."""
+        if self.setup.node is None:
+            return tuple(name for name in self.setup.offloads.names if name in OF_FABRIC)
+        lacking = set()
+        if not self.tuner.nvls.channels:
+            lacking.add("nvls")
+        if self.hop and not (self.hop.gdr_send or self.hop.gdr_receive):
+            lacking.add("gdr")
+        return tuple(name for name in self.setup.offloads.names if name not in lacking)
+
+    @property
     def pxn(self) -> bool:
         """Whether all-to-all changes to the destination's rail inside the sending host."""
         return self.setup.offloads.pxn or (self.walked is not None and self.walked.job.pxn)

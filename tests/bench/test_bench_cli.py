@@ -3,12 +3,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import jsonschema
 import pytest
 
+from fabctl.cli.bench import SUBCOMMANDS
 from fabctl.errors import ExitCode
 
 SMALL = "tool-output/ibnetdiscover.txt"
@@ -38,7 +42,7 @@ def test_sixteen_dgx1(run: Any, project: Path) -> None:
     assert (done.code, done.err) == (ExitCode.DONE, "")
     assert "16 hosts x 8 ranks = 128 ranks: dgx1-[0001-0016]" in done.out
     assert "\nall_reduce, minhop\n" in done.out
-    assert "Hosts   dgx-1-v100, counting on gdr, nvls\n" in done.out
+    assert "Hosts   dgx-1-v100, counting on gdr\n" in done.out
     assert "large messages reach 48.00 GB/s, 96.6% of what the hosts' own cables allow" in done.out
     assert "HCA mlx5_0 -> PLX0" in done.out
     assert "(4xEDR, 100 Gb/s, 1 flow); 128 directed cables are as slow\n" in done.out
@@ -99,7 +103,7 @@ def test_shipped_jobs(run: Any, project: Path, topology: str, job_file: str, fir
 
 def test_every_shipped_job_is_tried(project: Path) -> None:
     tried = {"dgx1-16", "leaf-spine-random-ring", "oversubscribed-bisect", "superpod-48-alltoall", "nccl-319"}
-    elsewhere = {"llama3-405b", "selene-8"}  # a training and several jobs: fabctl job
+    elsewhere = {"llama3-405b", "simai-9216", "selene-8"}  # trainings and several jobs: fabctl bench step, fabctl job
     assert {path.stem for path in (project / "topologies/jobs").glob("*")} == tried | elsewhere
 
 
@@ -207,3 +211,103 @@ def test_unknown_rates_are_refused_with_a_way_out(run: Any, fixtures: Path, tmp_
     assert done.code == ExitCode.DONE
     assert "cables of unknown rate count as 4xHDR" in done.out
     assert "(assumed, 200 Gb/s, " in done.out
+
+
+# ---- hosts that are known ------------------------------------------------------------------------------------------------
+
+
+def test_the_table_says_what_nccl_takes_and_what_binds(run: Any, project: Path) -> None:
+    done = run("bench", "dgx1-16", "--collective", "all", "-e", "4G", "-o", "json")
+    assert (done.code, done.err) == (ExitCode.DONE, "")
+    data = json.loads(done.out)["data"]
+    jsonschema.validate(data, json.loads((project / "fabctl/report/schemas/bench-table.json").read_text()))
+    assert (data["node"], data["offloads"]) == ("dgx-1-v100", ["gdr"])
+    assert data["job"]["ranks_per_host"] == 8
+    all_reduce = data["predictions"][0]["rows"]
+    assert [row["algorithm"] for row in all_reduce] == sorted((row["algorithm"] for row in all_reduce), reverse=True)
+    assert {row["algorithm"] for row in all_reduce} == {"Tree", "Ring"}
+    assert (all_reduce[0]["binds"], all_reduce[0]["binds_at"]) == ("latency", "")
+    assert (all_reduce[-1]["binds"], all_reduce[-1]["binds_at"]) == ("hca", "mlx5_0 -> PLX0")
+    assert [row["algorithm"] for row in data["predictions"][3]["rows"]] == ["pairwise"] * len(data["predictions"][3]["rows"])
+
+
+def test_node_options_go_before_the_job_and_this_before_the_topology(run: Any, job: Any) -> None:
+    path = job("hosts: all\ncollective: all_reduce\nnode: dgx-1-p100\n")
+    by_topology, by_job, by_option = (
+        json.loads(run("bench", "dgx1-16", "-e", "1M", "-o", "json", *argv).out)["data"]["node"]
+        for argv in ([], ["--job", path], ["--job", path, "--node", "dgx-a100"])
+    )
+    assert (by_topology, by_job, by_option) == ("dgx-1-v100", "dgx-1-p100", "dgx-a100")
+
+
+def test_unknown_hosts_are_said_with_what_fits(run: Any, fixtures: Path) -> None:
+    done = run("bench", fixtures / "ibnetdiscover/selene-compute-2021.txt", "-b", "1G", "-e", "1G", "--collective", "all_reduce")
+    assert "Hosts   unknown: only the fabric is predicted, by rings; --node NODE says what they are\n" in done.out
+    assert "(by their HCAs they could be: dgx-a100)" in done.out
+    assert "upper bound" in done.out
+
+
+def test_selene_with_adaptive_routing(run: Any, fixtures: Path) -> None:
+    """On its static routes two flows of the rings share a cable; adaptive routing takes them apart."""
+    argv = ("bench", fixtures / "ibnetdiscover/selene-compute-2021.txt", "--node", "dgx-a100", "--collective", "all_reduce")
+    ring = ("-b", "64G", "-e", "64G")
+    static, adaptive = (rows(run(*argv, *ring, *more, "-o", "csv").out)[0] for more in ([], ["--with", "ar"]))
+    assert (static["binds"], static["binds_at"]) == ("cable", static["bound"])
+    assert float(adaptive["busbw_gb_s"]) > 1.5 * float(static["busbw_gb_s"])
+    text = run(*argv, *ring).out
+    assert "Faster: minhop: at 64G NCCL_ALGO=Tree NCCL_PROTO=Simple would take " in text
+
+
+def test_offloads_that_hardware_lacks_are_code_6(run: Any) -> None:
+    done = run("bench", "dgx1-16", "--with", "sharp")
+    assert (done.code, done.out) == (ExitCode.REFUSED, "")
+    assert "Switch-IB 2 switches do not stream" in done.err
+    assert "hint: " in done.err
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--node", "dgx-a10"], "'dgx-a10' is neither a node type nor a file\n  hint: did you mean 'dgx-a100'?"),
+        (["--node", "big-sur"], "the job uses rail 3, and the HCAs of a big-sur are numbered from 0 to"),
+        (["--with", "sharp", "--without", "sharp"], "'sharp' is both --with and --without"),
+        (["--with", "shrp"], "unknown offload 'shrp'\n  hint: did you mean 'sharp'?"),
+        (["--with", ","], "--with names nothing"),
+    ],
+)
+def test_wrong_hosts_and_offloads_are_code_2(run: Any, argv: list[str], message: str) -> None:
+    done = run("bench", "dgx1-16", *argv)
+    assert (done.code, done.out) == (ExitCode.USAGE, "")
+    assert message in done.err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("hosts: all\nranks_per_host: 16\ncollective: all_reduce\n", "16 ranks per host, and a dgx-1-v100 has 8 GPUs"),
+        ("hosts: 17\ncollective: all_reduce\n", "the job asks for 17 hosts, and 16 are free"),
+        ("hosts: all\ncollective: all_reduce\nalgorithm: halving-doubling\n", "bench predicts NCCL's algorithms"),
+        ("hosts: all\ncollective: all_reduce\nalgorithm: nvls-tree\n", "NCCL does no all_reduce by NVLSTree here"),
+        ("hosts: all\nsize: -8\n", "a message cannot have a negative size: -8"),
+    ],
+)
+def test_jobs_that_cannot_be_are_refused(run: Any, job: Any, text: str, message: str) -> None:
+    done = run("bench", "dgx1-16", "--job", job(text))
+    assert done.code in (ExitCode.USAGE, ExitCode.INPUT, ExitCode.REFUSED)
+    assert done.out == ""
+    assert message in done.err
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS.names())
+def test_summaries_of_subcommands_are_theirs(name: str) -> None:
+    command: click.Command = SUBCOMMANDS.load(name)
+    assert command.get_short_help_str(limit=1000) == SUBCOMMANDS.entries[name].summary
+
+
+def test_the_plain_table_compiles_nothing(project: Path) -> None:
+    code = (
+        "import sys; from fabctl.cli.main import main; main(['bench', 'dgx1-16', '-o', 'name']); "
+        "print([name for name in ('numba', 'networkx', 'plotly') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
