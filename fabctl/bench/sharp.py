@@ -81,7 +81,7 @@ def sharp_plan(job: Job) -> SharpPlan:
     """
     fabric, maker = job.fabric, TreeMaker(job.fabric)
     trees = tuple(maker.tree(job.ports[:, rail], rail) for rail in range(job.ports.shape[1]))
-    switches = np.unique(np.concatenate([_switches(fabric, tree) for tree in trees])).tolist()
+    switches = np.unique(fabric.channel_dst[np.concatenate([tree.up for tree in trees])]).tolist()
     asics = _by_model((_asic(fabric, switch), switch) for switch in switches)
     not_streaming = _not_streaming(fabric, asics, np.unique(fabric.port_node[job.ports]).tolist())
     found = ", ".join(f"{len(where)} {asic.name} (SHARP {asic.sharp})" for asic, where in asics.items())
@@ -95,29 +95,33 @@ def sharp_plan(job: Job) -> SharpPlan:
     return SharpPlan(fabric, trees, tuple(asics), not_streaming, reasons)
 
 
-def collnet_plan(job: Job) -> SharpPlan:
-    """Return what SHARP can do for NCCL, whose CollNet and multi-node NVLS use streaming aggregation alone.
+def collnet_plan(job: Job, *, gdr: bool = True) -> SharpPlan:
+    """Return what SHARP can do for NCCL, whose CollNet and multi-node NVLS use streaming aggregation.
 
-    The plugin switches streaming on and knows nothing else (Mellanox/nccl-rdma-sharp-plugins, ``src/sharp_plugin.c``).
+    NVIDIA SHARP 3.9.1, Using NVIDIA SHARP with NVIDIA NCCL: ConnectX-6 HDR and above, Quantum HDR and above, GPUDirect RDMA.
+
+    Parameters
+    ----------
+    gdr : bool
+        Whether GPUDirect RDMA is on.
 
     Raises
     ------
     RefusedError
-        As `sharp_plan`, and if a switch or an HCA does not stream; the hint says what MPI could still do.
+        As `sharp_plan`; if a switch or an HCA does not stream, the hint saying what MPI could still do; without GPUDirect RDMA.
     """
     plan = sharp_plan(job)
-    if plan.streaming:
-        return plan
-    raise RefusedError(
-        f"NCCL uses SHARP for streaming aggregation only, and {plan.not_streaming}", hint=f"{NEAREST}. {_mpi(job, plan)}"
-    )
+    if plan.not_streaming:
+        raise RefusedError(
+            f"NCCL needs SHARP's streaming aggregation, and {plan.not_streaming}", hint=f"{NEAREST}. {_mpi(job, plan)}"
+        )
+    if not gdr:
+        raise RefusedError("SHARP with NCCL needs GPUDirect RDMA, and it is off", hint=f"leave gdr on; {NEAREST}")
+    return plan
 
 
 NEAREST = "without --with sharp NCCL takes rings and trees"
-
-
-def _switches(fabric: Fabric, tree: Tree) -> np.ndarray:
-    return np.unique(fabric.channel_dst[tree.up])
+"""The nearest thing that works."""
 
 
 def _asic(fabric: Fabric, switch: int) -> SwitchAsic:

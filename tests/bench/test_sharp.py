@@ -105,6 +105,12 @@ def test_what_nccl_cannot_use_is_refused_with_the_nearest_that_works(switch: int
     assert hint in caught.value.hint
 
 
+def test_nccl_needs_gpudirect_rdma_for_sharp() -> None:
+    job = job_on(with_devices(two_levels(8, 4, 2), QUANTUM, CONNECTX_6))
+    with pytest.raises(RefusedError, match="needs GPUDirect RDMA"):
+        collnet_plan(job, gdr=False)
+
+
 def test_one_old_switch_on_a_tree_keeps_it_from_streaming_and_one_off_the_trees_does_not() -> None:
     fabric = with_devices(two_levels(8, 4, 2), QUANTUM, CONNECTX_6)
     old_leaf = fabric.device_id.copy()
