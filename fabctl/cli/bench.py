@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fabctl.cli.charts import wants_chart, write_chart
 from fabctl.cli.common import input_entry, load_source, output_options, source_options, write_report
 from fabctl.cli.completion import complete_names
 from fabctl.cli.hardware import chosen_node, chosen_offloads, node_options, offload_options
@@ -14,6 +15,7 @@ from fabctl.cli.routes import engine_tables, for_jobs, named_engines, route_rema
 from fabctl.cli.subcommands import CommandWithSubcommands
 from fabctl.errors import InputError, UsageError
 from fabctl.registry import Entry, Registry
+from fabctl.report.charts import CHARTS
 from fabctl.traffic.collectives import COLLECTIVES
 from fabctl.units import parse_size
 
@@ -52,7 +54,7 @@ SUBCOMMANDS = Registry(
 @click.option("-b", "--minbytes", metavar="SIZE", help=f"Smallest message.  [default: {BEGIN}]")
 @click.option("-e", "--maxbytes", metavar="SIZE", help=f"Largest message.  [default: {END}]")
 @click.option("-f", "--stepfactor", type=int, help=f"Factor between sizes.  [default: {FACTOR}]")
-@output_options()
+@output_options(*CHARTS.names())
 def bench(
     source: str | None,
     source_format: str | None,
@@ -86,12 +88,14 @@ def bench(
     from fabctl.model.rates import data_rates, parse_speed
     from fabctl.nodes.fitting import fitting_nodes
     from fabctl.report.bench import bench_report
+    from fabctl.report.bench_chart import bench_chart
     from fabctl.routing.options import DEFAULTS
     from fabctl.sources.reading import load_tables
     from fabctl.traffic.placement import place
 
     if source == "-" and job_path == "-":
         raise UsageError("SOURCE and --job cannot both be stdin")
+    chart = wants_chart(output)
     assumed = parse_speed(assume_speed) if assume_speed else None
     sizes = _sizes(minbytes, maxbytes, stepfactor)
     engines = named_engines(engine_names, tables_paths)
@@ -108,6 +112,9 @@ def bench(
     given = [spec] if job_path else []
     routes += [engine_tables(loaded.fabric, engine, for_jobs(DEFAULTS, engine, given, loaded.fabric)) for engine in engines]
     table = predict(job, routes, collectives, sizes, data_rates(loaded.fabric, assumed), setup)
+    if chart:
+        write_chart(bench_chart(table), output)
+        return
     by_default = engine_names is None and not tables_paths
     remarks = route_remarks(routes, by_default=by_default, assume_speed=assume_speed)
     fitting = () if node else fitting_nodes(loaded.fabric)
