@@ -113,7 +113,7 @@ def collnet_plan(job: Job, *, gdr: bool = True) -> SharpPlan:
     plan = sharp_plan(job)
     if plan.not_streaming:
         raise RefusedError(
-            f"NCCL needs SHARP's streaming aggregation, and {plan.not_streaming}", hint=f"{NEAREST}. {_mpi(job, plan)}"
+            f"NCCL uses SHARP for streaming aggregation only, and {plan.not_streaming}", hint=f"{NEAREST}. {_mpi(job, plan)}"
         )
     if not gdr:
         raise RefusedError("SHARP with NCCL needs GPUDirect RDMA, and it is off", hint=f"leave gdr on; {NEAREST}")
