@@ -13,7 +13,9 @@ from fabctl.nodes.paths import Path, PathType, find_path, serving_hcas
 from fabctl.yamlspec import suggestion
 
 LEVELS = ("LOC", "PIX", "PXB", "P2C", "PHB", "SYS")
-"""What ``NCCL_NET_GDR_LEVEL`` may be; NCCL's default is P2C (``NCCL_NET_GDR_C2C`` is 1)."""
+"""What ``NCCL_NET_GDR_LEVEL`` may be."""
+GDR_LEVEL = "P2C"
+"""NCCL's default: ``NCCL_NET_GDR_C2C`` is 1."""
 READS_FREELY = 80
 """Compute capability from which on NCCL lets HCAs read GPU memory whatever else is on PCIe."""
 NEEDS_NO_FLUSH = 90
@@ -26,7 +28,7 @@ INTEL_ROOT_SHARE = 5 / 6
 AMD_ROOT_READ_GB_S = 6.1
 """Fitted: an HCA reads a GPU through an EPYC 7452's root; it writes at the slot's rate (Stack Overflow question 59277346)."""
 STAGED_GB_S = 16.7
-"""Fitted: the most that an HCA moves one way of what is staged: ``osu_bw D D``, DGX A100; its PCIe carries 24 (UCX issue 6206)."""
+"""Fitted: the most that an HCA moves one way of what is staged: ``osu_bw D D``, DGX A100, PCIe 4.0 (openucx/ucx issue 6206)."""
 
 CHEAPEST_HOP_US = 2.7
 """NCCL's smallest cost of a network hop (2.30.7, ``hwLatencies``: ring, LL)."""
@@ -53,7 +55,7 @@ class Gdr:
     reason: str = ""
 
 
-def gdr_of(node: NodeGraph, gpu: str, hca: str, offloads: Offloads, gdr_level: str = "P2C") -> Gdr:
+def gdr_of(node: NodeGraph, gpu: str, hca: str, offloads: Offloads, gdr_level: str = GDR_LEVEL) -> Gdr:
     """Return which ways an HCA reaches a GPU's memory by itself, by NCCL's rules (2.30.7, ``ncclTopoCheckGdr``).
 
     Both if they are no farther apart than `gdr_level`; but before compute capability 8.0 an HCA reads only if an NVLink joins the
@@ -117,7 +119,7 @@ class Hop:
 
 
 @lru_cache(maxsize=64)
-def network_hop(node: NodeGraph, offloads: Offloads, gdr_level: str = "P2C") -> Hop:
+def network_hop(node: NodeGraph, offloads: Offloads, gdr_level: str = GDR_LEVEL) -> Hop:
     """Return what a hop costs besides NCCL's constants, for the GPU that is farthest from its HCA.
 
     NCCL's constants are those of hosts with GPUDirect RDMA. Without it the sending kernel writes to host memory (half a PCIe

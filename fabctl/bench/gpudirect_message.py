@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fabctl.bench.gpudirect import PCIE_READ_US, STAGED_GB_S, peer_gb_s
+from fabctl.bench.sharp_time import STEP_US
 from fabctl.errors import RefusedError
 from fabctl.model.node_graph import CPU, NodeGraph
 from fabctl.nodes.paths import find_path, serving_hcas
 
-HOST_US = 0.86
-"""A small message between host memories: one of the 7 steps of an 8-byte all-reduce on 128 hosts, 6.01 us (SHArP, 2016)."""
 CUDA_COPY_US = 7.1
 """A small ``cudaMemcpy``: half of what ofiwg/libfabric pull request 8881 takes off a message (GDRCopy's README: 6 to 7)."""
 STORE_US, STORE_GB_S = 0.10, 12.2
@@ -50,15 +49,15 @@ def message_us(node: NodeGraph, size_bytes: int, *, gdr: bool, gdrcopy: bool, wi
     read, write, copy = _rates(node)
     short = min(size_bytes, SHORT_BYTES)
     if gdr and gdrcopy:
-        fixed, stations = HOST_US + PCIE_READ_US + STORE_US, (read, wire_gb_s, STORE_GB_S)
+        fixed, stations = STEP_US + PCIE_READ_US + STORE_US, (read, wire_gb_s, STORE_GB_S)
     elif gdr:
-        fixed, stations = 3 * HOST_US + PCIE_READ_US, (read, wire_gb_s, write)
+        fixed, stations = 3 * STEP_US + PCIE_READ_US, (read, wire_gb_s, write)
     else:
-        fixed, stations = HOST_US + 2 * CUDA_COPY_US, (copy, wire_gb_s, copy)
+        fixed, stations = STEP_US + 2 * CUDA_COPY_US, (copy, wire_gb_s, copy)
     time = fixed + short * _us_per_byte(stations)
     if gdrcopy and not gdr:
         out = min(PCIE_READ_US + short * _us_per_byte([LOAD_GB_S]), CUDA_COPY_US + short * _us_per_byte([copy]))
-        time = HOST_US + out + STORE_US + short * _us_per_byte([wire_gb_s, STORE_GB_S])
+        time = STEP_US + out + STORE_US + short * _us_per_byte([wire_gb_s, STORE_GB_S])
     return time + (size_bytes - short) / (1e3 * message_gb_s(node, gdr=gdr, wire_gb_s=wire_gb_s))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fabctl.bench.gpudirect import GDR_LEVEL
 from fabctl.bench.inside_host import host_of
 from fabctl.bench.inside_loads import Loads
 from fabctl.bench.inside_traffic import Group, load
@@ -24,7 +25,7 @@ def inside_limits(
     n_ranks: int,
     hcas: Sequence[str],
     offloads: Offloads,
-    gdr_level: str = "P2C",
+    gdr_level: str = GDR_LEVEL,
 ) -> tuple[Limit, ...]:
     """Return what each kind of link in a host allows for large messages, tightest first.
 

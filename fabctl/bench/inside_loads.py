@@ -87,6 +87,8 @@ class Loads:
             self.links[link] += volume * share
         for socket, volume in other._memory.items():
             self._memory[socket] += volume * share
+        for hca, volume in other._staged.items():
+            self._staged[hca] += volume * share
         for peers, volume in other._peers.items():
             self._peers[peers] += volume * share
 

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fabctl.bench.gpudirect import STAGED_GB_S
-from fabctl.bench.inside import inside_limits
+from fabctl.bench.inside import host_limits, inside_limits
 from fabctl.bench.inside_chains import chains, rings
 from fabctl.bench.inside_host import host_of
-from fabctl.bench.inside_traffic import TRAFFIC
+from fabctl.bench.inside_loads import Loads
+from fabctl.bench.inside_traffic import TRAFFIC, Group, load
 from fabctl.errors import RefusedError, UsageError
 from fabctl.model.node_graph import CPU, GPU, HCA, NVLINK, NVSWITCH, ON_DIE, PCIE, NodeGraph
 from fabctl.model.offloads import Offloads
@@ -345,6 +346,21 @@ def test_what_is_missing_is_named() -> None:
     assert min(limits(headless, "all_reduce", "Ring", 2).values()) * ring_bus(16) == pytest.approx(48)
     with pytest.raises(RefusedError, match="staged"):
         limits(headless, "all_reduce", "Ring", 2, STAGED)
+
+
+@pytest.mark.parametrize(
+    ("name", "gdr", "level"), [("dgx-1-v100", True, "P2C"), ("dgx-h100", False, "P2C"), ("big-basin", True, "SYS")]
+)
+def test_two_halves_load_as_the_whole(name: str, gdr: bool, level: str) -> None:
+    node = load_node(name)
+    host = host_of(node, 8, node.hcas, Offloads(gdr=gdr), level, alone=False)
+    one, two = Loads(host), Loads(host)
+    load(one, Group(3, 24), "all_reduce", "Ring")
+    two.add(one, 0.25)
+    two.add(one, 0.75)
+    expected = {limit.name: limit.algbw_gb_s for limit in one.limits()}
+    assert {limit.name: limit.algbw_gb_s for limit in two.limits()} == pytest.approx(expected)
+    assert {limit.kind for limit in host_limits(two)} == {limit.kind for limit in one.limits()}
 
 
 def test_nvswitch_planes_add_up() -> None:
