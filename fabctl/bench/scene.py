@@ -21,6 +21,7 @@ from fabctl.errors import InputError, UsageError
 from fabctl.model.node_graph import NodeGraph
 from fabctl.model.offloads import Offloads
 from fabctl.model.predictions import Limit
+from fabctl.model.rates import Float64
 from fabctl.model.tables import RoutingTables
 from fabctl.traffic.collective import Collective, Steps
 from fabctl.traffic.collectives import ALGORITHMS
@@ -114,16 +115,16 @@ class Scene:
         if setup.node is None:
             self._refuse_host_offloads()
             return
-        self.hcas = _used_hcas(setup.node, walked.job if walked else None)
+        self.hcas = used_hcas(setup.node, walked.job if walked else None)
         self.node = setup.node
         if ranks.per_host > len(self.node.gpus):
             raise UsageError(
                 f"{ranks.per_host} ranks per host, and a {setup.node.name} has {len(self.node.gpus)} GPUs",
                 hint=f"ranks_per_host: {len(self.node.gpus)} in the job, or another --node",
             )
-        rate = _port_gb_s(walked) if walked else 0.0
+        rate = port_gb_s(walked.job, walked.rates) if walked else 0.0
         self.tuner = Tuner(self.node, ranks.n_hosts, ranks.per_host, setup.offloads, hcas=self.hcas, port_gb_s=rate)
-        self.notes = (*_fewer_hcas(setup.node, walked), *setup.node.notes)
+        self.notes = (*(hca_notes(setup.node, walked.job) if walked else ()), *setup.node.notes)
         if walked:
             used = host_of(self.node, ranks.per_host, self.hcas, setup.offloads, GDR_LEVEL, alone=False).node
             self.hop = network_hop(used, setup.offloads, GDR_LEVEL)
@@ -210,7 +211,14 @@ class Scene:
             )
 
 
-def _used_hcas(node: NodeGraph, job: Job | None) -> tuple[str, ...]:
+def used_hcas(node: NodeGraph, job: Job | None) -> tuple[str, ...]:
+    """Return the HCAs of a node that a job uses, by its rails; without a job all.
+
+    Raises
+    ------
+    UsageError
+        If the node has fewer.
+    """
     if job is None:
         return node.hcas
     beyond = max(job.rails)
@@ -222,15 +230,15 @@ def _used_hcas(node: NodeGraph, job: Job | None) -> tuple[str, ...]:
     return tuple(node.hcas[rail] for rail in sorted(set(job.rails)))
 
 
-def _fewer_hcas(node: NodeGraph, walked: Walked | None) -> tuple[str, ...]:
+def hca_notes(node: NodeGraph, job: Job) -> tuple[str, ...]:
     """Say so if the fabric's hosts have other HCAs than the node: it may be the wrong one."""
-    count = walked.job.fabric.hosts.common_hca_count if walked else len(node.hcas)
+    count = job.fabric.hosts.common_hca_count
     if count == len(node.hcas):
         return ()
     return (f"these hosts have {count} HCAs each, a {node.name} has {len(node.hcas)}: rail r is taken for its HCA r",)
 
 
-def _port_gb_s(walked: Walked) -> float:
+def port_gb_s(job: Job, rates: Float64) -> float:
     """Return the rate of the slowest port of the job, GB/s; 0 where none is known."""
-    rates = walked.rates[walked.job.fabric.channel_of_port[walked.job.ports]]
+    rates = rates[job.fabric.channel_of_port[job.ports]]
     return float(rates[rates > 0].min(initial=np.inf)) / 8 if np.any(rates > 0) else 0.0

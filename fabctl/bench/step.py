@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from fabctl.bench.gpudirect import network_hop
+from fabctl.bench.scene import hca_notes
 from fabctl.bench.step_calls import CallTimer
 from fabctl.bench.step_compute import model_flops, peak_flops, stage_times
 from fabctl.bench.step_overlap import Pipeline, schedule
@@ -100,8 +100,8 @@ def predict_step(
         phases=laid.phases,
         path_segments=laid.segments,
         hidden_seconds=laid.hidden_seconds,
-        notes=(*job.notes, *(timer.sharp.reasons if timer.sharp else ()), *_notes(laid.phases, node)),
-        assumptions=tuple(_assumptions(training, cut, node, offloads, compute)),
+        notes=(*job.notes, *(hca_notes(node, job) if node else ()), *_notes(laid.phases, node)),
+        assumptions=(*_assumptions(training, cut, node, compute), *timer.reasons),
     )
 
 
@@ -141,13 +141,10 @@ def _notes(phases: Sequence[StepPhase], node: NodeGraph | None) -> Iterator[str]
     yield from node.notes if node else ()
 
 
-def _assumptions(
-    training: TrainingSpec, cut: Grid, node: NodeGraph | None, offloads: Offloads, compute: Compute
-) -> Iterator[str]:
+def _assumptions(training: TrainingSpec, cut: Grid, node: NodeGraph | None, compute: Compute) -> Iterator[str]:
     yield "collectives follow one another, and all groups of one run at once; the slowest cable or link bounds; no other job"
     if node:
         yield "NCCL 2.30.7 chooses algorithms and protocols; all-to-all and transfers cost a hop and a post per further peer"
-        yield from network_hop(node, offloads).reasons
     if compute.efficiency:
         products = f"matrix products at {compute.efficiency:.3g} of the GPU's peak, which you gave"
         yield f"{products}; attention counts all scores, the optimizer and what is no matrix product nothing"

@@ -63,8 +63,13 @@ class CallTimer:
     ) -> None:
         self.spec, self.job, self.tables, self.rates = spec, job, tables, rates
         self.offloads = offloads
-        self.hosts = Hosts(node, job, offloads) if node else None
+        self.hosts = Hosts(node, job, rates, offloads) if node else None
         self.sharp = collnet_plan(job) if offloads.sharp else None
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What the models of the offloads assume here, for people."""
+        return (*(self.hosts.hop.reasons if self.hosts else ()), *(self.sharp.reasons if self.sharp else ()))
 
     def inside(self, call: Call) -> bool:
         """Tell whether every group of a call sits in one host."""
@@ -97,7 +102,7 @@ class CallTimer:
         latency_us = choice.latency_us
         if not self.inside(call):
             limits.append(self._fabric_limit(replace(call, algorithm=ON_FABRIC[choice.algorithm])))
-            latency_us += hosts.hop_us * choice.inter_steps
+            latency_us += hosts.hop.extra_us * choice.inter_steps
         own = Limit(NCCL, f"{choice.algorithm}, {choice.protocol}", choice.bandwidth_gb_s)
         shared = _shared(limits, WIRE_SHARE[choice.protocol])
         return Priced(choice.algorithm, choice.protocol, size_bytes, latency_us, tightest([*shared, own]))
@@ -112,7 +117,7 @@ class CallTimer:
             limits += hosts.limits(groups, call.operation, "pxn" if call.algorithm == "pxn" else "pairwise")
         largest = max(groups, key=lambda local: local.share)
         steps, ranks = _steps(call, largest), Ranks(largest.n_nodes, len(largest.ranks), 1)
-        hop_us = hosts.hop_us if hosts else 0.0
+        hop_us = hosts.hop.extra_us if hosts else 0.0
 
         def priced(protocol: str) -> Priced:
             latency_us = ring.latency_us(call.operation, steps, ranks, protocol, size_bytes) + hop_us * steps.inter

@@ -99,32 +99,26 @@ def stage_times(spec: TrainingSpec, cut: Grid, node: NodeGraph | None, compute: 
             f"the floating-point operations of {spec.model.title or spec.model.name} are not known, only its parameters",
             hint="--compute-ms says how long a rank computes in a step",
         )
-    peak = peak_flops(spec, node)
-    if not peak:
+    known = gpu(node.gpu_model) if node and node.gpu_model else None
+    if known is None:
         raise UsageError(
             f"an efficiency is a share of the GPU's peak, and the {'GPU' if node else 'node'} is not known",
             hint="--node NODE says what is inside the hosts, --compute-ms how long a rank computes in a step",
+        )
+    peak = peak_flops(spec, node)
+    if not peak:
+        others = ", ".join(name for name in known.tflops if name != "fp64")
+        raise RefusedError(
+            f"a {known.name} has no {spec.precision.compute}", hint=f"precision: {{compute: NAME}} with one of {others}"
         )
     forward, backward = rank_flops(spec, cut)
     return StageTimes(forward / (peak * compute.efficiency), backward / (peak * compute.efficiency))
 
 
 def peak_flops(spec: TrainingSpec, node: NodeGraph | None) -> float:
-    """Return the dense peak of the node's GPU in the training's precision, operations per second; 0 if the GPU is not known.
-
-    Raises
-    ------
-    RefusedError
-        If the GPU does not compute in that precision.
-    """
+    """Return the dense peak of the node's GPU in the training's precision, operations per second; 0 if it is not known."""
     known = gpu(node.gpu_model) if node and node.gpu_model else None
-    if known is None:
-        return 0.0
-    precision = spec.precision.compute
-    if precision not in known.tflops:
-        others = ", ".join(name for name in known.tflops if name != "fp64")
-        raise RefusedError(f"a {known.name} has no {precision}", hint=f"precision: {{compute: NAME}} with one of {others}")
-    return known.tflops[precision] * 1e12
+    return known.tflops.get(spec.precision.compute, 0.0) * 1e12 if known else 0.0
 
 
 def _given(spec: TrainingSpec, cut: Grid, seconds: float) -> StageTimes:

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
 from fabctl.bench.gpudirect import network_hop
 from fabctl.bench.inside import host_limits
-from fabctl.bench.inside_host import Host
+from fabctl.bench.inside_host import Host, host_of
 from fabctl.bench.inside_loads import Loads
 from fabctl.bench.inside_traffic import Group, load
 from fabctl.bench.nccl.choice import Choice
 from fabctl.bench.nccl.tuner import Tuner
+from fabctl.bench.scene import GDR_LEVEL, port_gb_s, used_hcas
 from fabctl.errors import UsageError
-from fabctl.model.node_graph import GPU, HCA, NodeGraph
+from fabctl.model.node_graph import NodeGraph
 from fabctl.model.offloads import Offloads
 from fabctl.model.predictions import Limit
+from fabctl.model.rates import Float64
 from fabctl.traffic.call import Call
 from fabctl.traffic.placement import Job
-
-GDR_LEVEL = "P2C"
-"""NCCL's default of ``NCCL_NET_GDR_LEVEL``."""
 
 
 @dataclass(frozen=True)
@@ -64,46 +62,40 @@ class Hosts:
     ----------
     node : NodeGraph
     job : Job
+    rates : float64 array of shape (n_channels,)
+        Data rate of each channel in Gb/s.
     offloads : Offloads
 
     Raises
     ------
     UsageError
-        If the job has more ranks or HCAs per host than the node has GPUs or HCAs.
+        If the job has more ranks per host, or uses more HCAs, than the node has GPUs or HCAs.
     """
 
-    def __init__(self, node: NodeGraph, job: Job, offloads: Offloads) -> None:
-        self.node, self.job, self.offloads = node, job, offloads
-        for used, there, what in ((job.ranks_per_host, len(node.gpus), "ranks"), (len(job.rails), len(node.hcas), "HCAs")):
-            if used > there:
-                kind = "GPUs" if what == "ranks" else what
-                raise UsageError(
-                    f"the job has {used} {what} per host, and a {node.title} has {there} {kind}",
-                    hint="--node NODE says what is inside the hosts",
-                )
+    def __init__(self, node: NodeGraph, job: Job, rates: Float64, offloads: Offloads) -> None:
+        self.job, self.offloads = job, offloads
+        if job.ranks_per_host > len(node.gpus):
+            raise UsageError(
+                f"{job.ranks_per_host} ranks per host, and a {node.name} has {len(node.gpus)} GPUs",
+                hint=f"ranks_per_host: {len(node.gpus)} in the job, or another --node",
+            )
+        self.host = host_of(node, job.ranks_per_host, used_hcas(node, job), offloads, GDR_LEVEL, alone=False)
+        self.hop = network_hop(self.host.node, offloads, GDR_LEVEL)
+        self.port_gb_s = port_gb_s(job, rates)
         self._parts: dict[tuple[tuple[int, ...], bool], NodeGraph] = {}
         self._tuners: dict[tuple[Local, bool], Tuner] = {}
-
-    @cached_property
-    def _host(self) -> Host:
-        return Host(self.node, self.offloads, GDR_LEVEL)
-
-    @cached_property
-    def hop_us(self) -> float:
-        """What a hop over the network costs besides NCCL's constants, microseconds."""
-        return network_hop(self.node, self.offloads).extra_us
 
     def choices(self, local: Local, operation: str, size_bytes: int, *, sharp: bool) -> list[Choice]:
         """Return all that NCCL considers for a group, what it takes first; `sharp` tells whether SHARP may be asked for."""
         key = replace(local, share=1.0), sharp
         if key not in self._tuners:
             offloads = replace(self.offloads, sharp=self.offloads.sharp and sharp)
-            self._tuners[key] = Tuner(self._part(local), local.n_nodes, len(local.ranks), offloads)
+            self._tuners[key] = Tuner(self._part(local), local.n_nodes, len(local.ranks), offloads, port_gb_s=self.port_gb_s)
         return self._tuners[key].options(operation, size_bytes)
 
     def limits(self, groups: Sequence[Local], operation: str, algorithm: str) -> tuple[Limit, ...]:
         """Return what the links of a host allow for groups that run side by side, tightest first."""
-        whole = Loads(self._host)
+        whole = Loads(self.host)
         for local in groups:
             part = Loads(Host(self._part(local), self.offloads, GDR_LEVEL))
             load(part, Group(local.n_nodes, local.n_nodes * len(local.ranks)), operation, algorithm)
@@ -112,8 +104,8 @@ class Hosts:
 
     def transfer_limits(self, call: Call) -> tuple[Limit, ...]:
         """Return what the links of the host with the largest transfer allow for all transfers that begin or end there."""
-        loads, shares = Loads(self._host), call.size_bytes / call.size_bytes.max()
-        ranks = self._host.ranks
+        loads, shares = Loads(self.host), call.size_bytes / call.size_bytes.max()
+        ranks = self.host.ranks
         hosts, local = np.divmod(call.ranks, self.job.ranks_per_host)
         here = hosts[int(np.argmax(shares)), 0]
         touching = np.flatnonzero((hosts == here).any(axis=1)).tolist()
@@ -132,16 +124,16 @@ class Hosts:
         """Return the node with a group's GPUs only, and the HCAs that they use where the group leaves the host."""
         key = local.ranks, local.n_nodes > 1
         if key not in self._parts:
-            kept = {self.node.gpus[rank] for rank in local.ranks}
+            node = self.host.node
+            kept = {node.gpus[rank] for rank in local.ranks}
             kept |= {self._hca(rank) for rank in local.ranks} if local.n_nodes > 1 else set()
-            gone = {device.name for device in self.node.devices if device.kind in (GPU, HCA)} - kept
-            devices = tuple(device for device in self.node.devices if device.name not in gone)
-            links = tuple(link for link in self.node.links if not {link.a, link.b} & gone)
-            self._parts[key] = replace(self.node, devices=devices, links=links)
+            gone = {*node.gpus, *node.hcas} - kept
+            devices = tuple(device for device in node.devices if device.name not in gone)
+            links = tuple(link for link in node.links if not {link.a, link.b} & gone)
+            self._parts[key] = replace(node, devices=devices, links=links)
         return self._parts[key]
 
     def _hca(self, rank: int) -> str:
-        """Return the HCA that a rank of a host uses: by its rail, else by its order among the job's."""
-        column = rank // self.job.ranks_per_port
-        rail = self.job.rails[column]
-        return self.node.hcas[rail if 0 <= rail < len(self.node.hcas) else column]
+        """Return the HCA that a rank of a host uses."""
+        rails = sorted(set(self.job.rails))
+        return self.host.node.hcas[rails.index(self.job.rails[rank // self.job.ranks_per_port])]

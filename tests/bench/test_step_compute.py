@@ -122,8 +122,9 @@ def test_peaks_are_the_catalogues() -> None:
     assert peak_flops(spec, load_node("dgx-a100")) == 312e12
     assert peak_flops(spec, load_node("dgx-h100")) == 989.4e12
     assert peak_flops(spec, None) == 0.0
+    assert peak_flops(spec, load_node("dgx-1-v100")) == 0.0
     with pytest.raises(RefusedError, match="a V100 has no bf16"):
-        peak_flops(spec, load_node("dgx-1-v100"))
+        stage_times(spec, grid(spec.parallelism, 1), load_node("dgx-1-v100"), Compute(efficiency=0.5))
     half = TrainingSpec(spec.model, spec.parallelism, 2048, Precision(compute="fp16"))
     assert peak_flops(half, load_node("dgx-1-v100")) == 125e12
 
