@@ -165,3 +165,8 @@ def test_tab_completes_nodes_and_offloads() -> None:
     assert [item.type for item in complete_nodes(None, None, "./no")] == ["file"]  # type: ignore[arg-type]
     assert [item.value for item in complete_offloads(None, None, "gdr,a")] == ["gdr,async", "gdr,ar"]  # type: ignore[arg-type]
     assert complete_offloads(None, None, "gdr,g") == []  # type: ignore[arg-type]
+
+
+def test_the_docs_have_every_type(project: Path) -> None:
+    page = (project / "docs" / "nodes.md").read_text()
+    assert all(f"| `{name}` |" in page for name in node_names())
