@@ -30,6 +30,9 @@ SUBCOMMANDS = Registry(
         "step": Entry("fabctl.cli.bench_step:step", "Predict a training's step: time, what it waits for, how it scales."),
         "compare": Entry("fabctl.cli.bench_compare:compare", "Compare engines, offloads and placements in one table."),
         "node": Entry("fabctl.cli.bench_node:bench_node", "Show what is inside a host: its matrix, HCAs of its GPUs, its links."),
+        "validate": Entry(
+            "fabctl.cli.bench_validate:bench_validate", "Lay a benchmark's log beside what it should have reached."
+        ),
         "sweep": Entry("fabctl.cli.bench_sweep:sweep", "Predict a grid of scales, routes, offloads and sizes."),
         "remote-gpu": Entry(
             "fabctl.cli.bench_remote_gpu:remote_gpu", "Choose GPUs that hosts without any drive over the fabric."

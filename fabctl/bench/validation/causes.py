@@ -36,6 +36,7 @@ def likely_causes(
             fits.predicted_collision(case),
             fits.shared_cable(case),
             fits.wrong_unit(case),
+            fits.slow_member(case),
             fits.slow_latency(case),
         ]
     return tuple(sorted((cause for cause in found if cause), key=lambda cause: ORDER.index(cause.certainty)))

@@ -214,11 +214,30 @@ def unsteady(rows: tuple[Compared, ...]) -> Cause | None:
     more = f"; {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     return Cause(
         "VAL221",
-        f"{len(found)} sizes are unsteady: the better half is judged",
+        f"{_sizes(len(found))} unsteady: the better of both is judged",
         "possible",
         (*shown[:-1], shown[-1] + more),
         "measure again with more warm-up and iterations: -w 20 -n 100",
     )
+
+
+def slow_member(case: Case) -> Cause | None:
+    """Say that one host may hold up all."""
+    job = case.expected.job
+    if not case.slow or job is None:
+        return None
+    if job.n_hosts == 2:
+        one, other = case.run.hosts or job.hosts
+        step = f"fabctl explain {one} {other} {case.ground.source}; then each with another partner"
+    else:
+        step = "all_reduce_perf with NCCL_ALGO=Ring on pairs of these hosts, then: fabctl bench validate pair-*.log"
+    return Cause(
+        "VAL223", "one host or one pair of hosts is slow", "possible", ("all are as fast as the slowest among them",), step
+    )
+
+
+def _sizes(count: int) -> str:
+    return "1 size is" if count == 1 else f"{count} sizes are"
 
 
 def cliff(run: Run, rows: tuple[Compared, ...]) -> Cause | None:

@@ -96,6 +96,8 @@ def _settings(run: Run, ground: Ground) -> tuple[Offloads, str, tuple[str, ...]]
         notes.append("without nvls, as in the log (NCCL_NVLS_ENABLE=0)")
     if variables.get("NCCL_COLLNET_ENABLE") == "1" and not offloads.sharp:
         notes.append("the log asks for SHARP (NCCL_COLLNET_ENABLE=1): --with sharp counts on it")
+    if any(port.endswith("RoCE") for port in run.nccl.hcas):
+        notes.append("this ran over RoCE, not over InfiniBand")
     return offloads, algorithm, tuple(notes)
 
 
