@@ -13,6 +13,7 @@ from fabctl.cli.common import (
     input_entry,
     load_source,
     output_options,
+    refuse_two_stdins,
     source_options,
     topology_folders,
     write_report,
@@ -20,7 +21,7 @@ from fabctl.cli.common import (
 from fabctl.cli.completion import complete_names
 from fabctl.cli.hardware import chosen_node, node_options
 from fabctl.cli.job_files import read_jobs
-from fabctl.cli.routes import engine_tables, for_jobs, named_engines, routes_options, split_names
+from fabctl.cli.routes import DEFAULT_REMARK, engine_tables, for_jobs, named_engines, routes_options, split_names
 from fabctl.errors import InputError, UsageError
 from fabctl.traffic.collectives import COLLECTIVES
 from fabctl.units import parse_size
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from fabctl.bench.scenario import Scenario
+    from fabctl.model.step_view import Compute
     from fabctl.model.tables import RoutingTables
     from fabctl.sources.reading import LoadedFabric
     from fabctl.traffic.collective import Collective
@@ -109,7 +111,6 @@ def compare(
     from fabctl.bench.compare import compare as library
     from fabctl.bench.scene import with_ranks
     from fabctl.model.rates import parse_speed
-    from fabctl.model.step_view import Compute
     from fabctl.nodes.fitting import fitting_nodes
     from fabctl.report.bench_compare import compare_report
     from fabctl.routing.options import DEFAULTS
@@ -123,14 +124,13 @@ def compare(
     where = split_names(placements, "--placements") if placements else (GIVEN,)
     ladder = read_ladder(offload_sets) if offload_sets else None
     assumed = parse_speed(assume_speed) if assume_speed else None
-    if chosen is None:
-        spec, inputs = _job(job_path, collective_names)
-        loaded = load_source(source, source_format, strict=strict)
-    else:
-        spec = chosen.job
-        loaded, inputs = _scenario_fabric(chosen), []
+    refuse_two_stdins(source, [job_path or ""])
+    spec, inputs = (chosen.job, []) if chosen else _job(job_path, collective_names)
     for placement in where:
         placed_elsewhere(spec, placement, 2)
+    collectives, sizes = _operations(spec, collective_names, size_list)
+    compute = _compute(spec, chosen, efficiency, compute_ms)
+    loaded = _scenario_fabric(chosen) if chosen else load_source(source, source_format, strict=strict)
     fabric = loaded.fabric
     node = chosen_node(node_name, spec, loaded.report)
     spec = with_ranks(spec, node)
@@ -144,15 +144,16 @@ def compare(
         spec=spec,
         fabric=fabric,
         node=node,
-        collectives=_collectives(spec, collective_names),
-        sizes=_sizes(spec, size_list),
-        compute=Compute(efficiency or 0.0, compute_ms or 0.0) if chosen is None or efficiency or compute_ms else chosen.compute,
+        collectives=collectives,
+        sizes=sizes,
+        compute=compute,
         assumed=assumed,
         route=route,
     )
     facts = chosen.facts if chosen else None
     found = library(contest, [*dict.fromkeys(tables_paths), *engines], ladder or default_ladder(node), where, facts)
-    remarks = [f"cables of unknown rate count as {assume_speed}"] if assume_speed else []
+    remarks = [DEFAULT_REMARK] if engine_names is None and not tables_paths else []
+    remarks += [f"cables of unknown rate count as {assume_speed}"] if assume_speed else []
     fitting = () if node else fitting_nodes(fabric)
     write_report(compare_report(found, inputs=[input_entry(loaded), *inputs], remarks=remarks, fitting=fitting), output)
 
@@ -166,32 +167,46 @@ def _job(path: str | None, collective_names: str | None) -> tuple[JobSpec, list[
     specs, inputs = read_jobs([path])
     if len(specs) > 1:
         raise InputError(f"this file holds {len(specs)} jobs, and one is wanted", where=path, hint="put each into its own file")
-    if not (specs[0].collectives or specs[0].training or specs[0].pattern or collective_names):
+    spec = specs[0]
+    if not (spec.collectives or spec.training or spec.pattern or collective_names):
         raise InputError("this job names neither collectives nor a training", where=path, hint="give --collective")
-    return specs[0], inputs
+    return spec, inputs
 
 
-def _collectives(spec: JobSpec, names: str | None) -> list[Collective]:
+def _operations(spec: JobSpec, names: str | None, sizes: str | None) -> tuple[list[Collective], list[int]]:
+    """Return the collectives and messages to compare; none of a training."""
     from fabctl.traffic.patterns import as_collective
 
-    if names and spec.training:
-        raise UsageError("--collective is for jobs of collectives, and this one is a training")
+    if spec.training:
+        if names or sizes:
+            raise UsageError("--sizes and --collective are of collectives, and this job is a training")
+        return [], []
     if names is None and spec.pattern:
-        return [as_collective(spec)]
-    if names is None:
-        chosen = spec.collectives
+        collectives = [as_collective(spec)]
     else:
-        chosen = tuple(COLLECTIVES.names()) if names == "all" else split_names(names, "--collective")
-    return [COLLECTIVES.load(name) for name in chosen]
-
-
-def _sizes(spec: JobSpec, sizes: str | None) -> list[int]:
+        every = (
+            tuple(COLLECTIVES.names()) if names == "all" else split_names(names, "--collective") if names else spec.collectives
+        )
+        collectives = [COLLECTIVES.load(name) for name in every]
     if sizes is None and spec.sizes:
-        return list(spec.sizes)
+        return collectives, list(spec.sizes)
     wanted = sorted({parse_size(size) for size in split_names(sizes or SIZES, "--sizes")})
     if wanted[0] < 1:
         raise UsageError("a message of size 0 moves nothing", hint="the smallest message is 1 byte")
-    return wanted
+    return collectives, wanted
+
+
+def _compute(spec: JobSpec, chosen: Scenario | None, efficiency: float | None, compute_ms: float | None) -> Compute:
+    """Return how long a training computes: as asked, else as the scenario says."""
+    from fabctl.model.step_view import Compute
+
+    if efficiency is None and compute_ms is None:
+        return chosen.compute if chosen else Compute()
+    if spec.training is None:
+        raise UsageError("--efficiency and --compute-ms are of trainings, and this job is none")
+    if efficiency is not None and compute_ms is not None:
+        raise UsageError("--efficiency excludes --compute-ms")
+    return Compute(efficiency or 0.0, compute_ms or 0.0)
 
 
 def _scenario_paths() -> dict[str, Path]:

@@ -29,6 +29,10 @@ MAIN = (
 )
 SCENARIOS = (Column("name", "NAME"), Column("title", "WHAT IT IS"))
 REFUSED = "refused, see below"
+TITLES = {
+    STEP: "A training's step",
+    COMMUNICATION: "A training's communication alone: how long it computes is unknown (--efficiency, --compute-ms)",
+}
 
 
 def compare_report(
@@ -85,8 +89,9 @@ def _tables(comparison: BenchComparison) -> Iterator[Table]:
     for operation in dict.fromkeys(point.operation for point in points):
         indices = [index for index, point in enumerate(points) if point.operation == operation]
         columns = (*_setting_columns(comparison), *_value_columns(operation, [points[index] for index in indices]))
-        title = "A training's step" if operation in (STEP, COMMUNICATION) else operation
-        yield Table(title, columns, [_cells(comparison, outcome, indices) for outcome in comparison.outcomes])
+        yield Table(
+            TITLES.get(operation, operation), columns, [_cells(comparison, outcome, indices) for outcome in comparison.outcomes]
+        )
 
 
 def _setting_columns(comparison: BenchComparison) -> Iterator[Column]:
