@@ -22,6 +22,10 @@ class Draft:
         self.devices.setdefault(name, Device(name, kind, model))
         return name
 
+    def count(self, kind: str) -> int:
+        """Return how many devices of a kind there are."""
+        return sum(device.kind == kind for device in self.devices.values())
+
     def join(self, a: str, b: str, kind: str, gb_s: float, source: str, count: int = 1) -> None:
         """Join two devices by `count` links of `gb_s` each, unless they are joined so; 0: unknown."""
         key = kind, frozenset((a, b))

@@ -1,7 +1,7 @@
 """What ``nvidia-smi topo -m`` prints: a matrix of GPUs and HCAs, turned back into switches, host bridges and sockets.
 
 The matrix says how far devices are apart, not through what: devices within PIX of each other get one PCIe switch, within PXB
-switches under a common one, within PHB a host bridge, within NODE a socket. It names no GPU; the lines of ``nvidia-smi -L``
+switches under a common one, within PHB a host bridge, within NODE a CPU. It names no GPU; the lines of ``nvidia-smi -L``
 before it do::
 
     nvidia-smi -L > node.txt; nvidia-smi topo -m >> node.txt
@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from itertools import combinations
+from dataclasses import dataclass, field, replace
+from itertools import combinations, product
 
 from fabctl.errors import InputError
 from fabctl.model.catalog import Gpu
@@ -27,7 +27,7 @@ _LEVELS = {"PIX": PIX, "PXB": PXB, "PHB": PHB, "NODE": NODE, "SYS": SYS, "SOC": 
 """Words of the matrix, nearest first; drivers before 2018 wrote SOC for SYS."""
 _NVLINKS = re.compile(r"NV([1-9]\d?)")
 _HEADER = re.compile(r"^\s*GPU0\s+(?!X\s)\S", re.MULTILINE)
-_LISTED = re.compile(r"\s*GPU (\d+): (.+?)(?: \(UUID|$)")
+_LISTED = re.compile(r"\s*GPU [\d,]+: (.+?)(?: \(UUID|$)")
 _LEGEND_NIC = re.compile(r"\s*(NIC\d+): (\S+)\s*$")
 _SHOWN = 3
 
@@ -132,40 +132,54 @@ def _check_symmetry(table: _Matrix, rows: dict[str, int], path: str) -> None:
 
 def _gpu_model(lines: Iterable[str]) -> tuple[Gpu | None, list[str]]:
     """Return the GPUs' model out of ``nvidia-smi -L``, and what to say about it."""
-    titles = [match.group(2) for match in map(_LISTED.match, lines) if match]
+    titles = [match.group(1) for match in map(_LISTED.match, lines) if match]
     if not titles:
         return None, ["the matrix does not say which GPUs these are: put what nvidia-smi -L prints before it"]
     model = gpu_in(titles[0])
-    return model, [] if model else [f"fabctl knows no '{titles[0]}': see fabctl/model/catalog.yaml"]
+    return model, [] if model else [f"fabctl knows no '{titles[0]}': docs/hardware.md has those that it knows"]
 
 
 # ---- the graph -----------------------------------------------------------------------------------------------------
 
 
 def _groups(names: list[str], table: _Matrix, level: int) -> list[list[str]]:
-    """Return the devices in groups that words up to `level` join, and equal CPU affinities where that is a socket's."""
-    groups = {name: [name] for name in names}
+    """Return the devices in groups that words up to `level` join."""
+    groups = [[name] for name in names]
     for a, b in combinations(names, 2):
-        near = _LEVELS.get(table.cells[a, b], SYS + 1) <= level
-        same_cpus = level >= NODE and a in table.affinity and table.affinity[a] == table.affinity.get(b)
-        if (near or same_cpus) and groups[a] is not groups[b]:
-            groups[a] += groups[b]
-            for name in groups[b]:
-                groups[name] = groups[a]
-    return [sorted(group, key=names.index) for group in {id(group): group for group in groups.values()}.values()]
+        if _LEVELS.get(table.cells[a, b], SYS + 1) <= level:
+            groups = _merged(groups, a, b)
+    return groups
+
+
+def _sockets(table: _Matrix) -> list[list[str]]:
+    """Return the devices by CPU: within NODE or, where NVLink alone is between two groups, with equal CPU affinity."""
+    groups = _groups(table.names, table, NODE)
+    for a, b in combinations(table.affinity, 2):
+        if table.affinity[a] == table.affinity[b]:
+            own, other = (next(group for group in groups if name in group) for name in (a, b))
+            if all(_NVLINKS.fullmatch(table.cells[pair]) for pair in product(own, other)):
+                groups = _merged(groups, a, b)
+    return groups
+
+
+def _merged(groups: list[list[str]], a: str, b: str) -> list[list[str]]:
+    """Return groups with that of `b` added to that of `a`."""
+    own, other = (next(group for group in groups if name in group) for name in (a, b))
+    return groups if own is other else [group + other if group is own else group for group in groups if group is not other]
 
 
 def _place(draft: Draft, table: _Matrix, aliases: dict[str, str], gb_s: float, source: str) -> None:
-    """Hang all devices under switches, host bridges and sockets."""
-    sockets = [draft.add(f"CPU{index}", CPU) for index, _ in enumerate(_groups(table.names, table, NODE))]
-    for socket, in_socket in zip(sockets, _groups(table.names, table, NODE), strict=True):
-        for in_bridge in _groups(in_socket, table, PHB):
-            root = draft.add(f"ROOT{_count(draft, ROOT)}", ROOT)
-            draft.join(root, socket, ON_DIE, 0.0, "GB/s: unknown")
+    """Hang all devices under switches, host bridges and CPUs."""
+    cpus: list[str] = []
+    for in_cpu in _sockets(table):
+        cpus.append(draft.add(f"CPU{len(cpus)}", CPU))
+        for in_bridge in _groups(in_cpu, table, PHB):
+            root = draft.add(f"ROOT{draft.count(ROOT)}", ROOT)
+            draft.join(root, cpus[-1], ON_DIE, 0.0, "GB/s: unknown")
             for in_tree in _groups(in_bridge, table, PXB):
                 groups = [[aliases.get(name, name) for name in group] for group in _groups(in_tree, table, PIX)]
                 _hang(draft, root, groups, gb_s, source)
-    for a, b in combinations(sockets, 2):
+    for a, b in combinations(cpus, 2):
         draft.join(a, b, SMP, 0.0, "GB/s: unknown")
 
 
@@ -176,27 +190,20 @@ def _hang(draft: Draft, root: str, groups: list[list[str]], gb_s: float, source:
         return
     top = root
     if len(groups) > 1:
-        top = draft.add(f"PCI{_count(draft, PCIE_SWITCH)}", PCIE_SWITCH)
+        top = draft.add(f"PCI{draft.count(PCIE_SWITCH)}", PCIE_SWITCH)
         draft.join(top, root, PCIE, gb_s, source)
     for group in groups:
-        switch = draft.add(f"PCI{_count(draft, PCIE_SWITCH)}", PCIE_SWITCH)
+        switch = draft.add(f"PCI{draft.count(PCIE_SWITCH)}", PCIE_SWITCH)
         draft.join(switch, top, PCIE, gb_s, source)
         for device in group:
             draft.join(device, switch, PCIE, gb_s, source)
 
 
-def _count(draft: Draft, kind: str) -> int:
-    return sum(device.kind == kind for device in draft.devices.values())
-
-
 def _join_gpus(draft: Draft, table: _Matrix, compute_capability: int) -> None:
     """Join GPUs by NVLink: through an NVSwitch where each has more to the others together than a GPU has NVLinks."""
     gpus = [name for name in table.names if name.startswith("GPU")]
-    counts = {}
-    for a, b in combinations(gpus, 2):
-        match = _NVLINKS.fullmatch(table.cells[a, b])
-        if match:
-            counts[a, b] = int(match.group(1))
+    cells = ((pair, _NVLINKS.fullmatch(table.cells[pair])) for pair in combinations(gpus, 2))
+    counts = {pair: int(match.group(1)) for pair, match in cells if match}
     for gpu in gpus:
         own = [count for pair, count in counts.items() if gpu in pair]
         if sum(own) > MOST_NVLINKS:
@@ -210,12 +217,12 @@ def _checked(node: NodeGraph, table: _Matrix, aliases: dict[str, str]) -> NodeGr
     """Return the node, with a note where its matrix is not the one that was read: that one contradicts itself."""
     own = matrix(node)
     wrong = [
-        f"{a}-{b} {cell}"
-        for (a, b), cell in table.cells.items()
-        if a < b and own[aliases.get(a, a)][aliases.get(b, b)] != {"SOC": "SYS"}.get(cell, cell)
+        f"{a}-{b} {table.cells[a, b]}"
+        for a, b in combinations(table.names, 2)
+        if own[aliases.get(a, a)][aliases.get(b, b)] != table.cells[a, b].replace("SOC", "SYS")
     ]
     if not wrong:
         return node
     more = ", ..." if len(wrong) > _SHOWN else ""
     note = f"the matrix contradicts itself, and the shorter ways were taken; it has {', '.join(wrong[:_SHOWN])}{more}"
-    return NodeGraph(node.name, node.title, node.devices, node.links, node.cpu_vendor, (*node.notes, note))
+    return replace(node, notes=(*node.notes, note))

@@ -12,9 +12,13 @@ import pytest
 
 from fabctl.cli.hardware import chosen_node, chosen_offloads, complete_nodes, complete_offloads
 from fabctl.errors import InputError, UsageError
+from fabctl.generate.hardware import NODE_TYPES
+from fabctl.model.catalog import hca
+from fabctl.model.node_graph import HCA
 from fabctl.model.offloads import Offloads
 from fabctl.model.results import ParseReport
 from fabctl.nodes.fitting import fitting_nodes
+from fabctl.nodes.reading import load_node
 from fabctl.nodes.shipped import node_names
 from fabctl.sources.reading import load_fabric
 from fabctl.traffic.job import parse_job
@@ -116,6 +120,17 @@ def test_a_topologys_node_type_is_known(project: Path) -> None:
     assert node is not None
     assert node.name == "dgx-1-v100"
     assert load_fabric(str(project / "topologies" / "xgft-16.yaml")).report.node_type == ""
+
+
+@pytest.mark.parametrize("node_type", NODE_TYPES)
+def test_drawn_hosts_have_the_hcas_of_their_insides(node_type: str) -> None:
+    """The generator and the node graphs name the same devices, in the same rail order, of the same model."""
+    node = load_node(node_type)
+    drawn = NODE_TYPES[node_type]
+    assert node.hcas == drawn.devices
+    model = hca(drawn.device_id)
+    assert model is not None
+    assert {device.model for device in node.devices if device.kind == HCA} == {model.name}
 
 
 def test_node_option_before_job_before_topology(tmp_path: Path) -> None:

@@ -199,6 +199,21 @@ def test_mistakes_in_a_matrix_have_their_line(old: str, new: str, message: str) 
     assert str(error.value).startswith(message)
 
 
+def test_a_word_counts_more_than_cpu_affinity() -> None:
+    """Two of the eight GPUs of a virtual machine (NVIDIA/nccl issue 1264): one CPU by affinity, SYS by word."""
+    text = """GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-0)
+\tGPU0\tGPU1\tNIC0\tNIC1\tCPU Affinity\tNUMA Affinity\tGPU NUMA ID
+GPU0\t X \tNV18\tPIX\tSYS\t0-55,112-167\t0\t\tN/A
+GPU1\tNV18\t X \tSYS\tPIX\t0-55,112-167\t0\t\tN/A
+NIC0\tPIX\tSYS\t X \tSYS\t\t\t\t
+NIC1\tSYS\tPIX\tSYS\t X \t\t\t\t
+"""
+    node = smi(text)
+    assert (node.gpu_model, node.notes, serving_hcas(node)) == ("H100", (), ("NIC0", "NIC1"))
+    assert matrix(node)["GPU0"]["NIC1"] == "SYS"
+    assert find_path(node, "GPU0", "NIC0").gb_s == 48
+
+
 def test_a_matrix_that_contradicts_itself_is_said() -> None:
     """PIX with two devices that are PHB apart from each other, as virtual machines show it."""
     text = "\tGPU0\tNIC0\tNIC1\tCPU Affinity\nGPU0\t X \tPIX\tPIX\t0-9\nNIC0\tPIX\t X \tPHB\nNIC1\tPIX\tPHB\t X \n"
