@@ -80,7 +80,7 @@ def sharp_plan(job: Job) -> SharpPlan:
     As `fabctl.traffic.switch_trees.TreeMaker.tree`, per rail.
     """
     fabric, maker = job.fabric, TreeMaker(job.fabric)
-    trees = tuple(maker.tree(job.ports[:, rail], rail) for rail in range(job.ports.shape[1]))
+    trees = tuple(maker.tree(ports) for ports in job.ports.T)
     switches = np.unique(fabric.channel_dst[np.concatenate([tree.up for tree in trees])]).tolist()
     asics = _by_model((_asic(fabric, switch), switch) for switch in switches)
     not_streaming = _not_streaming(fabric, asics, np.unique(fabric.port_node[job.ports]).tolist())

@@ -1,9 +1,9 @@
 """Trees of switches that join HCAs: the edges on which SHARP reduces and multicast copies, found from the fabric's structure.
 
 A tree's root is the switch whose farthest leaf in use is nearest, the sum of the distances deciding between several, and each
-switch goes towards it by a shortest way. Where several roots or cables are equally good, trees take turns, so that many trees do
-not share an edge unless they must. SHARP's aggregation manager builds trees of shortest ways too (Graham et al.,
-Scalable Hierarchical Aggregation Protocol, COMHPC 2016); which of them it gives to a job is its own affair.
+switch goes towards it by a shortest way. Of several equally good roots and ways that is taken which has the fewest trees so far,
+so that many trees do not share a switch or a cable unless they must. SHARP's aggregation manager builds trees of shortest ways
+too (Graham et al., Scalable Hierarchical Aggregation Protocol, COMHPC 2016); which of them it gives to a job is its own affair.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Tree:
 
 
 class TreeMaker:
-    """Makes trees on one fabric; what it learns of distances serves all of them.
+    """Makes trees on one fabric, each beside those that it made before; what it learns of distances serves all of them.
 
     Parameters
     ----------
@@ -56,16 +56,16 @@ class TreeMaker:
         self._channel = between
         self._src, self._dst = fabric.channel_src[between], fabric.channel_dst[between]
         self._distance: dict[int, NDArray[np.int16]] = {}
+        self._trees_at = np.zeros(n, dtype=np.int64)
+        self._trees_on = np.zeros(len(fabric.channel_src), dtype=np.int64)
 
-    def tree(self, ports: NDArray[np.integer], turn: int) -> Tree:
-        """Return the tree that joins some HCA ports.
+    def tree(self, ports: NDArray[np.integer]) -> Tree:
+        """Return a tree that joins some HCA ports.
 
         Parameters
         ----------
         ports : int array of shape (n,)
             Connected HCA ports, none twice.
-        turn : int
-            Which of several equally good trees.
 
         Raises
         ------
@@ -91,9 +91,11 @@ class TreeMaker:
             pair = [fabric.labels[int(switch)] for switch in (leaves[0], leaves[int(np.argmax(distance[:, leaves[0]]))])]
             raise RefusedError(f"no tree of switches joins these hosts: {pair[0]} does not reach {pair[1]}")
         roots = np.flatnonzero((farthest == farthest.min()) & (total == total[farthest == farthest.min()].min()))
-        root = int(roots[turn % len(roots)])
-        up = np.concatenate([host_channel, self._towards(root, leaves, turn // len(roots))]).astype(np.int64)
-        return Tree(root, up, int(farthest[root]))
+        root = int(roots[np.argmin(self._trees_at[roots])])
+        between = self._towards(root, leaves)
+        self._trees_at[np.unique([root, *leaves, *fabric.channel_dst[between]])] += 1
+        self._trees_on[between] += 1
+        return Tree(root, np.concatenate([host_channel, between]).astype(np.int64), int(farthest[root]))
 
     def _distances(self, switch: int) -> NDArray[np.int16]:
         """Return the hops from every switch to one, shape (n_switches,)."""
@@ -110,20 +112,27 @@ class TreeMaker:
         self._distance[switch] = distance
         return distance
 
-    def _towards(self, root: int, leaves: NDArray[np.integer], turn: int) -> Int:
+    def _towards(self, root: int, leaves: NDArray[np.integer]) -> Int:
         """Return the channels from leaves to a root, one out of each switch on the way."""
         distance = self._distances(root)
         nearer = np.flatnonzero(distance[self._dst] == distance[self._src] - 1)
-        src = self._src[nearer]
-        joined = np.zeros(self.fabric.n_switches, dtype=bool)
+        joined, is_here = np.zeros((2, self.fabric.n_switches), dtype=bool)
         joined[root] = True
         found = [np.empty(0, dtype=np.int64)]
         here = leaves[leaves != root]
         while len(here):
-            joined[here] = True
-            first, end = np.searchsorted(src, here), np.searchsorted(src, here, side="right")
-            edge = nearer[first + turn % (end - first)]
+            joined[here] = is_here[here] = True
+            edge = self._one_from_each(nearer[is_here[self._src[nearer]]])
+            is_here[here] = False
             found.append(self._channel[edge])
             here = np.unique(self._dst[edge])
             here = here[~joined[here]]
         return np.concatenate(found)
+
+    def _one_from_each(self, edges: Int) -> Int:
+        """Return one edge out of each switch: to where the fewest trees are, then where most of them meet, then the freest."""
+        src, dst = self._src[edges], self._dst[edges]
+        together = np.bincount(dst, minlength=self.fabric.n_switches)[dst]
+        order = np.lexsort((self._trees_on[self._channel[edges]], dst, -together, self._trees_at[dst], src))
+        _, first = np.unique(src[order], return_index=True)
+        return edges[order[first]]

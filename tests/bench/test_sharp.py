@@ -31,6 +31,7 @@ from fabctl.model.rates import data_rates
 from fabctl.sources.reading import load_fabric
 from fabctl.traffic.job import parse_job
 from fabctl.traffic.placement import Job, place
+from fabctl.traffic.switch_trees import TreeMaker
 from fabctl.units import Speed
 
 SWITCH_IB_2, QUANTUM, QUANTUM_2, QUANTUM_3 = 0xCF08, 0xD2F0, 0xD2F2, 0xD2F4
@@ -160,6 +161,35 @@ def test_real_dumps(fixtures: Path, name: str, version: int, depth: int, rails: 
     plan = collnet_plan(job_on(fabric))
     assert (plan.version, plan.depth, len(plan.trees)) == (version, depth, rails)
     assert len(plan.reasons) == 1, "all switches on the trees show their aggregation nodes"
+
+
+@pytest.mark.parametrize("source", ["superpod-4su", "selene-plan", "fat-tree-1024", "oversubscribed-2to1"])
+def test_trees_are_trees_of_shortest_ways(project: Path, source: str) -> None:
+    fabric = load_fabric(str(project / f"topologies/{source}.yaml")).fabric
+    maker, rng = TreeMaker(fabric), np.random.default_rng(1)
+    for size in (2, 5, 40, len(fabric.endpoints)):
+        ports = rng.choice(fabric.endpoints, size, replace=False)
+        tree = maker.tree(ports)
+        assert fabric.channel_port[tree.up[:size]].tolist() == ports.tolist()
+        above = {int(fabric.channel_src[up]): int(fabric.channel_dst[up]) for up in tree.up}
+        assert len(above) == len(tree.up), "one edge out of each HCA and switch"
+        depths = set()
+        for port in ports.tolist():
+            way = [above[int(fabric.port_node[port])]]
+            while way[-1] != tree.root:
+                way.append(above[way[-1]])
+            depths.add(len(way) - 1)
+        assert max(depths) == tree.depth
+
+
+def test_trees_of_rails_keep_apart(fixtures: Path) -> None:
+    fabric = load_fabric(str(fixtures / "ibnetdiscover/dgx-ndr-2025.txt")).fabric
+    plan = plan_on(fabric)
+    assert len({tree.root for tree in plan.trees}) == 4
+    limit = streaming_limit(plan, data_rates(fabric))
+    assert limit.algbw_gb_s == pytest.approx(4 * 50 * STREAMING_SHARE), (
+        "although two rails share leaves: their cables are different ones"
+    )
 
 
 # ---- what streams ------------------------------------------------------------------------------------------------------------

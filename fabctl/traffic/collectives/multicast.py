@@ -29,8 +29,8 @@ def trees(fabric: Fabric, batch: Batch, operation: str) -> tuple[Round, Channels
     share = _shares(shape, operation)
     senders, rails = np.nonzero(share)
     edges = []
-    for group, ports in enumerate(batch.port):
-        made = [maker.tree(ports[shape.leader[:, rail]], group * shape.n_rails + rail) for rail in range(shape.n_rails)]
+    for ports in batch.port:
+        made = [maker.tree(ports[shape.leader[:, rail]]) for rail in range(shape.n_rails)]
         above = [_edge_of(fabric, tree) for tree in made]
         edges += [_away_from(fabric, made[rail], above[rail], int(node)) for node, rail in zip(senders, rails, strict=True)]
     base = np.arange(len(batch.port))[:, None] * len(shape)

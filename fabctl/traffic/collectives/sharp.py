@@ -24,9 +24,9 @@ def trees(fabric: Fabric, batch: Batch, _operation: str) -> tuple[Round, Channel
     """
     shape, maker = batch.shape, TreeMaker(fabric)
     edges = []
-    for group, ports in enumerate(batch.port):
+    for ports in batch.port:
         for rail in range(shape.n_rails):
-            up = maker.tree(ports[shape.leader[:, rail]], group * shape.n_rails + rail).up
+            up = maker.tree(ports[shape.leader[:, rail]]).up
             edges.append(np.concatenate([up, fabric.channel_reverse[up]]))
     base = np.arange(len(batch.port))[:, None] * len(shape)
     ptr = np.concatenate([[0], np.cumsum([len(one) for one in edges])])
