@@ -9,7 +9,7 @@ from fabctl.bench.inside_host import host_of
 from fabctl.bench.inside_loads import Loads
 from fabctl.bench.inside_traffic import Group, load
 from fabctl.errors import UsageError
-from fabctl.model.node_graph import NodeGraph
+from fabctl.model.node_graph import HCA, NodeGraph
 from fabctl.model.offloads import Offloads
 from fabctl.model.predictions import Limit
 
@@ -67,9 +67,9 @@ def inside_limits(
 
 
 def host_limits(loads: Loads) -> tuple[Limit, ...]:
-    """Return what each kind of link allows for what a host is loaded with, as `inside_limits` does."""
+    """Return what each kind of link allows for what a host is loaded with, as `inside_limits` does; the HCA first of equals."""
     tightest: dict[str, Limit] = {}
     for limit in loads.limits():
         if limit.kind not in tightest or limit.algbw_gb_s < tightest[limit.kind].algbw_gb_s * (1 - TIE):
             tightest[limit.kind] = limit
-    return tuple(sorted(tightest.values(), key=lambda limit: limit.algbw_gb_s))
+    return tuple(sorted(tightest.values(), key=lambda limit: (round(limit.algbw_gb_s, 9), limit.kind != HCA)))

@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import count, pairwise
 
 from fabctl.bench.inside_host import Host
 
 Pair = frozenset[str]
+SEARCH_STEPS = 1 << 14
+"""How long a search may take before less is tried, NCCL's own number (``NCCL_SEARCH_TIMEOUT``); a DGX-1 needs some hundred."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,12 @@ class Chain:
 @lru_cache(maxsize=64)
 def rings(host: Host) -> tuple[Chain, ...]:
     """Return the rings of one host, each in both directions: as many as share no NVLink, one if NVLink is no mesh."""
-    mesh = host.mesh
     ranks = host.ranks
     if len(ranks) == 2:
         return (Chain("", ranks),)
-    degree = min(sum(n for pair, n in mesh.items() if rank in pair) for rank in ranks) if mesh else 0
-    for count in range(degree // 2, 0, -1):
-        found = _disjoint_rings(ranks, mesh, count)
+    fewest = min(sum(n for pair, n in host.mesh.items() if rank in pair) for rank in ranks)
+    for number in range(fewest // 2, 0, -1):
+        found = _disjoint_rings(ranks, host.mesh, number)
         if found:
             return tuple(Chain("", order) for ring in found for order in (ring, ring[::-1]))
     return Chain("", ranks), Chain("", ranks[::-1])
@@ -51,7 +52,6 @@ def rings(host: Host) -> tuple[Chain, ...]:
 @lru_cache(maxsize=64)
 def chains(host: Host) -> tuple[Chain, ...]:
     """Return the chain of each rail: from a GPU near its HCA over all others to another near it, where there is one."""
-    mesh = host.mesh
     enters: Counter[str] = Counter()
     leaves: Counter[str] = Counter()
     used: Counter[tuple[str, str]] = Counter()
@@ -61,7 +61,7 @@ def chains(host: Host) -> tuple[Chain, ...]:
         first = min(near, key=lambda rank: enters[rank])
         ends = [rank for rank in near if rank != first] or [rank for rank in host.ranks if rank != first] or [first]
         ends.sort(key=lambda rank: leaves[rank])
-        order = _along(host.ranks, mesh, used, first, ends)
+        order = _along(host.ranks, host.mesh, used, first, ends) or _as_numbered(host.ranks, first, ends[0])
         enters[first] += 1
         leaves[order[-1]] += 1
         used.update(pairwise(order))
@@ -69,25 +69,17 @@ def chains(host: Host) -> tuple[Chain, ...]:
     return tuple(found)
 
 
-def _disjoint_rings(ranks: Sequence[str], mesh: dict[Pair, int], count: int) -> list[tuple[str, ...]]:
-    """Return `count` Hamiltonian cycles that share no NVLink, by backtracking; empty if there are none."""
-    if not count:
-        return []
+def _disjoint_rings(ranks: Sequence[str], mesh: dict[Pair, int], number: int) -> list[tuple[str, ...]]:
+    """Return so many Hamiltonian cycles that share no NVLink, by backtracking; empty if there are none, or they are not found."""
     free = dict(mesh)
     found: list[tuple[str, ...]] = []
+    steps = count()
 
     def extend(order: list[str]) -> bool:
-        if len(order) == len(ranks):
-            closing = frozenset((order[-1], order[0]))
-            if not free.get(closing):
-                return False
-            free[closing] -= 1
-            found.append(tuple(order))
-            if len(found) == count or extend([ranks[0]]):
-                return True
-            found.pop()
-            free[closing] += 1
+        if next(steps) > SEARCH_STEPS:
             return False
+        if len(order) == len(ranks):
+            return close(order)
         for rank in ranks:
             pair = frozenset((order[-1], rank))
             if rank not in order and free.get(pair):
@@ -97,15 +89,29 @@ def _disjoint_rings(ranks: Sequence[str], mesh: dict[Pair, int], count: int) -> 
                 free[pair] += 1
         return False
 
+    def close(order: list[str]) -> bool:
+        pair = frozenset((order[-1], order[0]))
+        if not free.get(pair):
+            return False
+        free[pair] -= 1
+        found.append(tuple(order))
+        if len(found) == number or extend([ranks[0]]):
+            return True
+        found.pop()
+        free[pair] += 1
+        return False
+
     return found if extend([ranks[0]]) else []
 
 
 def _along(
     ranks: Sequence[str], mesh: dict[Pair, int], used: Counter[tuple[str, str]], first: str, ends: Sequence[str]
-) -> tuple[str, ...]:
-    """Return a chain that loads no NVLink more than it must; without one, the ranks as they are numbered."""
+) -> tuple[str, ...] | None:
+    """Return a chain that loads no NVLink more than it must; None if NVLinks join no chain, or it is not found."""
 
     def extend(order: list[str], last: str, most: int) -> list[str] | None:
+        if next(steps) > SEARCH_STEPS:
+            return None
         if len(order) == len(ranks):
             return order if order[-1] == last else None
         for rank in ranks:
@@ -117,14 +123,18 @@ def _along(
                     return found
         return None
 
-    for most in range(1, 1 + max(used.values(), default=0) + 1) if mesh else ():
-        for last in ends:
-            found = extend([first], last, most)
-            if found:
-                return tuple(found)
+    if mesh:
+        for most in range(1, max(used.values(), default=0) + 2):
+            steps = count()
+            for last in ends:
+                found = extend([first], last, most)
+                if found:
+                    return tuple(found)
+    return None
+
+
+def _as_numbered(ranks: Sequence[str], first: str, last: str) -> tuple[str, ...]:
+    """Return the ranks in a circle from the first one, with another one moved to the end."""
     start = ranks.index(first)
-    turned = [*ranks[start:], *ranks[:start]]
-    if len(ranks) > 1 and ends[0] != first:
-        turned.remove(ends[0])
-        turned.append(ends[0])
-    return tuple(turned)
+    between = [rank for rank in (*ranks[start + 1 :], *ranks[:start]) if rank != last]
+    return (first, *between, last) if last != first else (first, *between)

@@ -10,7 +10,7 @@ from fabctl.bench.gpudirect import Gdr, gdr_of
 from fabctl.errors import RefusedError, UsageError
 from fabctl.model.node_graph import CPU, GPU, HCA, NVLINK, NVSWITCH, NodeGraph, NodeLink
 from fabctl.model.offloads import Offloads
-from fabctl.nodes.paths import Path, PathType, find_path
+from fabctl.nodes.paths import Path, PathType, find_path, nearest_hcas, serving_hcas
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,13 +95,10 @@ class Host:
 
     @cached_property
     def own_hcas(self) -> dict[str, str]:
-        """The HCA of each rank: the nearest, spread evenly."""
-        used = dict.fromkeys(self.node.hcas, 0)
-        own = {}
-        for rank in self.ranks:
-            own[rank] = min(used, key=lambda hca: (distance(self.path(rank, hca)), used[hca]))
-            used[own[rank]] += 1
-        return own
+        """The HCA of each rank: the nearest, spread evenly over those that are as near."""
+        if self.node.gpus:
+            return dict(zip(self.node.gpus, serving_hcas(self.node), strict=False))
+        return {socket: nearest_hcas(self.node, socket)[0] for socket in self.sockets}
 
 
 @lru_cache(maxsize=64)

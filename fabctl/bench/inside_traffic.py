@@ -127,7 +127,9 @@ def nvls_tree(loads: Loads, group: Group, operation: str) -> None:
 
 
 def pat(loads: Loads, group: Group, _operation: str) -> None:
-    """Load the HCAs with ``(n - 1) / n S`` each way; NCCL uses PAT with one rank per host."""
+    """Load the HCAs with ``(n - 1) / n S`` each way."""
+    if group.per_node > 1:
+        raise UsageError("NCCL uses PAT with one rank per host", hint="Ring does it with any number")
     heads = _heads(loads.host)
     for head, hca in heads:
         loads.exchange(head, hca, (group.n_ranks - 1) / group.n_ranks / len(heads))

@@ -54,6 +54,7 @@ def async_share() -> float:
 
 dgx_1, dgx_a100 = partial(load_node, "dgx-1-v100"), partial(load_node, "dgx-a100")
 ivy_bridge = partial(through_root, "ivy-bridge", "K40", "intel", GEN3_GB_S, GEN3_GB_S)
+broadwell = partial(through_root, "broadwell", "P40", "intel", GEN3_GB_S, GEN3_GB_S)
 epyc = partial(through_root, "epyc-7452", "V100", "amd", GEN3_GB_S, GEN4_GB_S)
 
 NUMBERS = [
@@ -130,6 +131,16 @@ NUMBERS = [
         lambda: written(ivy_bridge()),
         0.05,
         "NCCL's round figures for PCIe 3.0 x16 and for Intel's roots",
+    ),
+    Number(
+        "SSDs write a P40 through the root of a Xeon E5-2650 v4",
+        "GB/s",
+        7.1,
+        "NVIDIA's forum, topic 55564: no more from three SSDs, which write host memory at 9.4",
+        lambda: written(broadwell()),
+        0.05,
+        "NCCL's round figures for PCIe 3.0 x16 and for Intel's roots",
+        explained="roots differ by CPU more than NCCL's one figure for all of Intel's says; HCAs were not measured here",
     ),
     Number(
         "GDR, HCA reads a V100 through an EPYC 7452's root",

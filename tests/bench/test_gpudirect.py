@@ -147,10 +147,13 @@ def test_rates_of_peers(node: NodeGraph, read: float, written: float) -> None:
     assert peer_gb_s(node, find_path(node, "GPU0", node.hcas[0])) == pytest.approx((read, written))
 
 
+DGX_A100 = load_node("dgx-a100")
+
+
 @settings(deadline=None, max_examples=100)
 @given(size=st.integers(0, 1 << 28), more=st.integers(0, 1 << 20), gdr=st.booleans(), gdrcopy=st.booleans())
 def test_messages_take_longer_the_longer_they_are(size: int, more: int, gdr: bool, gdrcopy: bool) -> None:
-    node = load_node("dgx-a100")
+    node = DGX_A100
 
     def time(size_bytes: int) -> float:
         return message_us(node, size_bytes, gdr=gdr, gdrcopy=gdrcopy, wire_gb_s=24.5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import networkx as nx
 import numpy as np
@@ -19,7 +19,7 @@ from fabctl.bench.inside_host import host_of
 from fabctl.bench.inside_loads import Loads
 from fabctl.bench.inside_traffic import TRAFFIC, Group, load
 from fabctl.errors import RefusedError, UsageError
-from fabctl.model.node_graph import CPU, GPU, HCA, NVLINK, NVSWITCH, ON_DIE, PCIE, NodeGraph
+from fabctl.model.node_graph import CPU, GPU, HCA, NVLINK, NVSWITCH, ON_DIE, PCIE, Device, NodeGraph, NodeLink
 from fabctl.model.offloads import Offloads
 from fabctl.nodes.reading import load_node
 from fabctl.nodes.shipped import node_names
@@ -40,7 +40,7 @@ def limits(
     hcas = other.pop("hcas", node.hcas)
     per_node = len(node.gpus) or 2
     found = inside_limits(node, operation, algorithm, n_nodes, per_node * n_nodes, hcas, offloads, **other)  # type: ignore[arg-type]
-    assert [limit.algbw_gb_s for limit in found] == sorted(limit.algbw_gb_s for limit in found)
+    assert [limit.algbw_gb_s for limit in found] == pytest.approx(sorted(limit.algbw_gb_s for limit in found))
     return {limit.kind: limit.algbw_gb_s for limit in found}
 
 
@@ -114,6 +114,13 @@ def test_collnet_closed_forms() -> None:
     assert half["hca"] == pytest.approx(4 * 24)
     assert limits(node, "all_gather", "CollNetDirect", 4)["hca"] == pytest.approx(8 * 24)
     assert limits(node, "all_reduce", "CollNetChain", 4)["nvlink"] == pytest.approx(gb_s / (2 * 7 / 8))
+
+
+def test_pat_with_one_rank_a_host() -> None:
+    node = load_node("dgx-h100")
+    (found, *_) = inside_limits(node, "all_gather", "PAT", 4, 4, node.hcas[:1], ON)
+    assert found.kind == "hca"
+    assert found.algbw_gb_s == pytest.approx(48 * 4 / 3)
 
 
 @pytest.mark.parametrize(("n_nodes", "volume"), [(2, 1.0), (4, 2.0), (7, 2.0), (128, 2.0)])
@@ -195,7 +202,9 @@ def test_rings_against_what_is_sent(operation: str) -> None:
 
 
 NODES = [load_node(name) for name in node_names()]
-CASES = [(operation, algorithm) for algorithm, (_, operations) in TRAFFIC.items() for operation in operations]
+CASES = [
+    (operation, algorithm) for algorithm, (_, operations) in TRAFFIC.items() for operation in operations if algorithm != "PAT"
+]
 
 
 @pytest.mark.parametrize("node", NODES, ids=lambda node: node.name)
@@ -233,6 +242,17 @@ def test_rings_share_no_nvlink(node: NodeGraph, n_gpus: int) -> None:
     if len(found) > 2:
         edges = Counter(edge for way in found for edge in pairwise((*way.ranks, way.ranks[0])))
         assert all(count <= host.mesh[frozenset(edge)] for edge, count in edges.items())
+
+
+def test_a_mesh_that_has_no_rings_is_given_up_on() -> None:
+    """Fifteen GPUs around a sixteenth, well joined, but by one link to the last: the search must end."""
+    gpus = tuple(f"GPU{number}" for number in range(16))
+    links = [NodeLink(a, b, NVLINK, 20.0) for a, b in combinations(gpus[:15], 2)]
+    links += [NodeLink(gpus[15], gpus[0], NVLINK, 40.0, count=2)]
+    host = host_of(
+        NodeGraph("wheel", "wheel", tuple(Device(gpu, GPU) for gpu in gpus), tuple(links)), 16, (), ON, "P2C", alone=True
+    )
+    assert [way.ranks for way in rings(host)] == [gpus, gpus[::-1]]
 
 
 def test_the_cube_meshes_fall_into_as_many_rings_as_they_have_links() -> None:
@@ -318,6 +338,7 @@ def test_unknown_bandwidths_do_not_bind() -> None:
         ("dgx-1-v100", "all_reduce", "Butterfly", 2, 16, UsageError, "unknown algorithm"),
         ("dgx-1-v100", "broadcast", "Tree", 2, 16, UsageError, "does not do broadcast"),
         ("dgx-1-v100", "all_reduce", "PAT", 2, 16, UsageError, "does not do all_reduce"),
+        ("dgx-1-v100", "all_gather", "PAT", 2, 16, UsageError, "one rank per host"),
         ("dgx-1-v100", "all_reduce", "CollNetChain", 1, 8, UsageError, "joins several hosts"),
         ("dgx-1-v100", "all_reduce", "Ring", 3, 16, UsageError, "evenly"),
         ("big-sur", "alltoall", "pxn", 2, 16, RefusedError, "NVLink"),
