@@ -236,6 +236,8 @@ class Verdict:
         Of the prediction.
     notes : tuple of str
         What was decided, and why something is not predicted.
+    judged : bool
+        Whether the prediction is good enough for sizes to be flagged.
     """
 
     run: Run
@@ -245,6 +247,7 @@ class Verdict:
     causes: tuple[Cause, ...] = ()
     assumptions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    judged: bool = True
 
     def flagged(self, flag: str) -> tuple[Compared, ...]:
         """Return the rows with a flag."""

@@ -18,9 +18,9 @@ MAIN = (
     Column("size_bytes", "size(B)", right=True),
     Column("measured_us", "measured(us)", right=True),
     Column("in_place_us", "in place(us)", right=True),
-    Column("measured_gb_s", "measured(GB/s)", right=True, digits=2),
+    Column("measured_gb_s", "measured(GB/s)", right=True),
     Column("predicted_us", "predicted(us)", right=True),
-    Column("predicted_gb_s", "predicted(GB/s)", right=True, digits=2),
+    Column("predicted_gb_s", "predicted(GB/s)", right=True),
     Column("ratio", "ratio", right=True, digits=2),
     Column("flag", "flag"),
     Column("algorithm", "algo"),
@@ -103,6 +103,7 @@ def _table(verdict: Verdict) -> Iterator[Table]:
     rows = [_row(verdict.run, row) for row in verdict.rows]
     for row in rows:
         row |= {key: _time(row[key]) for key in ("measured_us", "in_place_us", "predicted_us") if row[key] is not None}
+        row |= {key: _rate(row[key]) for key in ("measured_gb_s", "predicted_gb_s") if row[key] is not None}
         row["binds"] = KINDS.get(row["binds"] or "", row["binds"])
     filled = [column for column in MAIN if column.key not in OF_RUN and any(row[column.key] not in (None, "") for row in rows)]
     title = f"{verdict.run.operation}, measured{' beside predicted' if any(row.predicted for row in verdict.rows) else ''}"
@@ -115,6 +116,10 @@ def _summary(verdict: Verdict, threshold: float) -> Iterator[str]:
         if verdict.run.operation != LATENCY:
             best = max(verdict.rows, key=lambda row: row.sample.best_gb_s).sample
             yield f"Highest bandwidth {best.best_gb_s:.2f} GB/s, at {size_text(best.size_bytes)}; nothing is predicted"
+        return
+    if not verdict.judged:
+        ratios = [row.ratio or 0.0 for row in compared]
+        yield f"Measured speed is {min(ratios):.2f} to {max(ratios):.2f} of what is predicted; this model is shown, not judged by"
         return
     slow, fast = verdict.flagged("slow"), verdict.flagged("fast")
     off = "".join(f"; {_which(word, rows)}" for word, rows in (("slower", slow), ("faster", fast)) if rows)
@@ -159,6 +164,11 @@ def _lines(title: str, lines: Sequence[str]) -> list[str]:
 def _time(time_us: float) -> str:
     """Return a time with nccl-tests' decimals."""
     return f"{time_us:.{0 if time_us >= 10000 else 1 if time_us >= 100 else 2}f}"
+
+
+def _rate(gb_s: float) -> str:
+    """Return a bandwidth with nccl-tests' two decimals, or three digits where these would show nothing."""
+    return f"{gb_s:.2f}" if gb_s >= 1 or not gb_s else f"{gb_s:.3g}"
 
 
 # ---- findings and data -------------------------------------------------------------------------------------------------

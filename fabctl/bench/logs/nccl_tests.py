@@ -184,10 +184,8 @@ def _operation(draft: _Draft, where: str) -> str:
     algbw, busbw = max(draft.factors)
     if draft.root is not None and draft.root >= 0:
         return "reduce" if draft.redop not in ("", "none") else "broadcast"
-    if algbw and busbw > 1.01 * algbw:
-        return "all_reduce"
-    if draft.redop == "sum":
-        return "all_reduce" if _ranks("all_reduce", draft.factors) == 2 else "reduce_scatter"
+    if draft.redop not in ("", "none") and algbw:
+        return "all_reduce" if busbw > 0.99 * algbw else "reduce_scatter"
     raise InputError(
         "this log does not say which collective it measured",
         where=where,

@@ -33,7 +33,7 @@ _PREFIX = re.compile(
     | \[[^\]\s]*\d+(?:,\d+)*\](?:<std(?:out|err)>:?|\s)  # mpirun --tag-output, mpiexec -prepend-rank
     | \w{3}\ \w{3}\ +\d+\ [\d:]+\ \d{4}<std(?:out|err)>:  # mpirun --timestamp-output
     | \d{4}-\d\d-\d\dT[\d:.]+Z\s                        # kubectl logs --timestamps
-    | \d+:\ (?=\s*[#\d])                                # srun --label
+    | \d+:\s                                            # srun --label
     )""",
     re.VERBOSE,
 )

@@ -27,10 +27,12 @@ def likely_causes(
     ]
     if any(row.flag for row in rows):
         found += [
+            fits.plateau(case),
             fits.gdr_off(case),
             fits.nvls_off(case),
             fits.sharp_off(case),
             fits.sharp_on(case),
+            fits.beyond_cables(case),
             fits.two_hosts(case),
             fits.degraded_links(case),
             fits.predicted_collision(case),

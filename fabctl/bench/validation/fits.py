@@ -19,6 +19,12 @@ UNSTEADY = 1.5
 """How much longer one of two equal operations takes, at least, to be named."""
 CLIFF = 2.0
 """How far bandwidth falls from a size to a larger one, at least, to be named."""
+SHARED = 0.22
+"""How far from 1/k of the prediction k flows on one cable may be: NCCL issue 319 has 1/2.23 where two meet."""
+FLOOR_GB_S = 0.05
+"""Below it, bandwidth is latency, and its falls are noise."""
+NCCL_CHOICE = "NCCL_DEBUG=INFO NCCL_DEBUG_SUBSYS=TUNING shows what NCCL takes at each size"
+MPI_CHOICE = "UCX_PROTO_INFO=y shows what UCX takes at each size; UCX_RNDV_THRESH and UCX_RNDV_SCHEME move the step"
 SHOWN = 4
 
 
@@ -120,12 +126,25 @@ def two_hosts(case: Case) -> Cause | None:
     )
 
 
+def beyond_cables(case: Case) -> Cause | None:
+    """Say that more was measured than the hosts' own cables carry."""
+    found, job = case.expected.prediction, case.expected.job
+    if not case.fast or found is None or job is None or (job.n_hosts == 2 and case.run.operation == "all_reduce"):
+        return None
+    best = max(row.sample.best_gb_s for row in case.large)
+    if best <= 1.05 * found.host_busbw_gb_s:
+        return None
+    evidence = f"{best:.1f} GB/s busbw; the {len(job.rails)} HCA ports of a host carry {found.host_busbw_gb_s:.1f}"
+    step = "is it the log's fabric, and its hosts? --fabric, --job"
+    return Cause("VAL225", "more was measured than the hosts' own cables carry", "certain", (evidence,), step)
+
+
 def shared_cable(case: Case) -> Cause | None:
     """Say that flows may meet on a cable where the prediction has them apart."""
     if not case.slow or case.expected.job is None:
         return None
     for flows in (2, 3, 4):
-        if abs(case.level * flows - 1) <= 0.12:
+        if abs(case.level * flows - 1) <= SHARED:
             break
     else:
         return None
@@ -241,26 +260,33 @@ def _sizes(count: int) -> str:
 
 
 def cliff(run: Run, rows: tuple[Compared, ...]) -> Cause | None:
-    """Say where bandwidth falls from one size to a larger one, and is not predicted to."""
-    speeds = [(row, row.sample.best_gb_s) for row in rows]
-    falls = [
-        (before, after)
-        for before, after in pairwise(speeds)
-        if after[1] * CLIFF < before[1] and before[1] > 1 and before[0].sample.size_bytes < after[0].sample.size_bytes
-    ]
+    """Say where bandwidth falls from one size to a larger one."""
+    steps = [(one.sample, other.sample) for one, other in pairwise(rows) if one.sample.size_bytes < other.sample.size_bytes]
+    falls = [(one, other) for one, other in steps if one.best_gb_s > max(FLOOR_GB_S, CLIFF * other.best_gb_s)]
     if not falls:
         return None
-    (first, high), (second, low) = falls[0]
-    sizes = f"{size_text(first.sample.size_bytes)} to {size_text(second.sample.size_bytes)}"
-    what = (
-        "NCCL_DEBUG=INFO NCCL_DEBUG_SUBSYS=TUNING shows what NCCL takes at each size"
-        if not run.mpi
-        else ("UCX_PROTO_INFO=y shows what UCX takes at each size; UCX_RNDV_THRESH moves the step")
-    )
+    one, other = falls[0]
     return Cause(
         "VAL222",
-        f"bandwidth falls from {sizes}: another protocol or path takes over there",
+        f"bandwidth falls from {size_text(one.size_bytes)} to {size_text(other.size_bytes)}: another protocol or path takes over",
         "likely",
-        (f"{high:.1f} GB/s, then {low:.1f}",),
-        what,
+        (f"{one.best_gb_s:.3g} GB/s, then {other.best_gb_s:.3g}",),
+        MPI_CHOICE if run.mpi else NCCL_CHOICE,
     )
+
+
+def plateau(case: Case) -> Cause | None:
+    """Say where bandwidth stays flat, well below what is predicted, until a larger size."""
+    slow = [row.sample for row in case.rows if row.flag == "slow"]
+    after = {one.sample.line: other.sample for one, other in pairwise(case.rows)}
+    for one, other in pairwise(slow):
+        beyond = after.get(other.line)
+        if beyond and abs(other.best_gb_s / one.best_gb_s - 1) < 0.05 and beyond.best_gb_s > UNSTEADY * other.best_gb_s:
+            return Cause(
+                "VAL224",
+                f"up to {size_text(other.size_bytes)} another protocol or path is in use than beyond",
+                "likely",
+                (f"{other.best_gb_s:.3g} GB/s, flat, then {beyond.best_gb_s:.3g}",),
+                MPI_CHOICE if case.run.mpi else NCCL_CHOICE,
+            )
+    return None

@@ -56,6 +56,7 @@ def _verdict(run: Run, ground: Ground, threshold: float) -> Verdict:
         causes=likely_causes(run, rows, expected, ground, threshold),
         assumptions=expected.assumptions,
         notes=(*run.notes, *expected.notes),
+        judged=expected.judged,
     )
 
 
