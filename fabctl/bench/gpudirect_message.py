@@ -7,6 +7,7 @@ constants are those of others' measurements, each on a platform of its own: good
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from fabctl.bench.gpudirect import PCIE_READ_US, STAGED_GB_S, peer_gb_s
 from fabctl.bench.sharp_time import STEP_US
@@ -77,6 +78,7 @@ def _us_per_byte(stations_gb_s: Iterable[float]) -> float:
     return sum(1 / (1e3 * gb_s) for gb_s in stations_gb_s)
 
 
+@lru_cache(maxsize=64)
 def _rates(node: NodeGraph) -> tuple[float, float, float]:
     """Return at which rates the first GPU's HCA reads and writes it, and how fast it is copied to and from host memory."""
     sockets = node.of_kind(CPU)
