@@ -5,7 +5,7 @@ from __future__ import annotations
 from fabctl.model import catalog
 from fabctl.model.catalog import Gpu
 from fabctl.model.naming import natural_key
-from fabctl.model.node_graph import GPU, HCA, NVLINK, Device, NodeGraph, NodeLink
+from fabctl.model.node_graph import GPU, HCA, NVLINK, PCIE, Device, NodeGraph, NodeLink
 from fabctl.nodes.figures import LATENCY_US, TOPO_H, nvlink_gb_s
 
 
@@ -29,7 +29,8 @@ class Draft:
     def join(self, a: str, b: str, kind: str, gb_s: float, source: str, count: int = 1) -> None:
         """Join two devices by `count` links of `gb_s` each, unless they are joined so; 0: unknown."""
         key = kind, frozenset((a, b))
-        self.links.setdefault(key, NodeLink(a, b, kind, gb_s * count, LATENCY_US[kind], count, f"{source}; us: assumed"))
+        latency = "half of what a PEX8796 takes" if kind == PCIE else "assumed"
+        self.links.setdefault(key, NodeLink(a, b, kind, gb_s * count, LATENCY_US[kind], count, f"{source}; us: {latency}"))
 
     def nvlink(self, a: str, b: str, count: int, compute_capability: int) -> None:
         """Join two devices by NVLinks as fast as a GPU has them; 0: that is unknown."""

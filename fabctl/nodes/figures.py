@@ -1,4 +1,4 @@
-"""What links inside hosts carry where a file does not say it: NCCL's own figures, and assumed latencies."""
+"""What links inside hosts carry where a file does not say it: NCCL's own figures, and latencies."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from fabctl.model.node_graph import C2C, NVLINK, ON_DIE, PCIE, SMP, NodeGraph
 
 TOPO_H = "NCCL 2.30.7 src/graph/topo.h"
-LATENCY_US = {NVLINK: 0.5, C2C: 0.5, PCIE: 0.15, ON_DIE: 0.2, SMP: 0.2}
-"""Assumed, of one crossing; as in ``topologies/nodes``."""
+LATENCY_US = {NVLINK: 0.5, C2C: 0.5, PCIE: 0.075, ON_DIE: 0.2, SMP: 0.2}
+"""Of one crossing, as in ``topologies/nodes``; PCIe's is half of what a PEX8796 takes (product brief), the others are assumed."""
 MOST_NVLINKS = 18
 """Of any GPU in the catalogue."""
 
