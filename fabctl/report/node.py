@@ -30,7 +30,7 @@ LINKS = (
     Column("kind", "LINK"),
     Column("links", "LINKS", right=True),
     Column("gb_s", "EACH(GB/s)", right=True, digits=1),
-    Column("latency_us", "CROSSING(us)", right=True, digits=2),
+    Column("latency_us", "CROSSING(us)", right=True, digits=3),
     Column("source", "SOURCE"),
 )
 
