@@ -14,7 +14,8 @@ from fabctl.model.node_graph import C2C, CPU, GPU, HCA, NVSWITCH, ON_DIE, PCIE, 
 from fabctl.nodes.draft import Draft
 from fabctl.nodes.figures import TOPO_H, NodeSource, pcie_gb_s, smp_gb_s
 
-MOST_ELEMENTS = 100_000
+MOST_ELEMENTS, MOST_LEVELS = 100_000, 64
+"""What is read of a file: a dump of NCCL has hundreds of elements on ten levels."""
 _GPU_CLASS, _NIC_CLASS, _NVSWITCH_CLASS, _CPU_BRIDGE_CLASS = "0x03", "0x02", "0x068000", "0x068001"
 _PCI_SOURCE = "GB/s: NCCL 2.30.7 src/graph/topo.cc, by link speed and width"
 _VENDORS = {"GenuineIntel": "intel", "AuthenticAMD": "amd"}
@@ -82,8 +83,9 @@ def _elements(text: str, path: str) -> _Element:
     def start(tag: str, attributes: dict[str, str]) -> None:
         nonlocal seen
         seen += 1
-        if seen > MOST_ELEMENTS:
-            raise InputError(f"more than {MOST_ELEMENTS:,} elements", where=f"{path}:{parser.CurrentLineNumber}")
+        if seen > MOST_ELEMENTS or len(open_elements) > MOST_LEVELS:
+            what = f"more than {MOST_ELEMENTS:,} elements, or {MOST_LEVELS} levels of them"
+            raise InputError(what, where=f"{path}:{parser.CurrentLineNumber}")
         element = _Element(tag, parser.CurrentLineNumber, attributes)
         open_elements[-1].children.append(element)
         open_elements.append(element)
@@ -120,27 +122,30 @@ class _Reader:
         pci = [element for socket in sockets for element in socket.all("pci")]
         self._name_gpus([element for element in pci if _is_gpu(element)])
         self._name_hcas([element for element in pci if _is_nic(element)])
-        where = f"{self.path}:{system.line}"
-        if not self.gpu_at:
-            raise InputError("this topology has no GPU", where=where)
-        if not self.hcas_at:
-            hint = "NCCL_TOPO_DUMP_FILE writes <net> elements once NCCL has found its network"
-            raise InputError("this topology has no network device", where=where, hint=hint)
+        self._check_devices(system)
         for index, socket in enumerate(sockets):
             number = socket.attributes.get("numaid", str(index))
             cpu, root = self.draft.add(f"CPU{number}", CPU), self.draft.add(f"ROOT{number}", ROOT)
             self.draft.join(root, cpu, ON_DIE, 0.0, "GB/s: unknown")
             for element in socket.of("pci"):
                 self._hang(element, root, cpu)
-        first = sockets[0].attributes
         self._join_sockets(sockets[0])
         gpus = [(self.gpu_at[self._bus_id(element)], gpu) for element in pci for gpu in element.of("gpu")]
         for gpu_name, gpu in gpus:
             self._nvlinks(gpu_name, gpu)
         if not any(gpu.of("nvlink") for _, gpu in gpus):
             self.draft.notes.append("the file has no NVLinks; NCCL asks the host's driver for them where it reads such a file")
+        first = sockets[0].attributes
         vendor = _ARCHS.get(first.get("arch", ""), _VENDORS.get(first.get("vendor", ""), ""))
         return self.draft.finish(name, f"the host of {self.path}", vendor)
+
+    def _check_devices(self, system: _Element) -> None:
+        where = f"{self.path}:{system.line}"
+        if not self.gpu_at:
+            raise InputError("this topology has no GPU", where=where)
+        if not self.hcas_at:
+            hint = "NCCL_TOPO_DUMP_FILE writes <net> elements once NCCL has found its network"
+            raise InputError("this topology has no network device", where=where, hint=hint)
 
     def _sockets(self, system: _Element) -> list[_Element]:
         sockets = system.of("cpu")

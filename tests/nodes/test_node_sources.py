@@ -335,6 +335,7 @@ def test_mistakes_in_xml_have_their_line(old: str, new: str, message: str) -> No
     [
         ("<graphs version='1'/>", "topo.xml:1: <graphs> is no topology of NCCL: <system> is"),
         ("<system/>", "topo.xml:1: this topology has no <cpu>"),
+        ("<system>" + "<pci busid='1'>" * 5000, "topo.xml:1: more than 100,000 elements, or 64 levels"),
         ("<system><cpu numaid='0'/></system>", "topo.xml:1: this topology has no GPU"),
         ("<system><cpu><pci busid='1' class='0x030200'/></cpu></system>", "topo.xml:1: this topology has no network device"),
     ],
