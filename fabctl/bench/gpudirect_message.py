@@ -6,7 +6,6 @@ constants are those of others' measurements, each on a platform of its own: good
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import lru_cache
 
 from fabctl.bench.gpudirect import PCIE_READ_US, STAGED_GB_S, peer_gb_s
@@ -50,15 +49,14 @@ def message_us(node: NodeGraph, size_bytes: int, *, gdr: bool, gdrcopy: bool, wi
     read, write, copy = _rates(node)
     short = min(size_bytes, SHORT_BYTES)
     if gdr and gdrcopy:
-        fixed, stations = STEP_US + PCIE_READ_US + STORE_US, (read, wire_gb_s, STORE_GB_S)
+        time = STEP_US + PCIE_READ_US + STORE_US + short * _us_per_byte(read, wire_gb_s, STORE_GB_S)
     elif gdr:
-        fixed, stations = 3 * STEP_US + PCIE_READ_US, (read, wire_gb_s, write)
+        time = 3 * STEP_US + PCIE_READ_US + short * _us_per_byte(read, wire_gb_s, write)
+    elif gdrcopy:
+        out = min(PCIE_READ_US + short * _us_per_byte(LOAD_GB_S), CUDA_COPY_US + short * _us_per_byte(copy))
+        time = STEP_US + out + STORE_US + short * _us_per_byte(wire_gb_s, STORE_GB_S)
     else:
-        fixed, stations = STEP_US + 2 * CUDA_COPY_US, (copy, wire_gb_s, copy)
-    time = fixed + short * _us_per_byte(stations)
-    if gdrcopy and not gdr:
-        out = min(PCIE_READ_US + short * _us_per_byte([LOAD_GB_S]), CUDA_COPY_US + short * _us_per_byte([copy]))
-        time = STEP_US + out + STORE_US + short * _us_per_byte([wire_gb_s, STORE_GB_S])
+        time = STEP_US + 2 * CUDA_COPY_US + short * _us_per_byte(copy, wire_gb_s, copy)
     return time + (size_bytes - short) / (1e3 * message_gb_s(node, gdr=gdr, wire_gb_s=wire_gb_s))
 
 
@@ -74,7 +72,7 @@ def message_gb_s(node: NodeGraph, *, gdr: bool, wire_gb_s: float) -> float:
     return min(read, write, wire_gb_s) if gdr else min(copy, wire_gb_s, STAGED_GB_S)
 
 
-def _us_per_byte(stations_gb_s: Iterable[float]) -> float:
+def _us_per_byte(*stations_gb_s: float) -> float:
     return sum(1 / (1e3 * gb_s) for gb_s in stations_gb_s)
 
 

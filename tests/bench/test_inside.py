@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_nodes import through_root
 
 from fabctl.bench.gpudirect import STAGED_GB_S
 from fabctl.bench.inside import host_limits, inside_limits
@@ -198,6 +199,59 @@ def test_rings_against_what_is_sent(operation: str) -> None:
     assert limits(node, operation, "Ring", 3)["hca"] == pytest.approx(24 / max(enters.values()))
 
 
+def links_of(node: NodeGraph, operation: str, algorithm: str, n_nodes: int, n_hcas: int) -> dict[tuple[str, str], float]:
+    """Return the load of each directed link of a host, all GPUs taking part."""
+    n_gpus = len(node.gpus)
+    loads = Loads(host_of(node, n_gpus, node.hcas[:n_hcas], ON, "P2C", alone=n_nodes == 1))
+    load(loads, Group(n_nodes, n_nodes * n_gpus), operation, algorithm)
+    return {(sender, link.b if link.a == sender else link.a): volume for (link, sender), volume in loads.links.items() if volume}
+
+
+@pytest.mark.parametrize("operation", ["all_reduce", "reduce_scatter", "all_gather"])
+@pytest.mark.parametrize(("n_nodes", "n_hcas"), [(1, 0), (4, 8), (4, 4)])
+def test_nvls_slice_by_slice(operation: str, n_nodes: int, n_hcas: int) -> None:
+    """The switch reads a slice from every GPU and gives its head the sum; the head writes a slice and the switch gives it to all."""
+    node = load_node("dgx-h100")
+    heads = node.gpus if n_nodes == 1 else node.gpus[:: 8 // n_hcas] if n_hcas == 8 else node.gpus[:4]
+    expected: dict[tuple[str, str], float] = defaultdict(float)
+    for head in heads:
+        slice_ = 1 / len(heads)
+        if operation != "all_gather":
+            for gpu in node.gpus:
+                expected[gpu, "NVSWITCH"] += slice_
+            expected["NVSWITCH", head] += slice_
+        if operation != "reduce_scatter":
+            expected[head, "NVSWITCH"] += slice_
+            for gpu in node.gpus:
+                expected["NVSWITCH", gpu] += slice_
+    found = links_of(node, operation, "NVLS", n_nodes, n_hcas)
+    assert {edge: volume for edge, volume in found.items() if "NVSWITCH" in edge} == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("algorithm", ["CollNetDirect", "NVLS"])
+@pytest.mark.parametrize(
+    ("operation", "sent", "received"), [("all_reduce", 1, 1), ("reduce_scatter", 1, 1 / 4), ("all_gather", 1 / 4, 1)]
+)
+def test_what_crosses_hcas_that_leave_reducing_to_switches(algorithm: str, operation: str, sent: float, received: float) -> None:
+    node = load_node("dgx-a100")
+    found = links_of(node, operation, algorithm, 4, 8)
+    for hca, switch in zip(node.hcas, sorted([*node.of_kind("pcie-switch")] * 2), strict=True):
+        assert found[switch, hca] == pytest.approx(sent / 8)
+        assert found[hca, switch] == pytest.approx(received / 8)
+
+
+@pytest.mark.parametrize(
+    ("operation", "what", "volume"),
+    [("all_gather", "what it receives", 1.0), ("reduce_scatter", "what it sends", 1.0), ("all_gather", "what it sends", 1 / 4)],
+)
+def test_what_an_hca_moves_of_staged_data(operation: str, what: str, volume: float) -> None:
+    node = load_node("dgx-a100")
+    loads = Loads(host_of(node, 8, node.hcas, STAGED, "P2C", alone=False))
+    load(loads, Group(4, 32), operation, "NVLS")
+    found = {limit.name: limit.algbw_gb_s for limit in loads.limits()}
+    assert found[f"staging for mlx5_0: {what}"] == pytest.approx(8 * STAGED_GB_S / volume)
+
+
 # What must hold for every host
 
 
@@ -312,6 +366,34 @@ def test_hosts_without_gpus_send_from_memory() -> None:
     assert found[0].kind in ("hca", "smp")
     alltoall = {limit.kind: limit.algbw_gb_s for limit in inside_limits(node, "alltoall", "pairwise", 4, 8, node.hcas, ON)}
     assert alltoall["hca"] == pytest.approx(12 / (2 * 6 / 8))
+
+
+def test_two_gpus_of_an_amd_host_are_peers_wherever_they_are() -> None:
+    node = replace(load_node("big-sur"), cpu_vendor="amd")
+    assert "memory" in limits(node, "all_reduce", "Ring", 1, hcas=())
+    assert [limit.kind for limit in inside_limits(node, "all_reduce", "Ring", 1, 2, (), ON)] == ["pcie"]
+    ends = replace(
+        node, devices=tuple(device for device in node.devices if device.kind != GPU or device.name in ("GPU0", "GPU7"))
+    )
+    ends = replace(
+        ends, links=tuple(link for link in ends.links if not {link.a, link.b} & {f"GPU{number}" for number in range(1, 7)})
+    )
+    assert {limit.kind for limit in inside_limits(ends, "all_reduce", "Ring", 1, 2, (), ON)} == {"pcie", "smp"}
+
+
+def test_amd_roots_hold_what_hcas_read() -> None:
+    node = through_root("epyc", "A100", "amd", 24, 24)
+    (first, *_) = inside_limits(node, "all_reduce", "Ring", 2, 2, node.hcas, ON, "PHB")
+    assert first.name == "mlx5_0 reads GPU0 through a root"
+    assert first.algbw_gb_s == pytest.approx(6.1)
+    loads = Loads(host_of(node, 1, node.hcas, ON, "PHB", alone=False))
+    loads.receive("mlx5_0", "GPU0", 1.0)
+    assert min(limit.algbw_gb_s for limit in loads.limits()) == pytest.approx(24)
+
+
+def test_ranks_of_one_host_are_its_first_gpus() -> None:
+    node = load_node("dgx-1-v100")
+    assert host_of(node, 4, node.hcas, ON, "P2C", alone=True).node.gpus == ("GPU0", "GPU1", "GPU2", "GPU3")
 
 
 def test_raised_level_meets_the_root() -> None:
