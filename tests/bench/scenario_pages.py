@@ -46,7 +46,7 @@ def section(data: dict[str, Any]) -> str:
         [
             f"## {facts['name']}",
             "",
-            f"{facts['title']}. {job['n_hosts']} hosts of {job['ranks_per_host']} ranks: {data['node']}.",
+            f"{facts['title']}. {job['n_hosts']:,} hosts, ranks in each: {job['ranks_per_host']}; {data['node']}.",
             "",
             f"    fabctl bench compare --scenario {facts['name']}",
             "",
@@ -78,9 +78,8 @@ def _title(point: dict[str, Any]) -> str:
 
 
 def _cell(point: dict[str, Any]) -> str:
-    time_us = point["time_us"]
-    shown = f"{time_us / 1e3:,.1f} ms" if time_us >= 1e4 else f"{time_us:,.1f} us"
-    return f"{shown}, {point['ratio']:.2f}x"
+    unit, factor = next((unit, factor) for unit, factor in (("s", 1e6), ("ms", 1e3), ("us", 1)) if point["time_us"] >= factor)
+    return f"{point['time_us'] / factor:.4g} {unit}, {point['ratio']:.2f}x"
 
 
 if __name__ == "__main__":
