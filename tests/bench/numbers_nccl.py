@@ -181,11 +181,13 @@ NUMBERS = [
         reason="RoCE",
     ),
     busbw(
-        "8 H100, 8 NDR ports, many nodes, NVLSTree",
+        "8 H100, 8 NDR ports, 4 nodes, NVLSTree",
         375.0,
         "nccl issue 1649, GTC 2024, 370 to 380",
         tuner("dgx-h100", 4),
         "NVLSTree",
+        tolerance=0.04,
+        reason="NCCL caps a channel of NVLSTree at 45.5 GB/s",
     ),
     busbw(
         "GB200 NVL72, 3 trays in 3 racks, ring",

@@ -9,18 +9,18 @@ from fabctl.bench.nccl.machine import Hop, Machine, Way
 from fabctl.nodes.paths import PathType
 
 STEPS, FEW_STEPS = 5000, 300
-"""GPUs visited in one attempt before it is given up; few are enough where all GPUs are alike (NVSwitch), and to better a find."""
+"""GPUs visited in one attempt before it is given up; few are enough where all GPUs are alike, on NVSwitches."""
 
 
 class Attempt:
     """One attempt to build as many channels of a graph's speed as there is room for."""
 
-    def __init__(self, machine: Machine, graph: Graph, limit: int, steps: int) -> None:
+    def __init__(self, machine: Machine, graph: Graph, limit: int) -> None:
         self.machine = machine
         self.graph = graph
         self.limit = limit
         self.left = dict(machine.capacity)
-        self.steps = steps
+        self.steps = self.allowed = FEW_STEPS if machine.nvswitch else STEPS
         self.best = 0
         self.orders: list[list[str]] = []
         self.entries: list[str] = []
@@ -31,6 +31,11 @@ class Attempt:
         """Return how many channels fit."""
         self._channel()
         return self.best
+
+    @property
+    def taken(self) -> int:
+        """How many GPUs were visited."""
+        return self.allowed - self.steps
 
     @property
     def done(self) -> bool:

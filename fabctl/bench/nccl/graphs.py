@@ -59,6 +59,11 @@ class Graph:
     same: bool = True
 
     @property
+    def gb_s(self) -> float:
+        """Of all channels together, between GPUs."""
+        return self.channels * self.intra_gb_s
+
+    @property
     def label(self) -> str:
         """The way that NCCL logs it: ``8 channels x 24/24 GB/s, NVL/PIX``."""
         return f"{self.channels} channels x {self.intra_gb_s:g}/{self.inter_gb_s:g} GB/s, {self.intra.name}/{self.inter.name}"

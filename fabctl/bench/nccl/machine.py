@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from fabctl.bench.gpudirect import gdr_of
-from fabctl.model.node_graph import CPU, GPU, NVLINK, NVSWITCH, PCIE, NodeGraph
+from fabctl.model.node_graph import CPU, GPU, NVLINK, NVSWITCH, ON_DIE, PCIE, SMP, NodeGraph, NodeLink
 from fabctl.model.offloads import Offloads
-from fabctl.nodes.paths import Path, PathType, find_path, serving_hcas
+from fabctl.nodes.figures import nvlink_gb_s, pcie_gb_s
+from fabctl.nodes.paths import PathType, find_path, serving_hcas
 
 Hop = tuple[str, str]
 """A directed link."""
@@ -17,6 +19,8 @@ INTEL_P2P = 1.2
 """Intel's CPUs cut what GPUs send to each other into 64-byte TLPs: PCIe carries so much more (``INTEL_P2P_OVERHEAD``)."""
 REVERSE_SHARE = 1 / 8
 """What the writes of an HCA cost on the way back from a GPU before Ampere (``src/graph/search.cc``, ``followPath``)."""
+LOCAL_GB_S = 5000.0
+"""Inside a CPU (``LOC_BW``): never what binds."""
 WIRE = "wire of "
 """Before the name of an HCA: what is at the other end of its cable."""
 
@@ -101,19 +105,23 @@ def machine(node: NodeGraph, capability: int, n_gpus: int, hcas: Sequence[str], 
     not reach it by itself; a way through a root counts as it is.
     """
     gpus = node.gpus[:n_gpus]
-    capacity = {hop: link.gb_s for link in node.links for hop in ((link.a, link.b), (link.b, link.a))}
+    capacity = {
+        hop: _gb_s(link, capability, node.cpu_vendor) for link in node.links for hop in ((link.a, link.b), (link.b, link.a))
+    }
     capacity |= {hop: port_gb_s for hca in hcas for hop in ((hca, WIRE + hca), (WIRE + hca, hca))}
-    sent = {kind: max((_sends(node, gpu, kind) for gpu in gpus), default=0.0) for kind in (NVLINK, PCIE)}
-    kinds = {device.name: device.kind for device in node.devices}
     ways: dict[Hop, Way] = {}
+    sent = {
+        kind: max(sum(_gb_s(link, capability, "") for _, link in node.neighbours[gpu] if link.kind == kind) for gpu in gpus)
+        for kind in (NVLINK, PCIE)
+    }
     for a in gpus:
         for b in gpus:
             if a != b:
-                ways[a, b] = _way(node, kinds, (a, b))
+                ways[a, b] = _way(node, capacity, (a, b))
     for hca in hcas:
         for gpu in gpus:
             straight = find_path(node, gpu, hca).type >= PathType.PHB or gdr_of(node, gpu, hca, offloads).receive
-            there, back = (_through(node, kinds, a, b, straight=straight) for a, b in ((hca, gpu), (gpu, hca)))
+            there, back = (_through(node, capacity, a, b, straight=straight) for a, b in ((hca, gpu), (gpu, hca)))
             ways[hca, gpu] = _received(there, hca, port_gb_s, capability)
             ways[gpu, hca] = _sent(back, hca, port_gb_s)
     near = {hca: _nearest(node, ways, hca, gpus) for hca in hcas}
@@ -124,7 +132,7 @@ def machine(node: NodeGraph, capability: int, n_gpus: int, hcas: Sequence[str], 
         capability=capability,
         gpus=gpus,
         hcas=tuple(hcas),
-        nvswitch=NVSWITCH in kinds.values(),
+        nvswitch=bool(node.of_kind(NVSWITCH)),
         cpu_vendor=node.cpu_vendor,
         capacity=capacity,
         ways=ways,
@@ -135,35 +143,38 @@ def machine(node: NodeGraph, capability: int, n_gpus: int, hcas: Sequence[str], 
     )
 
 
-def _sends(node: NodeGraph, gpu: str, kind: str) -> float:
-    return sum(link.gb_s for link in node.links if link.kind == kind and gpu in (link.a, link.b))
+def _gb_s(link: NodeLink, capability: int, cpu_vendor: str) -> float:
+    """Return what NCCL counts of a link, GB/s; of one whose bandwidth is unknown, what it falls back to."""
+    if link.kind == ON_DIE:
+        return LOCAL_GB_S
+    if link.gb_s:
+        return link.gb_s
+    fallback = {NVLINK: nvlink_gb_s(capability) * link.count, PCIE: pcie_gb_s(0.0), SMP: 16.0 if cpu_vendor == "amd" else 6.0}
+    return fallback.get(link.kind, LOCAL_GB_S)
 
 
-def _way(node: NodeGraph, kinds: dict[str, str], ends: Hop) -> Way:
-    return _from_path(find_path(node, *ends), kinds, node.cpu_vendor)
-
-
-def _from_path(path: Path, kinds: dict[str, str], vendor: str) -> Way:
-    p2p = path.type == PathType.PHB and vendor == "intel" and kinds[path.devices[0]] == GPU
-    hops = zip(path.devices, path.devices[1:], strict=False)
+def _way(node: NodeGraph, capacity: dict[Hop, float], ends: Hop) -> Way:
+    path = find_path(node, *ends)
+    p2p = path.type == PathType.PHB and node.cpu_vendor == "intel" and node.kind_of[ends[0]] == GPU
+    hops = list(pairwise(path.devices)) if path.links else []
     loads = tuple((hop, INTEL_P2P if p2p and link.kind == PCIE else 1.0) for hop, link in zip(hops, path.links, strict=True))
-    return Way(path.type, path.gb_s, loads)
+    return Way(path.type, min((capacity[hop] for hop in hops), default=0.0), loads)
 
 
-def _through(node: NodeGraph, kinds: dict[str, str], a: str, b: str, *, straight: bool) -> Way:
+def _through(node: NodeGraph, capacity: dict[Hop, float], a: str, b: str, *, straight: bool) -> Way:
     """Return the way between an HCA and a GPU: straight, or through the memory of the CPU next to the GPU."""
     if straight:
-        return _way(node, kinds, (a, b))
-    gpu = a if kinds[a] == GPU else b
+        return _way(node, capacity, (a, b))
+    gpu = a if node.kind_of[a] == GPU else b
     paths = {cpu: find_path(node, gpu, cpu) for cpu in node.of_kind(CPU)}
     cpu = min(paths, key=lambda name: (paths[name].type, len(paths[name].links)))
-    first, second = (_way(node, kinds, ends) for ends in ((a, cpu), (cpu, b)))
+    first, second = (_way(node, capacity, ends) for ends in ((a, cpu), (cpu, b)))
     return Way(max(first.type, second.type, PathType.PHB), min(first.gb_s, second.gb_s), first.loads + second.loads)
 
 
 def _received(way: Way, hca: str, port_gb_s: float, capability: int) -> Way:
     loads: tuple[tuple[Hop, float], ...] = (((WIRE + hca, hca), 1.0), *way.loads)
-    if capability < 80:
+    if capability < 80 and way.loads:
         (source, target), share = way.loads[-1]
         loads = (*loads, ((target, source), share * REVERSE_SHARE))
     return Way(way.type, min(way.gb_s, port_gb_s), loads)

@@ -1,9 +1,10 @@
 """The channels that NCCL would build inside a node, and how fast: its graph search, simplified.
 
 NCCL tries bandwidths from a list, fastest first, and for each builds channel after channel along ways that still have so
-much left, going back where it is stuck, for as long as a timeout allows (2.30.7, ``src/graph/search.cc``). The same is done here
-with two differences. A bandwidth at which not even all ports together could beat what is found is passed over. And the steps
-of one attempt are fewer, because channels beyond what ports and NVLinks carry are not looked for.
+much left, going back where it is stuck, for as long as a timeout allows (2.30.7, ``src/graph/search.cc``). The same is done
+here, with three differences. A bandwidth at which not even all ports or NVLinks together would beat what is found is passed
+over, and channels beyond what they carry are not looked for. The timeouts are shorter. And of two graphs as fast, the first is
+taken, not that of fewer hops.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from fabctl.bench.nccl.attempt import FEW_STEPS, STEPS, Attempt
+from fabctl.bench.nccl.attempt import Attempt
 from fabctl.bench.nccl.constants import MAX_CHANNELS
 from fabctl.bench.nccl.graphs import BALANCED_TREE, RING, SLOWER, TREE, Graph, doubled, speeds_of
 from fabctl.bench.nccl.machine import Machine
 from fabctl.nodes.paths import PathType
+
+ALL_STEPS = 20000
+"""GPUs visited by one search before it is content with what it found (``NCCL_SEARCH_GLOBAL_TIMEOUT`` is 26 times as many)."""
 
 
 def search_channels(machine: Machine, pattern: str, min_channels: int = 1, max_channels: int = MAX_CHANNELS // 2) -> Graph:
@@ -23,42 +27,39 @@ def search_channels(machine: Machine, pattern: str, min_channels: int = 1, max_c
 
     Complexity
     ----------
-    At most `STEPS` GPUs for each attempt; a few dozen attempts.
+    At most `ALL_STEPS` visits of a GPU, and those of one more attempt.
     """
-    if len(machine.gpus) == 1 and pattern == BALANCED_TREE:
+    n = len(machine.gpus)
+    if n == 1 and pattern == BALANCED_TREE:
         pattern = TREE
     speeds = speeds_of(machine)
-    most = machine.channel_gb_s
-    total = machine.total_gb_s * (len(machine.gpus) / (len(machine.gpus) - 1) if pattern != RING and len(machine.gpus) > 1 else 1)
-    start = next((i for i, s in enumerate(speeds) if s <= most and s * min_channels <= total), len(speeds) - 1)
+    total = machine.total_gb_s * (n / (n - 1) if pattern != RING and n > 1 else 1)
+    starts = (i for i, s in enumerate(speeds) if s <= machine.channel_gb_s and s * min_channels <= total)
     found = Graph(pattern, 0, 0.0, 0.0)
-    for speed in speeds[start:]:
-        if found.channels and (speed / found.intra_gb_s <= SLOWER or found.channels * found.intra_gb_s >= machine.total_gb_s):
+    steps = ALL_STEPS
+    for speed in speeds[next(starts, len(speeds) - 1) :]:
+        if found.channels and (speed / found.intra_gb_s <= SLOWER or found.gb_s >= machine.total_gb_s):
             break
-        found = _at_speed(machine, found, speed, min_channels, max_channels)
+        limit = min(max_channels, _most_channels(machine, pattern, speed))
+        for tried in _variants(machine, pattern, speed):
+            if limit < min_channels or limit * speed <= found.gb_s or (found.channels and steps <= 0):
+                break
+            if found.channels and (tried.inter > max(found.inter, PathType.PXN) or tried.intra > found.intra):
+                continue
+            attempt = Attempt(machine, tried, limit)
+            channels = attempt.run()
+            steps -= attempt.taken
+            if channels >= min_channels and channels * speed > found.gb_s:
+                found = replace(tried, channels=channels)
     if not found.channels:
         return Graph(pattern, 1, 0.1, 0.1, PathType.SYS, PathType.SYS)
     return _faster(machine, doubled(machine, found, max_channels), speeds, max_channels)
 
 
-def _at_speed(machine: Machine, found: Graph, speed: float, fewest: int, most: int) -> Graph:
-    """Return the better of `found` and what there is at a speed, over near ways before far ones."""
-    limit = min(most, _most_channels(machine, found.pattern, speed))
-    for tried in _variants(machine, found, speed):
-        if limit < fewest or limit * speed <= found.channels * found.intra_gb_s:
-            break
-        if found.channels and (tried.inter > max(found.inter, PathType.PXN) or tried.intra > found.intra):
-            continue
-        channels = Attempt(machine, tried, limit, FEW_STEPS if machine.nvswitch or found.channels else STEPS).run()
-        if channels >= fewest and channels * speed > found.channels * found.intra_gb_s:
-            found = replace(tried, channels=channels)
-    return found
-
-
-def _variants(machine: Machine, found: Graph, speed: float) -> Iterator[Graph]:
+def _variants(machine: Machine, pattern: str, speed: float) -> Iterator[Graph]:
     """Yield what NCCL tries at one speed, in its order."""
-    shapes = (found.pattern, TREE) if found.pattern == BALANCED_TREE and machine.capability >= 90 else (found.pattern,)
-    crossings = (False, True) if len(machine.hcas) > 1 and found.pattern != TREE else (False,)
+    shapes = (pattern, TREE) if pattern == BALANCED_TREE and machine.capability >= 90 else (pattern,)
+    crossings = (False, True) if len(machine.hcas) > 1 and pattern != TREE else (False,)
     for cross_nic in crossings:
         for inter, intra in _types(machine):
             for shape in shapes:
@@ -68,12 +69,11 @@ def _variants(machine: Machine, found: Graph, speed: float) -> Iterator[Graph]:
 
 def _types(machine: Machine) -> Iterator[tuple[PathType, PathType]]:
     """Yield the farthest way to an HCA and between GPUs that is allowed, nearest first, of those that there are."""
-    between = sorted({machine.ways[a, b].type for a in machine.gpus for b in machine.gpus if a != b}) or [PathType.LOC]
-    if not machine.hcas:
-        yield from ((PathType.PIX, intra) for intra in between)
-        return
-    for inter in sorted({machine.ways[gpu, hca].type for gpu in machine.gpus for hca in machine.hcas}):
-        yield from ((inter, intra) for intra in between if intra == between[0] or intra <= inter)
+    between = sorted({machine.ways[a, b].type for a in machine.gpus for b in machine.gpus if a != b} - {PathType.DIS})
+    outside = sorted({machine.ways[gpu, hca].type for gpu in machine.gpus for hca in machine.hcas} - {PathType.DIS})
+    for inter in outside or [PathType.PIX]:
+        nearest = between[:1] or [PathType.LOC]
+        yield from ((inter, intra) for intra in nearest + [far for far in between[1:] if far <= inter or not machine.hcas])
 
 
 def _most_channels(machine: Machine, pattern: str, speed: float) -> int:
@@ -87,13 +87,13 @@ def _most_channels(machine: Machine, pattern: str, speed: float) -> int:
 def _faster(machine: Machine, graph: Graph, speeds: tuple[float, ...], most: int) -> Graph:
     """Return the graph with faster channels: of a ring all the way, of a tree between GPUs, up to twice its network."""
     ring = graph.pattern == RING
-    for speed in reversed([s for s in speeds if s > graph.inter_gb_s]):
+    for speed in reversed([s for s in speeds if graph.inter_gb_s < s <= (machine.channel_gb_s if ring else machine.total_gb_s)]):
         if not ring and graph.intra_gb_s >= 2 * graph.inter_gb_s:
             break
         tried = replace(graph, intra_gb_s=speed, inter_gb_s=speed if ring else graph.inter_gb_s)
         limit = most if ring else graph.channels
-        channels = Attempt(machine, tried, limit, FEW_STEPS if machine.nvswitch or ring else STEPS).run()
-        if channels >= graph.channels and channels * speed > graph.channels * graph.intra_gb_s:
+        channels = Attempt(machine, tried, limit).run()
+        if channels >= graph.channels and channels * speed > graph.gb_s:
             graph = replace(tried, channels=channels)
         elif not ring:
             break
