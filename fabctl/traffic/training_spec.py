@@ -307,6 +307,6 @@ def _check_stages(spec: TrainingSpec, values: dict[str, Node]) -> None:
         ends = " and its two ends" if cut.ends_as_layers else ""
         hint = "ends_as_layers: true makes them even" if (layers + 2) % stages == 0 else "layers_per_stage says how many each has"
         raise node.error(f"{layers} layers{ends} do not divide by {cut.pp}{interleaved} stages", hint=hint)
-    elif cut.ends_as_layers and (layers + 2) // stages < 2 and stages > 1:
+    elif cut.ends_as_layers and (layers + 2) // stages < 2 and cut.interleave == 1 and stages > 1:
         node = values["parallelism"].find("ends_as_layers") or values["parallelism"]
         raise node.error("the first and the last stage would have no layer", hint="leave ends_as_layers out")

@@ -145,8 +145,7 @@ def llama(hosts: int, microbatches: int, dp: int, cp: int = 1, length: int = 819
     A layer for each of 128 virtual stages but the first and the last (section 3.3.2: the first model chunk has only the embedding,
     the last only the output); gradients are summed over microbatches in fp32 and then scattered.
     """
-    layers = f"interleave: 8, layers_per_stage: [0, {', '.join(['1'] * 126)}, 0]"
-    cut = f"tp: 8, cp: {cp}, pp: 16, dp: {dp}, zero: 1, microbatches: {microbatches}, {layers}"
+    cut = f"tp: 8, cp: {cp}, pp: 16, dp: {dp}, zero: 1, microbatches: {microbatches}, interleave: 8, ends_as_layers: true"
     text = f"hosts: {hosts}\nranks_per_host: 8\nmodel: llama3-405b\nsequence_length: {length}\noverlap: [dp, pp]\n"
     text += f"parallelism: {{{cut}, rank_order: tp-cp-pp-dp, context: all_gather}}\n"
     return step("llama3-16k", text, Compute(efficiency=E405)).tflops_per_gpu or np.nan

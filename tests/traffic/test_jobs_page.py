@@ -34,4 +34,4 @@ def test_the_example_can_be_read(page: str) -> None:
     block = page.partition("### Trainings\n\n")[2].partition("\n\n")[0]
     spec = parse_job("\n".join(line[4:] for line in block.splitlines()), "job.yaml")
     assert spec.training is not None
-    assert (spec.count, spec.training.parallelism.zero) == (2048, 2)
+    assert (spec.count, spec.training.parallelism.interleave) == (2048, 8)

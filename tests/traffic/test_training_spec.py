@@ -5,6 +5,7 @@ import pytest
 from fabctl.errors import ExitCode, InputError
 from fabctl.traffic.job import parse_job, parse_jobs
 from fabctl.traffic.model_presets import preset
+from fabctl.traffic.parallelism import stage_layers
 from fabctl.traffic.training_spec import KINDS, Parallelism, Precision, TrainingSpec
 
 
@@ -206,3 +207,9 @@ def test_faults_of_jobs(text: str, where: str, message: str) -> None:
 
 def test_the_largest_message_is_allowed() -> None:
     assert parse_job("hosts: 4\nsize: 9223372036854775807\n", "j.yaml").sizes == (2**63 - 1,)
+
+
+def test_a_virtual_stage_may_be_an_end_alone() -> None:
+    """Llama 3 (arXiv 2407.21783, section 3.3.2): the first model chunk has the embedding only, the last the output."""
+    found = trained("model: llama3-405b\nparallelism: {tp: 8, pp: 16, interleave: 8, microbatches: 16, ends_as_layers: true}\n")
+    assert stage_layers(found.parallelism, 126).tolist() == [0, *[1] * 126, 0]
