@@ -137,7 +137,8 @@ def _job(path: str | None, collective_names: str | None) -> tuple[JobSpec, list[
         raise InputError(
             "this job names no collective of all its ranks to predict",
             where=path,
-            hint=f"fabctl job show {path} --fabric SOURCE --engine NAME times its phases; or give --collective",
+            hint=f"fabctl bench step SOURCE --job {path} predicts a training's step, fabctl job show {path} its phases alone;"
+            " or give --collective",
         )
     return specs[0], inputs
 
