@@ -5,108 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from fabctl.bench.ladder import Rung
 from fabctl.bench.predict import predict, setup_of
 from fabctl.bench.step import predict_step
 from fabctl.bench.walked import Walked
 from fabctl.errors import RefusedError, SourceError, UsageError
 from fabctl.model.bench_comparison import COMMUNICATION, STEP, BenchComparison, Outcome, Point, ScenarioFacts
-from fabctl.model.catalog import gpu
 from fabctl.model.fabric import Fabric
-from fabctl.model.node_graph import NVSWITCH, NodeGraph
-from fabctl.model.offloads import CPU_CENTRIC, Offloads, chosen_offloads
+from fabctl.model.node_graph import NodeGraph
+from fabctl.model.offloads import Offloads, chosen_offloads
 from fabctl.model.predictions import Prediction
 from fabctl.model.rates import data_rates
 from fabctl.model.step_view import Compute, StepView
 from fabctl.model.tables import RoutingTables
 from fabctl.nodeset import folded
 from fabctl.traffic.collective import Collective
-from fabctl.traffic.job import PLACEMENTS, JobSpec, Placed
+from fabctl.traffic.job import JobSpec, Placed, split_placement
 from fabctl.traffic.placement import Job, place
 from fabctl.units import Speed
-from fabctl.yamlspec import suggestion
 
 GIVEN = "given"
 """The placement of the job itself."""
-BASE, FABRIC = "CPU-centric", "fabric alone"
-"""Everything through host memory and by the CPU; what can be said of hosts whose inside is unknown."""
-STEPS = {
-    "GPUDirect RDMA": "gdr",
-    "GPUDirect Async": "async",
-    "NVLink SHARP": "nvls",
-    "SHARP": "sharp",
-    "adaptive routing": "ar",
-}
-"""The default ladder: each step adds an offload to those before it that the hardware has."""
-NVLS_FROM = 90
-"""Compute capability of the first GPUs whose NVSwitches reduce."""
-
-
-@dataclass(frozen=True)
-class Rung:
-    """A set of offloads.
-
-    Parameters
-    ----------
-    label : str
-        For people.
-    names : tuple of str
-        Offloads to count on, on top of `base`, or of what the rung below counts on if `cumulative`.
-    cumulative : bool
-    base : Offloads
-    """
-
-    label: str
-    names: tuple[str, ...] = ()
-    cumulative: bool = False
-    base: Offloads = CPU_CENTRIC
-
-
-def default_ladder(node: NodeGraph | None) -> tuple[Rung, ...]:
-    """Return `BASE` and the steps up from it: NVLink SHARP where the hosts have NVSwitches for it, fewer of unknown hosts."""
-    if node is None:
-        return Rung(FABRIC, base=Offloads()), Rung("+ adaptive routing", ("ar",), base=Offloads())
-    model = gpu(node.gpu_model)
-    reduces = bool(node.of_kind(NVSWITCH) and model and model.compute_capability >= NVLS_FROM)
-    steps = {label: name for label, name in STEPS.items() if name != "nvls" or reduces}
-    return Rung(BASE), *(Rung(f"+ {label}", (name,), cumulative=True) for label, name in steps.items())
-
-
-def read_ladder(text: str) -> tuple[Rung, ...]:
-    """Return the rungs of ``cpu,gdr,gdr+sharp``: sets of offloads, the first being the baseline.
-
-    Raises
-    ------
-    UsageError
-        For an unknown offload, or nothing at all.
-    """
-    rungs = []
-    for entry in filter(None, (part.strip() for part in text.split(","))):
-        names = () if entry == "cpu" else tuple(entry.split("+"))
-        chosen_offloads(names, (), CPU_CENTRIC)
-        rungs.append(Rung(entry if names else BASE, names))
-    if not rungs:
-        raise UsageError("--offloads names nothing", hint="sets of offloads, like cpu,gdr,gdr+sharp")
-    return tuple(dict.fromkeys(rungs))
 
 
 def placed_elsewhere(spec: JobSpec, placement: str, n_hosts: int) -> JobSpec:
-    """Return a job on as many hosts, chosen by a placement: ``packed``, ``random:7`` ...; `GIVEN` leaves it as it is.
-
-    Raises
-    ------
-    UsageError
-        For an unknown placement.
-    """
-    policy, colon, seed = placement.partition(":")
-    if policy not in PLACEMENTS:
-        raise UsageError(f"unknown placement '{placement}'", hint=suggestion(policy, PLACEMENTS))
-    if colon and (policy != "random" or not seed.isdigit()):
-        raise UsageError(f"'{placement}' is no placement", hint="only random takes a number, its seed: random:7")
+    """Return a job on as many hosts, chosen by a placement (`fabctl.traffic.job.split_placement`); `GIVEN` leaves it as it is."""
+    policy, seed = split_placement(placement)
     if policy == GIVEN:
         return spec
     where = "--placements"
     hosts = (Placed(str(n_hosts), where),)
-    return replace(spec, hosts=hosts, count=n_hosts, placement=policy, placement_seed=int(seed or 1), placement_where=where)
+    return replace(spec, hosts=hosts, count=n_hosts, placement=policy, placement_seed=seed, placement_where=where)
 
 
 @dataclass(frozen=True, eq=False)

@@ -107,14 +107,16 @@ def compare(
       fabctl bench compare fabric.txt --job job.yaml --placements given,packed,random:1
       fabctl bench compare --scenario saturnv
     """
-    from fabctl.bench.compare import GIVEN, Contest, default_ladder, placed_elsewhere, read_ladder
+    from fabctl.bench.compare import GIVEN, Contest
     from fabctl.bench.compare import compare as library
+    from fabctl.bench.ladder import default_ladder, read_ladder
     from fabctl.bench.scene import with_ranks
     from fabctl.model.rates import parse_speed
     from fabctl.nodes.fitting import fitting_nodes
     from fabctl.report.bench_compare import compare_report
     from fabctl.routing.options import DEFAULTS
     from fabctl.sources.reading import load_tables
+    from fabctl.traffic.job import split_placement
 
     if list_scenarios:
         _list_scenarios(output)
@@ -127,7 +129,7 @@ def compare(
     refuse_two_stdins(source, [job_path or ""])
     spec, inputs = (chosen.job, []) if chosen else _job(job_path, collective_names)
     for placement in where:
-        placed_elsewhere(spec, placement, 2)
+        split_placement(placement)
     collectives, sizes = _operations(spec, collective_names, size_list)
     compute = _compute(spec, chosen, efficiency, compute_ms)
     loaded = _scenario_fabric(chosen) if chosen else load_source(source, source_format, strict=strict)

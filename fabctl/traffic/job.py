@@ -280,17 +280,32 @@ def _count(node: Node) -> int:
     return node.integer(low=2, high=MOST_HOSTS)
 
 
+def split_placement(text: str) -> tuple[str, int]:
+    """Return the policy and the seed of ``packed``, ``random:7`` ...
+
+    Raises
+    ------
+    UsageError
+        If it is none of `PLACEMENTS`, or another than ``random`` has a seed.
+    """
+    policy, colon, seed = text.partition(":")
+    if policy not in PLACEMENTS:
+        raise UsageError(f"unknown placement '{policy}'", hint=suggestion(policy, PLACEMENTS))
+    if colon and (policy != "random" or not re.fullmatch(r"\d{1,18}", seed)):
+        raise UsageError(f"'{text}' is no placement", hint="only random takes a number, its seed: random:7")
+    return policy, int(seed or 1)
+
+
 def _placement(node: Node | None, count: int) -> tuple[str, int]:
     if node is None:
         return ("packed" if count else "given"), 1
-    policy, colon, seed = node.text().partition(":")
-    if policy not in PLACEMENTS:
-        raise node.error(f"unknown placement '{policy}'", hint=suggestion(policy, PLACEMENTS))
+    try:
+        policy, seed = split_placement(node.text())
+    except UsageError as error:
+        raise node.error(error.message, hint=error.hint) from error
     if not count and policy != "given":
         raise node.error(f"'{policy}' chooses hosts, and 'hosts' names them", hint="give a number: hosts: 16")
-    if colon and (policy != "random" or not re.fullmatch(r"\d{1,18}", seed)):
-        raise node.error(f"'{node.text()}' is no placement", hint="only random takes a number, its seed: random:7")
-    return policy, int(seed or 1)
+    return policy, seed
 
 
 def _exclude(values: dict[str, Node], first: str, second: str) -> None:

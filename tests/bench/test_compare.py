@@ -12,7 +12,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from fabctl.bench.compare import BASE, STEPS, default_ladder, placed_elsewhere, read_ladder
+from fabctl.bench.compare import placed_elsewhere
+from fabctl.bench.ladder import BASE, STEPS, default_ladder, read_ladder
 from fabctl.errors import UsageError
 from fabctl.model.bench_comparison import BenchComparison, Outcome, Point
 from fabctl.nodes.reading import load_node
