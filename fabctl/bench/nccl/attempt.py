@@ -15,12 +15,12 @@ STEPS, FEW_STEPS = 5000, 300
 class Attempt:
     """One attempt to build as many channels of a graph's speed as there is room for."""
 
-    def __init__(self, machine: Machine, graph: Graph, limit: int) -> None:
+    def __init__(self, machine: Machine, graph: Graph, limit: int, steps: int = STEPS) -> None:
         self.machine = machine
         self.graph = graph
         self.limit = limit
         self.left = dict(machine.capacity)
-        self.steps = self.allowed = FEW_STEPS if machine.nvswitch else STEPS
+        self.steps = self.allowed = FEW_STEPS if machine.nvswitch else max(FEW_STEPS, min(STEPS, steps))
         self.best = 0
         self.orders: list[list[str]] = []
         self.entries: list[str] = []

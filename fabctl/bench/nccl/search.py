@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from fabctl.bench.nccl.attempt import Attempt
+from fabctl.bench.nccl.attempt import FEW_STEPS, Attempt
 from fabctl.bench.nccl.constants import MAX_CHANNELS
 from fabctl.bench.nccl.graphs import BALANCED_TREE, RING, SLOWER, TREE, Graph, doubled, speeds_of
 from fabctl.bench.nccl.machine import Machine
 from fabctl.nodes.paths import PathType
 
 ALL_STEPS = 20000
-"""GPUs visited by one search before it is content with what it found (``NCCL_SEARCH_GLOBAL_TIMEOUT`` is 26 times as many)."""
+"""GPUs visited by one search before it is content with what it found, or hurries (NCCL's timeout is 26 times as long)."""
 
 
 def search_channels(machine: Machine, pattern: str, min_channels: int = 1, max_channels: int = MAX_CHANNELS // 2) -> Graph:
@@ -27,7 +27,7 @@ def search_channels(machine: Machine, pattern: str, min_channels: int = 1, max_c
 
     Complexity
     ----------
-    At most `ALL_STEPS` visits of a GPU, and those of one more attempt.
+    `ALL_STEPS` visits of a GPU, a few microseconds each; only where they find nothing, `FEW_STEPS` more for each attempt.
     """
     n = len(machine.gpus)
     if n == 1 and pattern == BALANCED_TREE:
@@ -42,11 +42,11 @@ def search_channels(machine: Machine, pattern: str, min_channels: int = 1, max_c
             break
         limit = min(max_channels, _most_channels(machine, pattern, speed))
         for tried in _variants(machine, pattern, speed):
-            if limit < min_channels or limit * speed <= found.gb_s or (found.channels and steps <= 0):
+            if limit < min_channels or limit * speed <= found.gb_s or (found.channels and steps <= FEW_STEPS):
                 break
             if found.channels and (tried.inter > max(found.inter, PathType.PXN) or tried.intra > found.intra):
                 continue
-            attempt = Attempt(machine, tried, limit)
+            attempt = Attempt(machine, tried, limit, steps)
             channels = attempt.run()
             steps -= attempt.taken
             if channels >= min_channels and channels * speed > found.gb_s:
