@@ -1,0 +1,54 @@
+"""The driver that renders: every value is a file in a folder, for people to look at and carry over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fabctl.atomic import write_atomic
+from fabctl.errors import RefusedError
+from fabctl.model.offload_plan import Place, Risk
+from fabctl.offload.driver import Manager, Observed
+
+
+class FilesDriver:
+    """Renders into a folder.
+
+    Parameters
+    ----------
+    folder : Path
+    """
+
+    name = "files"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def manager(self) -> Manager | None:
+        """Return None: nobody reads these files yet."""
+        return None
+
+    def read(self, place: Place) -> str | None:
+        """Return a file's bytes as latin-1 text; None if there is none."""
+        path = self._path(place)
+        return path.read_bytes().decode("latin-1") if path.exists() else None
+
+    def write(self, place: Place, value: str | None) -> None:
+        """Write a file whole, or remove it."""
+        path = self._path(place)
+        if value is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_atomic(path, value.encode("latin-1"))
+
+    def settle(self, risk: Risk) -> None:
+        """Do nothing: nobody reads these files yet."""
+
+    def observe(self, place: Place) -> Observed:
+        """Return the file itself."""
+        return Observed(self.read(place), f"read {self._path(place).name}")
+
+    def _path(self, place: Place) -> Path:
+        name = place.key.removeprefix("file:")
+        if not name or name != Path(name).name or name.startswith("."):
+            raise RefusedError(f"'{name}' is no name of a configuration file")
+        return self.folder / name
