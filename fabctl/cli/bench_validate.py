@@ -82,6 +82,7 @@ def bench_validate(
     ground = replace(
         ground,
         offloads=chosen_offloads(switched, spec),
+        required=switched[0],
         command=shlex.join(["fabctl", "bench", "validate", *logs, *typed]),
         source=shlex.join(words),
     )

@@ -100,6 +100,8 @@ class Run:
         At least one, in the log's order.
     n_ranks : int
         0: the log does not say.
+    rank_range : (int, int)
+        What the printed bandwidths allow where the log does not list its ranks; (0, 0): it does.
     hosts : tuple of str
         In rank order; empty: the log does not say.
     ranks_per_host : int
@@ -132,6 +134,7 @@ class Run:
     operation: str
     samples: tuple[Sample, ...]
     n_ranks: int = 0
+    rank_range: tuple[int, int] = (0, 0)
     hosts: tuple[str, ...] = ()
     ranks_per_host: int = 0
     gpu: str = ""
@@ -144,6 +147,17 @@ class Run:
     copies: int = 1
     wrong: int = 0
     notes: tuple[str, ...] = ()
+
+    def fits(self, n_ranks: int) -> bool:
+        """Tell whether the run can have had so many ranks."""
+        low, high = self.rank_range if any(self.rank_range) else (self.n_ranks, self.n_ranks)
+        return low <= n_ranks <= high
+
+    @property
+    def ranks_text(self) -> str:
+        """``32``, or ``126 to 131`` where the log does not tell exactly."""
+        low, high = self.rank_range
+        return f"{low} to {high}" if low < high else str(self.n_ranks)
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def _ranks(run: Run) -> str:
     names = ",".join(run.hosts)
     names = names if len(names) <= HOSTS_SHOWN else f"{names[: HOSTS_SHOWN - 3]}..."
     hosts = f" on {len(run.hosts)} host{'s' if len(run.hosts) > 1 else ''} ({names})" if run.hosts else ""
-    return f", {run.n_ranks} ranks{hosts}"
+    return f", {run.ranks_text} ranks{hosts}"
 
 
 def _table(verdict: Verdict) -> Iterator[Table]:

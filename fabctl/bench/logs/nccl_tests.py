@@ -27,6 +27,8 @@ OPERATIONS = {
     "hypercube": "hypercube",
 }
 """nccl-tests' programs, without ``_perf``."""
+HALF_A_DIGIT = 0.005
+"""How far a printed bandwidth may be from the real one."""
 TYPES = "int8 uint8 int32 uint32 int64 uint64 half float double bfloat16 fp8_e4m3 fp8_e5m2 f8e4m3 f8e5m2"
 
 _TABLE = re.compile(r"^#?\s*nThread\s+\d+\s+nGpus\s+\d+\s+minBytes\s+(\d+)\s+maxBytes\s+(\d+)\s+step:\s*(\d+)\((\w+)\)")
@@ -155,11 +157,12 @@ def _run(draft: _Draft, path: str) -> Run:
     copies = max(draft.headings, 2) if draft.repeated and len(set(sizes)) < len(sizes) else 1
     listed = len(draft.ranks)
     whole = listed > 0 and max(draft.ranks) + 1 == listed and (copies > 1 or _fits(operation, listed, draft.factors))
-    n_ranks = listed if whole else _ranks(operation, draft.factors)
+    n_ranks, rank_range = (listed, (0, 0)) if whole else _ranks(operation, draft.factors)
     hosts = tuple(dict.fromkeys(draft.ranks[rank][0] for rank in sorted(draft.ranks))) if whole else ()
     notes = list(draft.notes)
     if n_ranks and not whole:
-        notes.append(f"{n_ranks} ranks, by busbw over algbw: the log lists {listed or 'none'}")
+        between = f"{rank_range[0]} to {rank_range[1]}" if rank_range[0] < rank_range[1] else str(n_ranks)
+        notes.append(f"{between} ranks, by busbw over algbw: the log lists {listed or 'none'}")
     return Run(
         path=path,
         line=draft.line,
@@ -168,6 +171,7 @@ def _run(draft: _Draft, path: str) -> Run:
         operation=operation,
         samples=tuple(draft.samples),
         n_ranks=n_ranks,
+        rank_range=rank_range,
         hosts=hosts,
         ranks_per_host=n_ranks // len(hosts) if hosts and n_ranks % len(hosts) == 0 else 0,
         gpu=next((gpu for _, gpu in draft.ranks.values()), ""),
@@ -198,18 +202,22 @@ def _rounds(operation: str) -> int:
     return {"all_reduce": 2, "reduce_scatter": 1, "all_gather": 1, "alltoall": 1}.get(operation, 0)
 
 
-def _ranks(operation: str, factors: list[tuple[float, float]]) -> int:
-    """Return the ranks that busbw over algbw tells; 0 where it does not."""
-    algbw, busbw = max(factors)
-    rest = _rounds(operation) - busbw / algbw if algbw >= 1 else 0
-    return round(_rounds(operation) / rest) if rest > 0.001 else 0
+def _ranks(operation: str, factors: list[tuple[float, float]]) -> tuple[int, tuple[int, int]]:
+    """Return the ranks that busbw over algbw tells, and the fewest and most that the printed decimals allow; 0: nothing."""
+    rounds, (algbw, busbw) = _rounds(operation), max(factors)
+    rest = rounds - busbw / algbw if algbw >= 1 else 0.0
+    error = HALF_A_DIGIT * (1 + rounds) / algbw if algbw else 0.0
+    if not rounds or rest <= 2 * error:
+        return 0, (0, 0)
+    low, high = (max(2, round(rounds / (rest + side * error))) for side in (1, -1))
+    return round(rounds / rest), (low, high)
 
 
 def _fits(operation: str, n_ranks: int, factors: list[tuple[float, float]]) -> bool:
-    """Tell whether the printed bandwidths, of two decimals each, can be those of so many ranks."""
-    algbw, busbw = max(factors)
-    rounds = _rounds(operation)
-    return not rounds or abs(busbw - algbw * rounds * (n_ranks - 1) / n_ranks) <= 0.02
+    """Tell whether the printed bandwidths can be those of so many ranks."""
+    rounds, (algbw, busbw) = _rounds(operation), max(factors)
+    error = HALF_A_DIGIT * (1 + rounds)
+    return not rounds or abs(busbw - algbw * rounds * (n_ranks - 1) / n_ranks) <= 1.1 * error
 
 
 def _missing(draft: _Draft) -> list[str]:

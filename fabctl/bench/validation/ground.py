@@ -38,6 +38,8 @@ class Ground:
     ----------
     node : NodeGraph, optional
     offloads : Offloads
+    required : tuple of str
+        Names of offloads that were asked for: refused where the hosts lack them.
     tables : RoutingTables, optional
         Routes, and with them the fabric; None: no fabric is asked.
     rates : float64 array of shape (n_channels,), optional
@@ -52,6 +54,7 @@ class Ground:
 
     node: NodeGraph | None = None
     offloads: Offloads = field(default_factory=Offloads)
+    required: tuple[str, ...] = ()
     tables: RoutingTables | None = None
     rates: Float64 | None = None
     spec: JobSpec | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from fabctl.bench.predict import Setup, Walked, predict, predict_inside, with_ranks
+from fabctl.bench.predict import Setup, Walked, predict, predict_inside
 from fabctl.bench.pricing import ON_FABRIC
 from fabctl.bench.validation.ground import Expected, Ground
 from fabctl.errors import InputError
@@ -32,28 +32,38 @@ def expect_nccl(run: Run, ground: Ground) -> Expected:
     """
     if not run.n_ranks:
         return Expected(notes=("the log does not say how many ranks it ran: keep its lines '#  Rank  0 ...'",))
-    collective, sizes = COLLECTIVES.load(run.operation), sorted({_whole_size(run, sample.size_bytes) for sample in run.samples})
-    offloads, algorithm, notes = _settings(run, ground)
-    if _one_host(run, ground):
-        if ground.node is None:
-            return Expected(notes=(*notes, "one host, of unknown type: --node NODE says what is in it"))
-        node = ground.node
+    return _inside(run, ground) if _one_host(run, ground) else _over_fabric(run, ground)
 
-        def inside(chosen: Offloads) -> BenchTable:
-            return predict_inside(node, run.n_ranks, [collective], sizes, chosen)
 
-        return _of_table(inside(offloads), notes, offloads, inside)
+def _inside(run: Run, ground: Ground) -> Expected:
+    offloads, _, notes = _settings(run, ground, one_host=True)
+    if ground.node is None:
+        return Expected(notes=(*notes, "one host, of unknown type: --node NODE says what is in it"))
+    node, collective, sizes = ground.node, COLLECTIVES.load(run.operation), _whole_sizes(run)
+    if not run.hosts:
+        fit = f"{run.n_ranks} ranks fit into one {node.name}"
+        notes = (*notes, f"the log does not name its hosts: {fit}; --job FILE says otherwise")
+
+    def predicted(chosen: Offloads) -> BenchTable:
+        return predict_inside(node, run.n_ranks, [collective], sizes, chosen)
+
+    return _of_table(predicted(offloads), notes, offloads, predicted)
+
+
+def _over_fabric(run: Run, ground: Ground) -> Expected:
+    offloads, algorithm, notes = _settings(run, ground, one_host=False)
     if ground.tables is None or ground.rates is None:
         over = f"{len(run.hosts)} hosts" if run.hosts else "several hosts"
         return Expected(notes=(*notes, f"this ran over {over}: --fabric SOURCE lays a prediction beside it"))
     job, job_notes = _job(run, ground)
+    collective, sizes = COLLECTIVES.load(run.operation), _whole_sizes(run)
     tables, rates, walked = ground.tables, ground.rates, Walked(job, ground.rates)
-    setup = Setup(ground.node, offloads, algorithm)
+    setup = Setup(ground.node, offloads, required=ground.required, algorithm=algorithm)
 
-    def over_fabric(chosen: Offloads) -> BenchTable:
+    def predicted(chosen: Offloads) -> BenchTable:
         return predict(job, [tables], [collective], sizes, rates, replace(setup, offloads=chosen), walked=walked)
 
-    return replace(_of_table(over_fabric(offloads), (*notes, *job_notes), offloads, over_fabric), job=job)
+    return replace(_of_table(predicted(offloads), (*notes, *job_notes), offloads, predicted), job=job)
 
 
 def _of_table(table: BenchTable, notes: tuple[str, ...], offloads: Offloads, again: Callable[[Offloads], BenchTable]) -> Expected:
@@ -76,17 +86,22 @@ def _sizes(table: BenchTable) -> dict[int, Predicted]:
     }
 
 
-def _whole_size(run: Run, size_bytes: int) -> int:
-    return size_bytes * run.n_ranks if run.per_piece else size_bytes
+def _whole_sizes(run: Run) -> list[int]:
+    """Return the sizes of whole messages, ascending."""
+    pieces = run.n_ranks if run.per_piece else 1
+    return sorted({sample.size_bytes * pieces for sample in run.samples})
 
 
-def _settings(run: Run, ground: Ground) -> tuple[Offloads, str, tuple[str, ...]]:
+def _settings(run: Run, ground: Ground, *, one_host: bool) -> tuple[Offloads, str, tuple[str, ...]]:
     """Return the offloads and the algorithm that the log's own variables leave, and what to say of them."""
     variables, notes = run.nccl.variables, []
     offloads, algorithm = ground.offloads, ""
     asked = variables.get("NCCL_ALGO", "")
     named = {name.lower(): known for name, known in ON_FABRIC.items()}
-    if asked.lower() in named and ground.node is not None:
+    if asked.lower() == "ring" and one_host:
+        offloads = replace(offloads, nvls=False)
+        notes.append(f"NCCL_ALGO={asked} in the log: without nvls")
+    elif asked.lower() in named and ground.node is not None and not one_host:
         algorithm = named[asked.lower()]
         notes.append(f"NCCL_ALGO={asked}, as in the log")
     elif asked:
@@ -102,9 +117,10 @@ def _settings(run: Run, ground: Ground) -> tuple[Offloads, str, tuple[str, ...]]
 
 
 def _one_host(run: Run, ground: Ground) -> bool:
+    """Tell whether a run stayed inside a host: by its list of ranks, else because they fit into one."""
     if run.hosts:
         return len(run.hosts) == 1
-    return ground.tables is None and ground.node is not None and run.n_ranks <= len(ground.node.gpus)
+    return ground.spec is None and ground.node is not None and run.n_ranks <= len(ground.node.gpus)
 
 
 def _job(run: Run, ground: Ground) -> tuple[Job, tuple[str, ...]]:
@@ -113,35 +129,42 @@ def _job(run: Run, ground: Ground) -> tuple[Job, tuple[str, ...]]:
     assert fabric is not None  # noqa: S101
     spec, notes = (ground.spec, ()) if ground.spec else _spec(run, ground.node, fabric)
     if spec.ranks_per_host is None:
-        n_hosts = place(replace(spec, ranks_per_host=None), fabric).n_hosts
-        even = run.n_ranks % n_hosts == 0
-        spec = replace(spec, ranks_per_host=run.n_ranks // n_hosts) if even else with_ranks(spec, ground.node)
+        n_hosts = place(spec, fabric).n_hosts
+        spec = replace(spec, ranks_per_host=_per_host(run, ground.node, n_hosts))
     job = place(spec, fabric)
-    if job.n_ranks != run.n_ranks:
+    if not run.fits(job.n_ranks):
         raise InputError(
-            f"this ran {run.n_ranks} ranks, and {job.n_hosts} hosts of {job.ranks_per_host} make {job.n_ranks}",
+            f"this ran {run.ranks_text} ranks, and {job.n_hosts} hosts of {job.ranks_per_host} make {job.n_ranks}",
             where=f"{run.path}:{run.line}",
             hint="--job FILE says which hosts it ran on: hosts, ranks_per_host (fabctl help job)",
         )
     return job, notes
 
 
+def _per_host(run: Run, node: NodeGraph | None, n_hosts: int) -> int:
+    """Return how many ranks a host ran: as the log lists them, one for each GPU, or what goes into all ranks."""
+    guesses = [run.ranks_per_host, len(node.gpus) if node else 0, round(run.n_ranks / n_hosts)]
+    return next((guess for guess in guesses if guess and run.fits(guess * n_hosts)), max(1, run.n_ranks // n_hosts))
+
+
 def _spec(run: Run, node: NodeGraph | None, fabric: Fabric) -> tuple[JobSpec, tuple[str, ...]]:
     where = f"{run.path}:{run.line}"
-    per_host = run.ranks_per_host or None
+    per_host = run.ranks_per_host or (len(node.gpus) if node else 0)
     if run.hosts and set(run.hosts) <= set(fabric.hosts.name):
-        return JobSpec(hosts=tuple(Placed(name, where) for name in run.hosts), ranks_per_host=per_host), ()
+        return JobSpec(hosts=tuple(Placed(name, where) for name in run.hosts), ranks_per_host=run.ranks_per_host or None), ()
     usual, _ = usual_hosts(fabric)
-    per_host = per_host or (len(node.gpus) if node else None)
-    n_hosts = len(run.hosts) or (run.n_ranks // per_host if per_host and run.n_ranks % per_host == 0 else len(usual))
+    if run.hosts or not per_host or run.fits(len(usual) * per_host):
+        n_hosts = len(run.hosts) or len(usual)
+    else:
+        n_hosts = max(1, round(run.n_ranks / per_host))
     strange = f"the log's hosts ({listed(run.hosts)}) are not on this fabric" if run.hosts else "the log does not name its hosts"
     if n_hosts == len(usual):
-        return JobSpec(ranks_per_host=per_host), (f"{strange}: its {n_hosts} hosts stand for them",)
+        return JobSpec(), (f"{strange}: its {n_hosts} hosts stand for them",)
     if n_hosts > len(usual):
         raise InputError(
             f"this ran on {n_hosts} hosts, and the fabric has {len(usual)} compute hosts like its typical one",
             where=where,
             hint="is it the log's fabric? --job FILE says which hosts it ran on",
         )
-    spec = JobSpec(hosts=(Placed(str(n_hosts), where),), count=n_hosts, placement="packed", ranks_per_host=per_host)
+    spec = JobSpec(hosts=(Placed(str(n_hosts), where),), count=n_hosts, placement="packed")
     return spec, (f"{strange}: {n_hosts} of its hosts, packed, stand for them; --job FILE says which they were",)
