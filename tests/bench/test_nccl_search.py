@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise, permutations
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -20,7 +21,9 @@ from fabctl.model.node_graph import CPU, GPU, HCA, NVLINK, ON_DIE, PCIE, PCIE_SW
 from fabctl.model.offloads import Offloads
 from fabctl.nodes.paths import PathType
 from fabctl.nodes.reading import load_node
+from fabctl.nodes.shipped import node_names
 
+PAGE = Path(__file__).resolve().parents[2] / "docs/models.md"
 Loads = list[tuple[Hop, float]]
 
 
@@ -85,6 +88,23 @@ def test_four_v100_in_a_mesh_of_two_nvlinks() -> None:
 def test_every_port_gets_its_ring(node: str, label: str) -> None:
     graph = load_node(node)
     assert Tuner(graph, 4, len(graph.gpus), Offloads()).ring.label == label
+
+
+def graph_text(graph: Graph) -> str:
+    inter = "" if graph.inter_gb_s == graph.intra_gb_s else f"/{graph.inter_gb_s:g}"
+    return f"{graph.channels} x {graph.intra_gb_s:g}{inter}" if graph.channels else "-"
+
+
+@pytest.mark.parametrize("name", [name for name in node_names() if load_node(name).gpus and not name.startswith("big-basin-")])
+def test_the_page_has_the_channels_of_every_node(name: str) -> None:
+    node = load_node(name)
+    inside, several, staged = (
+        Tuner(node, n_nodes, len(node.gpus), Offloads(gdr=gdr)) for n_nodes, gdr in ((1, True), (4, True), (4, False))
+    )
+    ring = several.ring
+    way = f"{graph_text(ring)}, {ring.intra.name}/{ring.inter.name}{', crossing ports' if ring.cross_nic else ''}"
+    cells = (name, graph_text(inside.ring), way, graph_text(several.tree), graph_text(several.nvls), graph_text(staged.ring))
+    assert f"| {' | '.join(cells)} |" in PAGE.read_text(encoding="utf-8")
 
 
 def test_rings_cross_ports_where_nvlink_would_not_carry_the_way_back() -> None:
