@@ -34,22 +34,23 @@ def read_facts(lines: Iterable[str]) -> NcclFacts:
     for line in lines:
         if "NCCL" not in line:
             continue
-        if match := _VERSION.search(line):
-            version = version or match[1]
-        if match := _SET.search(line):
-            variables[match[1]] = match[2].strip()
-        elif "NCCL INFO" not in line:
-            variables |= {name: value.strip("'\"") for name, value in _ASSIGNED.findall(line)}
-        if match := _NETWORK.search(line):
-            network = network or match[1].strip()
-        if match := _DEVICES.search(line):
-            hcas |= dict.fromkeys(_DEVICE.findall(match[1]))
-        if match := _WAY.search(line):
+        if " via NET/" in line and (match := _WAY.search(line)):
             (gdr if "/GDRDMA" in match[2] else staged)[match[1]] += 1
             network = network or match[2].partition("/")[0]
-        channels |= {kind: int(count) for count, kind in _CHANNELS.findall(line)}
-        if match := _CHOICE.search(line):
+        elif "NCCL version" in line and (match := _VERSION.search(line)):
+            version = version or match[1]
+        elif "set by environment" in line and (match := _SET.search(line)):
+            variables[match[1]] = match[2].strip()
+        elif " Using network " in line and (match := _NETWORK.search(line)):
+            network = match[1].strip()
+        elif " : Using [" in line and (match := _DEVICES.search(line)):
+            hcas |= dict.fromkeys(_DEVICE.findall(match[1]))
+        elif " coll channels" in line:
+            channels |= {kind: int(count) for count, kind in _CHANNELS.findall(line)}
+        elif " Bytes -> Algo " in line and (match := _CHOICE.search(line)):
             choices[int(match[1])] = _named(match[2], ALGORITHMS), _named(match[3], PROTOCOLS)
+        elif "NCCL INFO" not in line:
+            variables |= {name: value.strip("'\"") for name, value in _ASSIGNED.findall(line)}
     return NcclFacts(version, variables, network, tuple(hcas), dict(gdr), dict(staged), channels, choices)
 
 

@@ -80,8 +80,10 @@ def parse(text: str, path: str) -> list[Run]:
     """
     drafts = [_Draft(1)]
     for number, raw in enumerate(text.splitlines(), 1):
-        line = bare(raw)
-        draft = drafts[-1]
+        line, draft = bare(raw), drafts[-1]
+        if " NCCL INFO " in line:
+            draft.lines.append(line)
+            continue
         begins = _TABLE.match(line) or _STARTING.search(line)
         if draft.samples and (begins or _PROGRAM.search(line)) and not _ROW.match(line) and "concluded" not in line:
             draft = _Draft(number)
