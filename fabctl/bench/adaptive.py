@@ -28,10 +28,9 @@ def adaptive_cost(tables: RoutingTables, demand: Demand, rates: Float64) -> Cost
     Raises
     ------
     RefusedError
-        As `fabctl.bench.cost.cost`, and if the catalogue says of a switch that it cannot route adaptively.
+        As `fabctl.bench.cost.cost`.
     """
     fabric = tables.fabric
-    _refuse_old_switches(fabric)
     ports = [flow for flow in (demand.flows.dst, *(exchange.ports.ravel() for exchange in demand.exchanges)) if len(flow)]
     groups = adaptive_groups(tables, np.concatenate(ports), _mode(fabric))
     parts = [_exchange(tables, groups, exchange) for exchange in demand.exchanges]
@@ -69,8 +68,19 @@ def _mode(fabric: Fabric) -> str:
     return "dragonfly+"
 
 
-def _refuse_old_switches(fabric: Fabric) -> None:
+def adaptive_reasons(fabric: Fabric) -> tuple[str, ...]:
+    """Return what is assumed of the switches.
+
+    Raises
+    ------
+    RefusedError
+        If the catalogue says of one that it cannot route adaptively.
+    """
+    unknown = []
     for device_id in np.unique(fabric.device_id[: fabric.n_switches]).tolist():
         asic = switch_asic(device_id)
-        if asic is not None and not asic.adaptive_routing:
+        if asic is None:
+            unknown.append(f"{device_id:#06x}")
+        elif not asic.adaptive_routing:
             raise RefusedError(f"{asic.name} switches cannot route adaptively", hint="leave --with ar out")
+    return (f"switches of device id {', '.join(unknown)} are unknown: that they route adaptively is assumed",) if unknown else ()

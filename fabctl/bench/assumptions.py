@@ -21,27 +21,24 @@ UNKNOWN_HOSTS = (
     f"latency from NCCL 2.30's tuner: NVLink in the hosts, Simple all-reduce x{PLATEAU} (compute capability 8.0 and later)",
     f"the fastest protocol is taken, as NCCL does, LL128 being allowed: {BY_PROTOCOL} of the bandwidth",
 )
-KNOWN_HOSTS = (
-    "algorithm and protocol as NCCL 2.30.7 chooses them for such hosts; it does not know the routes",
-    "time = latency + bytes over the slowest of what NCCL itself counts on, the host's links, and the fabric's cables",
-)
+CHOICE = "algorithm and protocol as NCCL 2.30.7 chooses them for such hosts"
+SLOWEST = "time = latency + bytes over the slowest of what NCCL itself counts on, the host's links{}"
 PAIRS_LATENCY = "latency of all-to-all: one hop and a post per peer, which NCCL does not price"
-CHAIN_LATENCY = "latency of all-to-all: one hop and a post per peer; of broadcast: one pass down the chain"
+CHAIN_LATENCY = "latency of broadcast: one pass down the chain"
 PXN = "all-to-all changes to the destination's rail by NVLink inside the sending host (PXN)"
-NO_PXN = "all-to-all leaves through the sending rank's own HCA, whatever the destination's rail; with PXN: --with pxn"
+NO_PXN = "all-to-all leaves through the sending rank's own HCA; NCCL 2.12 and later may change rails first: --with pxn"
 
 
 def assumptions(scene: Scene, collectives: Sequence[Collective]) -> tuple[str, ...]:
     """Return the assumptions behind some collectives."""
-    setup, names = scene.setup, {collective.name for collective in collectives}
-    lines = []
-    if scene.walked is not None:
-        lines += [PACKETS, ADAPTIVE if setup.offloads.adaptive else STATIC]
+    setup, fabric = scene.setup, scene.walked is not None
+    names = {collective.name for collective in collectives if collective.algorithm != PATTERN}
+    lines = [PACKETS, ADAPTIVE if setup.offloads.adaptive else STATIC] if fabric else []
     if setup.node is None:
-        lines += [*UNKNOWN_HOSTS, CHAIN_LATENCY]
+        lines += [*UNKNOWN_HOSTS, *([CHAIN_LATENCY] if "broadcast" in names else [])]
     else:
-        lines += [*KNOWN_HOSTS, *scene.reasons]
-        lines += [PAIRS_LATENCY] if "alltoall" in names else []
-    if "alltoall" in names and not any(collective.algorithm == PATTERN for collective in collectives):
-        lines.append(PXN if scene.pxn else NO_PXN)
-    return tuple(lines)
+        lines += [f"{CHOICE}; it does not know the routes" if fabric else CHOICE]
+        lines += [SLOWEST.format(", and the fabric's cables" if fabric else "")]
+    if "alltoall" in names:
+        lines += [PAIRS_LATENCY, *([PXN if scene.pxn else NO_PXN] if fabric else [])]
+    return (*lines, *scene.reasons)

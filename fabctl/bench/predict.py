@@ -60,7 +60,7 @@ def predict(
     """
     setup = setup or Setup(offloads=Offloads(pxn=job.pxn))
     ranks = Ranks(job.n_hosts, job.ranks_per_host, job.ports.shape[1])
-    scene = Scene(setup, ranks, walked or Walked(job, rates))
+    scene = Scene.of(setup, ranks, walked or Walked(job, rates))
     return BenchTable(
         hosts=folded(job.hosts),
         n_hosts=job.n_hosts,
@@ -77,9 +77,14 @@ def predict(
 
 
 def predict_inside(
-    node: NodeGraph, n_gpus: int, collectives: Sequence[Collective], sizes: Sequence[int], offloads: Offloads | None = None
+    node: NodeGraph,
+    n_gpus: int,
+    collectives: Sequence[Collective],
+    sizes: Sequence[int],
+    offloads: Offloads | None = None,
+    required: tuple[str, ...] = (),
 ) -> BenchTable:
-    """Predict `collectives` of the GPUs of one host.
+    """Predict `collectives` of the first `n_gpus` GPUs of one host; `required` as in `Setup`.
 
     Raises
     ------
@@ -88,8 +93,8 @@ def predict_inside(
     UsageError
         If the node has fewer GPUs.
     """
-    setup = Setup(node, offloads or Offloads())
-    scene = Scene(setup, Ranks(1, n_gpus, 0), None)
+    setup = Setup(node, offloads or Offloads(), required)
+    scene = Scene.of(setup, Ranks(1, n_gpus, 0))
     return BenchTable(
         hosts="",
         n_hosts=1,

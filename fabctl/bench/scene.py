@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 
-import numpy as np
-
+from fabctl.bench.adaptive import adaptive_reasons
 from fabctl.bench.cost import Cost
-from fabctl.bench.gpudirect import Hop, network_hop
-from fabctl.bench.inside import inside_limits
-from fabctl.bench.inside_host import host_of
+from fabctl.bench.known_hosts import KnownHosts, known_hosts, misfit
 from fabctl.bench.nccl.ring import Ranks
-from fabctl.bench.nccl.tuner import Tuner
 from fabctl.bench.pricing import ON_FABRIC, FixedPricer, NcclPricer, Pricer, fabric_limit
 from fabctl.bench.sharp import SharpPlan, collnet_plan
 from fabctl.bench.sharp_limit import streaming_limit
@@ -21,15 +17,11 @@ from fabctl.errors import InputError, UsageError
 from fabctl.model.node_graph import NodeGraph
 from fabctl.model.offloads import Offloads
 from fabctl.model.predictions import Limit
-from fabctl.model.rates import Float64
 from fabctl.model.tables import RoutingTables
 from fabctl.traffic.collective import Collective, Steps
 from fabctl.traffic.collectives import ALGORITHMS
 from fabctl.traffic.job import JobSpec
-from fabctl.traffic.placement import Job
 
-GDR_LEVEL = "P2C"
-"""NCCL's default of ``NCCL_NET_GDR_LEVEL``."""
 OF_FABRIC = {"pxn", "ar"}
 """Offloads that mean something where the hosts are unknown."""
 
@@ -43,6 +35,8 @@ class Setup:
     node : NodeGraph, optional
         None: unknown; then only the fabric is predicted, by rings.
     offloads : Offloads
+    required : tuple of str
+        Names of offloads that were asked for: refused where the hosts lack them, like those that are on by default are not.
     algorithm : str
         fabctl's name of the only algorithm to consider (``NCCL_ALGO``); empty: NCCL chooses.
     channels, cross_nic : int
@@ -51,12 +45,15 @@ class Setup:
 
     node: NodeGraph | None = None
     offloads: Offloads = field(default_factory=Offloads)
+    required: tuple[str, ...] = ()
     algorithm: str = ""
     channels: int = 0
     cross_nic: int = 0
 
 
-def setup_of(spec: JobSpec, node: NodeGraph | None = None, offloads: Offloads | None = None) -> Setup:
+def setup_of(
+    spec: JobSpec, node: NodeGraph | None = None, offloads: Offloads | None = None, required: tuple[str, ...] = ()
+) -> Setup:
     """Return the setup of a job: what its file says of NCCL, on hosts of some type.
 
     Raises
@@ -78,17 +75,18 @@ def setup_of(spec: JobSpec, node: NodeGraph | None = None, offloads: Offloads | 
         )
     offloads = offloads or Offloads(pxn=spec.pxn)
     asked = replace(offloads, sharp=offloads.sharp or spec.algorithm == "sharp", pxn=offloads.pxn or spec.algorithm == "pxn")
-    return Setup(node, asked, spec.algorithm, spec.channels, spec.cross_nic)
+    return Setup(node, asked, required, spec.algorithm, spec.channels, spec.cross_nic)
 
 
 def with_ranks(spec: JobSpec, node: NodeGraph | None) -> JobSpec:
     """Return a job that does not say how many ranks a host has with one for each GPU, where the hosts are known."""
     if node is None or not node.gpus or spec.ranks_per_host is not None:
         return spec
-    note = f"ranks_per_host is not given: one rank per GPU of a {node.name}, {len(node.gpus)} per host"
+    note = f"ranks_per_host is not given: one rank per GPU of {node.name}, {len(node.gpus)} per host"
     return replace(spec, ranks_per_host=len(node.gpus), notes=(*spec.notes, note))
 
 
+@dataclass(frozen=True, eq=False)
 class Scene:
     """Ranks on hosts of one type, on a fabric or within one host.
 
@@ -98,50 +96,47 @@ class Scene:
     ranks : Ranks
     walked : Walked, optional
         None within one host.
-
-    Raises
-    ------
-    RefusedError
-        If an offload cannot work here.
-    UsageError
-        If the node type has fewer GPUs or HCAs than are used, or an offload needs hosts that are known.
+    hosts : KnownHosts, optional
+        None: unknown.
     """
 
-    def __init__(self, setup: Setup, ranks: Ranks, walked: Walked | None) -> None:
-        self.setup, self.ranks, self.walked = setup, ranks, walked
-        self.hop: Hop | None = None
-        self.plan: SharpPlan | None = None
-        self.notes: tuple[str, ...] = ()
+    setup: Setup
+    ranks: Ranks
+    walked: Walked | None
+    hosts: KnownHosts | None
+
+    @classmethod
+    def of(cls, setup: Setup, ranks: Ranks, walked: Walked | None = None) -> Scene:
+        """Return a scene.
+
+        Raises
+        ------
+        RefusedError
+            If an offload cannot work here.
+        UsageError
+            If the node type has fewer GPUs or HCAs than are used, or an offload needs hosts that are known.
+        """
         if setup.node is None:
-            self._refuse_host_offloads()
-            return
-        self.hcas = used_hcas(setup.node, walked.job if walked else None)
-        self.node = setup.node
-        if ranks.per_host > len(self.node.gpus):
-            raise UsageError(
-                f"{ranks.per_host} ranks per host, and a {setup.node.name} has {len(self.node.gpus)} GPUs",
-                hint=f"ranks_per_host: {len(self.node.gpus)} in the job, or another --node",
-            )
-        rate = port_gb_s(walked.job, walked.rates) if walked else 0.0
-        self.tuner = Tuner(self.node, ranks.n_hosts, ranks.per_host, setup.offloads, hcas=self.hcas, port_gb_s=rate)
-        self.notes = (*(hca_notes(setup.node, walked.job) if walked else ()), *setup.node.notes)
-        if walked:
-            used = host_of(self.node, ranks.per_host, self.hcas, setup.offloads, GDR_LEVEL, alone=False).node
-            self.hop = network_hop(used, setup.offloads, GDR_LEVEL)
-            if setup.offloads.sharp:
-                self.plan = collnet_plan(walked.job)
+            changed = set(setup.offloads.names) ^ set(Offloads().names)
+            for name in sorted(changed - OF_FABRIC):
+                raise UsageError(
+                    f"what '{name}' is worth depends on the hosts, and what they are is unknown", hint="say so: --node NODE"
+                )
+            return cls(setup, ranks, walked, None)
+        job, rates = (walked.job, walked.rates) if walked else (None, None)
+        hosts = known_hosts(setup.node, ranks, setup.offloads, job, rates)
+        hosts.require(setup.required)
+        return cls(setup, ranks, walked, hosts)
+
+    @cached_property
+    def plan(self) -> SharpPlan | None:
+        """What SHARP does for NCCL, if it is on."""
+        return collnet_plan(self.walked.job) if self.walked and self.setup.offloads.sharp else None
 
     @property
     def offloads(self) -> tuple[str, ...]:
-        """Names of the offloads that are on, without those of NCCL's defaults that these hosts lack."""
-        if self.setup.node is None:
-            return tuple(name for name in self.setup.offloads.names if name in OF_FABRIC)
-        lacking = set()
-        if not self.tuner.nvls.channels:
-            lacking.add("nvls")
-        if self.hop and not (self.hop.gdr_send or self.hop.gdr_receive):
-            lacking.add("gdr")
-        return tuple(name for name in self.setup.offloads.names if name not in lacking)
+        """Names of the offloads that are counted on."""
+        return self.hosts.working if self.hosts else tuple(name for name in self.setup.offloads.names if name in OF_FABRIC)
 
     @property
     def pxn(self) -> bool:
@@ -151,17 +146,27 @@ class Scene:
     @property
     def reasons(self) -> tuple[str, ...]:
         """What the models of the offloads assume here, for people."""
-        return (*(self.hop.reasons if self.hop else ()), *(self.plan.reasons if self.plan else ()))
+        hop = self.hosts.hop.reasons if self.hosts and self.hosts.hop else ()
+        adaptive = adaptive_reasons(self.walked.job.fabric) if self.walked and self.setup.offloads.adaptive else ()
+        return (*hop, *(self.plan.reasons if self.plan else ()), *adaptive)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is worth saying of the hosts."""
+        node = self.setup.node
+        if node is None:
+            return ()
+        return (*(misfit(node, self.walked.job) if self.walked else ()), *node.notes)
 
     def pricer(self, collective: Collective, tables: RoutingTables | None) -> Pricer:
         """Return the prices of a collective on some routes; None: within one host."""
-        extra = self.hop.extra_us if self.hop else 0.0
-        fixed = self._fixed_algorithm(collective)
-        if not fixed:
-            inside = partial(self._inside, collective.name)
+        hosts, fixed = self.hosts, self._fixed_algorithm(collective)
+        extra = hosts.hop.extra_us if hosts and hosts.hop else 0.0
+        if hosts and not fixed:
             fabric = None if tables is None else partial(self._on_fabric, collective, tables)
-            return NcclPricer(collective.name, self.tuner, inside, fabric, extra, self._only(collective))
-        limits = list(self._inside(collective.name, fixed)) if self.setup.node and fixed in PAIRS else []
+            inside = partial(hosts.inside, collective.name)
+            return NcclPricer(collective.name, hosts.tuner, inside, fabric, extra, self._only(collective))
+        limits = list(hosts.inside(collective.name, fixed)) if hosts and fixed in PAIRS else []
         if tables is None or self.walked is None:
             steps = Steps(intra=1, inter=0, posts=self.ranks.total - 2)
         else:
@@ -169,24 +174,20 @@ class Scene:
             limits.append(fabric_limit(self.cost(collective, tables, fixed)))
         return FixedPricer(collective, "Ring" if fixed == "ring" else fixed, steps, self.ranks, tuple(limits), extra)
 
-    def _inside(self, operation: str, algorithm: str) -> tuple[Limit, ...]:
-        n_hosts, n_ranks = self.ranks.n_hosts, self.ranks.total
-        return inside_limits(self.node, operation, algorithm, n_hosts, n_ranks, self.hcas, self.setup.offloads)
+    def cost(self, collective: Collective, tables: RoutingTables, algorithm: str) -> Cost:
+        """Return what one of fabctl's algorithms costs on the fabric; Bruck's reduce-scatter as its all-gather."""
+        if self.walked is None:
+            raise ValueError("one host has no fabric")
+        operation = "all_gather" if algorithm == "bruck" else collective.name
+        by_channels = algorithm in ("ring", "tree")
+        channels, cross_nic = (self.setup.channels, self.setup.cross_nic) if by_channels else (0, 0)
+        adaptive = self.setup.offloads.adaptive and algorithm != "sharp"
+        return self.walked.cost(tables, collective, Traffic(operation, algorithm, channels, cross_nic, adaptive))
 
     def _on_fabric(self, collective: Collective, tables: RoutingTables, algorithm: str) -> Limit:
         if self.plan and self.walked and ON_FABRIC[algorithm] == "sharp":
             return streaming_limit(self.plan, self.walked.rates)
         return fabric_limit(self.cost(collective, tables, ON_FABRIC[algorithm]))
-
-    def cost(self, collective: Collective, tables: RoutingTables, algorithm: str) -> Cost:
-        """Return what one of fabctl's algorithms costs on the fabric."""
-        if self.walked is None:
-            raise ValueError("one host has no fabric")
-        operation = {"sharp": "all_reduce", "bruck": "all_gather"}.get(algorithm, collective.name)
-        rings = algorithm in ("ring", "tree")
-        channels, cross_nic = (self.setup.channels, self.setup.cross_nic) if rings else (0, 0)
-        adaptive = self.setup.offloads.adaptive and algorithm != "sharp"
-        return self.walked.cost(tables, collective, Traffic(operation, algorithm, channels, cross_nic, adaptive))
 
     def _fixed_algorithm(self, collective: Collective) -> str:
         """Return fabctl's name of the one algorithm that there is; empty where NCCL chooses."""
@@ -194,7 +195,7 @@ class Scene:
             return PATTERN
         if collective.name == "alltoall":
             return "pxn" if self.pxn else "pairwise"
-        return "ring" if self.setup.node is None else ""
+        return "" if self.hosts else "ring"
 
     def _only(self, collective: Collective) -> tuple[str, ...]:
         """Return the algorithms of NCCL that the job asks for; none: all."""
@@ -202,43 +203,3 @@ class Scene:
         if not asked or collective.name not in ALGORITHMS.load(asked).operations:
             return ()
         return tuple(name for name, known in ON_FABRIC.items() if known == asked)
-
-    def _refuse_host_offloads(self) -> None:
-        changed = set(self.setup.offloads.names) ^ set(Offloads().names)
-        for name in sorted(changed - OF_FABRIC):
-            raise UsageError(
-                f"what '{name}' is worth depends on the hosts, and what they are is unknown", hint="say so: --node NODE"
-            )
-
-
-def used_hcas(node: NodeGraph, job: Job | None) -> tuple[str, ...]:
-    """Return the HCAs of a node that a job uses, by its rails; without a job all.
-
-    Raises
-    ------
-    UsageError
-        If the node has fewer.
-    """
-    if job is None:
-        return node.hcas
-    beyond = max(job.rails)
-    if beyond >= len(node.hcas):
-        raise UsageError(
-            f"the job uses rail {beyond}, and the HCAs of a {node.name} are numbered from 0 to {len(node.hcas) - 1}",
-            hint="another --node, or rails: [...] in the job",
-        )
-    return tuple(node.hcas[rail] for rail in sorted(set(job.rails)))
-
-
-def hca_notes(node: NodeGraph, job: Job) -> tuple[str, ...]:
-    """Say so if the fabric's hosts have other HCAs than the node: it may be the wrong one."""
-    count = job.fabric.hosts.common_hca_count
-    if count == len(node.hcas):
-        return ()
-    return (f"these hosts have {count} HCAs each, a {node.name} has {len(node.hcas)}: rail r is taken for its HCA r",)
-
-
-def port_gb_s(job: Job, rates: Float64) -> float:
-    """Return the rate of the slowest port of the job, GB/s; 0 where none is known."""
-    rates = rates[job.fabric.channel_of_port[job.ports]]
-    return float(rates[rates > 0].min(initial=np.inf)) / 8 if np.any(rates > 0) else 0.0

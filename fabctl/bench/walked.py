@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from fabctl.bench.adaptive import adaptive_cost
 from fabctl.bench.cost import Cost, cost, one_after_the_other, slowest
 from fabctl.congestion.phases import phase_channels
 from fabctl.congestion.rows import loads
@@ -104,6 +105,4 @@ class Walked:
     def _of_demand(self, tables: RoutingTables, demand: Demand, traffic: Traffic) -> Cost:
         if not traffic.adaptive:
             return cost(tables, demand, self.rates)
-        from fabctl.bench.adaptive import adaptive_cost
-
         return adaptive_cost(tables, demand, self.rates)

@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fabctl.cli.charts import wants_chart, write_chart
-from fabctl.cli.common import input_entry, load_source, output_options, source_options, write_report
+from fabctl.cli.common import input_entry, load_source, output_options, refuse_two_stdins, source_options, write_report
 from fabctl.cli.completion import complete_names
-from fabctl.cli.hardware import chosen_node, chosen_offloads, node_options, offload_options
+from fabctl.cli.hardware import chosen_node, chosen_offloads, node_inputs, node_options, offload_options
 from fabctl.cli.job_files import read_jobs
 from fabctl.cli.routes import engine_tables, for_jobs, named_engines, route_remarks, routes_options, split_names
 from fabctl.cli.subcommands import CommandWithSubcommands
-from fabctl.errors import InputError, UsageError
+from fabctl.errors import InputError
 from fabctl.registry import Entry, Registry
 from fabctl.report.charts import CHARTS
 from fabctl.traffic.collectives import COLLECTIVES
 from fabctl.units import parse_size
 
 if TYPE_CHECKING:
+    from fabctl.model.predictions import BenchTable
     from fabctl.traffic.collective import Collective
     from fabctl.traffic.job import JobSpec
 
@@ -78,10 +79,11 @@ def bench(
 
     Times, algbw and busbw come in nccl-tests' columns, GB being 1e9 bytes, with the algorithm and protocol that NCCL will take
     and what binds. What the hosts are comes from --node, the job or the topology; where nothing says it, only the fabric is
-    predicted, by rings.
+    predicted, by rings. Without SOURCE, --node alone predicts the GPUs of one host.
 
     \b
     Examples:
+      fabctl bench --node dgx-h100
       fabctl bench fabric.txt --job job.yaml --node dgx-a100
       fabctl bench fabric.txt --job job.yaml --tables lfts.txt --engine ftree
       fabctl bench fabric.txt --node nvidia-smi-topo.txt --without gdr
@@ -96,8 +98,7 @@ def bench(
     from fabctl.sources.reading import load_tables
     from fabctl.traffic.placement import place
 
-    if source == "-" and job_path == "-":
-        raise UsageError("SOURCE and --job cannot both be stdin")
+    refuse_two_stdins(source, [job_path or ""])
     chart = wants_chart(output)
     assumed = parse_speed(assume_speed) if assume_speed else None
     sizes = _sizes(minbytes, maxbytes, stepfactor)
@@ -106,10 +107,16 @@ def bench(
     if spec.sizes and (minbytes, maxbytes, stepfactor) == (None, None, None):
         sizes = list(spec.sizes)
     collectives = _collectives(spec, collective_names)
+    if source is None and node_name and not (job_path or engine_names or tables_paths):
+        table = _one_host(node_name, collectives, sizes, switched)
+        write_chart(bench_chart(table), output) if chart else write_report(
+            bench_report(table, inputs=node_inputs(node_name)), output
+        )
+        return
     loaded = load_source(source, source_format, strict=strict)
     node = chosen_node(node_name, spec, loaded.report)
     spec = with_ranks(spec, node)
-    setup = setup_of(spec, node, chosen_offloads(switched, spec))
+    setup = setup_of(spec, node, chosen_offloads(switched, spec), required=switched[0])
     job = place(spec, loaded.fabric)
     routes = [load_tables(path, loaded.fabric) for path in dict.fromkeys(tables_paths)]
     given = [spec] if job_path else []
@@ -121,7 +128,19 @@ def bench(
     by_default = engine_names is None and not tables_paths
     remarks = route_remarks(routes, by_default=by_default, assume_speed=assume_speed)
     fitting = () if node else fitting_nodes(loaded.fabric)
-    write_report(bench_report(table, inputs=[input_entry(loaded), *job_inputs], remarks=remarks, fitting=fitting), output)
+    inputs = [input_entry(loaded), *job_inputs, *node_inputs(node_name)]
+    write_report(bench_report(table, inputs=inputs, remarks=remarks, fitting=fitting), output)
+
+
+def _one_host(
+    node_name: str, collectives: list[Collective], sizes: list[int], switched: tuple[tuple[str, ...], tuple[str, ...]]
+) -> BenchTable:
+    """Predict collectives of all GPUs of one host."""
+    from fabctl.bench.predict import predict_inside
+    from fabctl.nodes.reading import load_node
+
+    node = load_node(node_name)
+    return predict_inside(node, len(node.gpus), collectives, sizes, chosen_offloads(switched), required=switched[0])
 
 
 def _job(path: str | None, collective_names: str | None) -> tuple[JobSpec, list[dict[str, Any]]]:

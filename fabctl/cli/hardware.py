@@ -109,3 +109,14 @@ def chosen_node(node_name: str | None, spec: JobSpec | None = None, report: Pars
     if report is not None and report.node_type and shipped_path(report.node_type):
         return load_node(report.node_type)
     return None
+
+
+def node_inputs(node_name: str | None) -> list[dict[str, Any]]:
+    """Return the line of ``--node`` in the envelope's ``inputs`` if it is a file; none for a shipped type."""
+    from fabctl.nodes.reading import read_node
+    from fabctl.nodes.shipped import shipped_path
+
+    if not node_name or shipped_path(node_name):
+        return []
+    loaded = read_node(node_name)
+    return [{"path": loaded.path, "sha256": loaded.sha256, "parser": loaded.parser}]

@@ -43,7 +43,7 @@ MAIN = (
     Column("protocol", "proto"),
     Column("binds", "binds"),
     Column("binds_at", "at", wide=True),
-    Column("bound", "bound by", wide=True),
+    Column("bound", "slowest cable", wide=True),
     Column("bound_flows", "flows", right=True, wide=True),
 )
 BOUNDS = (
@@ -86,19 +86,13 @@ def bench_report(
     fitting : sequence of str
         Node types whose HCAs fit hosts that are unknown.
     """
-    short = short_names(table.routes)
+    short = {"": "", **short_names(table.routes)}
     named = [replace(prediction, routes=short[prediction.routes]) for prediction in table.predictions]
     by_collective = [list(group) for _, group in groupby(named, key=lambda prediction: prediction.collective)]
-    text: list[str | Table] = [
-        f"Job     {table.n_hosts} hosts x {table.ranks_per_host} ranks = {table.n_ranks} ranks: {_cut(table.hosts)}",
-        *_hosts(table, fitting),
-        f"HCAs    {len(table.rails)} per host, rails {','.join(str(rail) for rail in table.rails)}",
-        f"Routes  {', '.join(table.routes)}",
-        *(f"        {remark}" for remark in remarks),
-    ]
+    text: list[str | Table] = [*_head(table, remarks, fitting)]
     for predictions in by_collective:
         text += _single(predictions[0], table) if len(predictions) == 1 else _side_by_side(predictions)
-        text += [f"Faster: {prediction.routes}: {line}" for prediction in predictions for line in prediction.advice]
+        text += [f"Faster{_on(prediction)}: {line}" for prediction in predictions for line in prediction.advice]
     text += ["\nAssumptions", *(f"  {line}" for line in table.assumptions)]
     if table.notes:
         text += ["\nNotes", *(f"  {line}" for line in table.notes)]
@@ -112,14 +106,23 @@ def bench_report(
     )
 
 
-def _hosts(table: BenchTable, fitting: Sequence[str]) -> Iterator[str]:
-    offloads = f", counting on {', '.join(table.offloads)}" if table.offloads else ", counting on no offload"
+def _head(table: BenchTable, remarks: Sequence[str], fitting: Sequence[str]) -> Iterator[str]:
+    if table.n_hosts == 1:
+        yield f"Job     {table.n_ranks} GPUs of one host"
+    else:
+        yield f"Job     {table.n_hosts} hosts x {table.ranks_per_host} ranks = {table.n_ranks} ranks: {_cut(table.hosts)}"
     if table.node:
-        yield f"Hosts   {table.node}{offloads}"
-        return
-    yield "Hosts   unknown: only the fabric is predicted, by rings; --node NODE says what they are"
-    if fitting:
-        yield f"        (by their HCAs they could be: {', '.join(fitting)})"
+        yield f"Hosts   {table.node}, counting on {', '.join(table.offloads) or 'no offload'}"
+    else:
+        yield "Hosts   unknown: only the fabric is predicted, by rings; --node NODE says what they are"
+        if fitting:
+            yield f"        (by their HCAs they could be: {', '.join(fitting)})"
+        if table.offloads:
+            yield f"        counting on {', '.join(table.offloads)}"
+    if table.routes:
+        yield f"HCAs    {len(table.rails)} per host, rails {','.join(str(rail) for rail in table.rails)}"
+        yield f"Routes  {', '.join(table.routes)}"
+        yield from (f"        {remark}" for remark in remarks)
 
 
 def _single(prediction: Prediction, table: BenchTable) -> Iterator[str | Table]:
@@ -137,6 +140,10 @@ def _single(prediction: Prediction, table: BenchTable) -> Iterator[str | Table]:
 def _title(prediction: Prediction) -> str:
     by = f" ({prediction.algorithm})" if len(prediction.ways) == 1 else ""
     return f"{prediction.collective}{by}{', ' if prediction.routes else ''}{prediction.routes}"
+
+
+def _on(prediction: Prediction) -> str:
+    return f" on {prediction.routes}" if prediction.routes else ""
 
 
 def _way_row(way: Way) -> dict[str, Any]:

@@ -129,7 +129,7 @@ def test_both_inputs_from_stdin_in_turn(run: Any, job: Any, fixtures: Path) -> N
     assert run("bench", fixtures / SMALL, "--job", "-", "-e", "1K", stdin="hosts: all\n").code == ExitCode.DONE
     both = run("bench", "-", "--job", "-", stdin="hosts: all\n")
     assert (both.code, both.out) == (ExitCode.USAGE, "")
-    assert "cannot both be stdin" in both.err
+    assert "only one of the fabric and the jobs can be stdin" in both.err
 
 
 def test_selene(run: Any, fixtures: Path, job: Any) -> None:
@@ -255,7 +255,47 @@ def test_selene_with_adaptive_routing(run: Any, fixtures: Path) -> None:
     assert (static["binds"], static["binds_at"]) == ("cable", static["bound"])
     assert float(adaptive["busbw_gb_s"]) > 1.5 * float(static["busbw_gb_s"])
     text = run(*argv, *ring).out
-    assert "Faster: minhop: at 64G NCCL_ALGO=Tree NCCL_PROTO=Simple would take " in text
+    assert "Faster on minhop: at 64G NCCL_ALGO=Tree NCCL_PROTO=Simple would take " in text
+
+
+def test_one_host_needs_no_fabric(run: Any, project: Path) -> None:
+    """8 H100: about 480 GB/s with NVLink SHARP, 365 to 370 by rings (nccl issue 1455)."""
+    done = run("bench", "--node", "dgx-h100", "--collective", "all", "-o", "json")
+    assert (done.code, done.err) == (ExitCode.DONE, "")
+    data = json.loads(done.out)["data"]
+    jsonschema.validate(data, json.loads((project / "fabctl/report/schemas/bench-table.json").read_text()))
+    assert data["job"] == {"hosts": "", "n_hosts": 1, "ranks_per_host": 8, "n_ranks": 8, "rails": []}
+    assert data["predictions"][0]["rows"][-1]["busbw_gb_s"] == pytest.approx(480, rel=0.02)
+    assert data["predictions"][2]["rows"][-1]["busbw_gb_s"] == pytest.approx(367, rel=0.03)
+    text = run("bench", "--node", "dgx-h100").out
+    assert text.startswith("Job     8 GPUs of one host\nHosts   dgx-h100, counting on nvls\n\nall_reduce\n")
+    assert "cable" not in text
+    refused = run("bench", "--node", "dgx-h100", "--engine", "ftree")
+    assert (refused.code, "no SOURCE" in refused.err) == (ExitCode.USAGE, True)
+
+
+def test_a_file_of_the_node_is_an_input(run: Any, fixtures: Path, tmp_path: Path) -> None:
+    """The real matrix of a DGX-1 gives the published 48 GB/s, if it says what its GPUs are."""
+    matrix = (fixtures / "nvidia-smi-topo/dgx1.txt").read_text()
+    gpus = "".join(f"GPU {index}: Tesla V100-SXM2-16GB (UUID: GPU-{index:08})\n" for index in range(8))
+    path = tmp_path / "node.txt"
+    path.write_text(gpus + matrix)
+    argv = ("bench", "dgx1-16", "--collective", "all_reduce", "-b", "16G", "-o", "json", "--node")
+    envelope = json.loads(run(*argv, path).out)
+    assert [entry["path"].rpartition("/")[2] for entry in envelope["inputs"]] == ["dgx1-16.yaml", "node.txt"]
+    assert envelope["data"]["predictions"][0]["rows"][0]["busbw_gb_s"] == pytest.approx(48, rel=0.01)
+    path.write_text(matrix)
+    done = run(*argv, path)
+    assert done.code == ExitCode.REFUSED
+    assert "does not say what its GPUs are" in done.err
+    assert "nvidia-smi -L" in done.err
+
+
+@pytest.mark.parametrize(("argv", "message"), [(["--with", "nvls"], "'nvls' does not work here"), (["--node", "cpu-server"], "")])
+def test_what_hosts_lack_is_refused_if_asked_for(run: Any, argv: list[str], message: str) -> None:
+    done = run("bench", "dgx1-16", *argv)
+    assert (done.code, done.out) == (ExitCode.REFUSED, "")
+    assert message in done.err
 
 
 def test_offloads_that_hardware_lacks_are_code_6(run: Any) -> None:

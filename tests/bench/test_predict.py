@@ -129,5 +129,6 @@ def test_assumptions_are_said() -> None:
     pxn = predict(
         place(JobSpec(pxn=True), fabric), [dmodk(fabric)], [COLLECTIVES.load("alltoall")], [1 << 20], data_rates(fabric)
     )
-    assert "PXN" in pxn.assumptions[-1]
+    assert "(PXN)" in pxn.assumptions[-1]
     assert pxn.assumptions[-1] not in text
+    assert "broadcast" not in text, "only what applies"

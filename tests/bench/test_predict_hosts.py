@@ -254,7 +254,7 @@ def test_one_walk_serves_all_offloads(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ranks_follow_the_gpus() -> None:
     spec = with_ranks(JobSpec(), A100)
     assert spec.ranks_per_host == 8
-    assert "one rank per GPU of a dgx-a100" in spec.notes[-1]
+    assert "one rank per GPU of dgx-a100" in spec.notes[-1]
     assert with_ranks(JobSpec(ranks_per_host=4), A100).ranks_per_host == 4
     assert with_ranks(JobSpec(), None).ranks_per_host is None
 
