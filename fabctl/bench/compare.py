@@ -193,10 +193,11 @@ def _collective_points(prediction: Prediction) -> Iterator[Point]:
 def _step_point(view: StepView) -> Point:
     waits = [phase for phase in view.phases if phase.exposed_seconds]
     longest = max(waits, key=lambda phase: phase.exposed_seconds, default=None)
+    waited_s = view.exposed_seconds + view.bubble_seconds
     return Point(
         operation=COMMUNICATION if view.step_seconds is None else STEP,
         size_bytes=0,
-        time_us=1e6 * (view.exposed_seconds if view.step_seconds is None else view.step_seconds),
+        time_us=1e6 * (waited_s if view.step_seconds is None else view.step_seconds),
         phase=longest.name if longest else "",
         binds=longest.binds if longest else "",
         binds_at=longest.binds_at if longest else "",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 STEP, COMMUNICATION = "step", "communication"
-"""A training's operation: its step, or only what is exposed of its communication where compute is unknown."""
+"""A training's operation: its step, or where compute is unknown what it waits for communication, pipeline's bubble included."""
 WORTH = 0.005
 """Relative gain below which one offload more is not worth naming."""
 
