@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from fabctl.bench.scene import hca_notes
+from fabctl.bench.scene import Setup
 from fabctl.bench.step_calls import CallTimer
 from fabctl.bench.step_compute import model_flops, peak_flops, stage_times
 from fabctl.bench.step_overlap import Pipeline, schedule
@@ -33,6 +33,7 @@ def predict_step(
     node: NodeGraph | None = None,
     offloads: Offloads | None = None,
     compute: Compute | None = None,
+    required: tuple[str, ...] = (),
 ) -> StepView:
     """Predict one step of a training.
 
@@ -49,12 +50,14 @@ def predict_step(
     offloads : Offloads, optional
     compute : Compute, optional
         By default computing is unknown, and communication stands alone.
+    required : tuple of str
+        Names of offloads that are refused where the hosts lack them; others that are on by default are left out there.
 
     Raises
     ------
     UsageError
-        If the job is no training, the node type has fewer GPUs or HCAs than the job uses, or an efficiency is given where the
-        model's operations or the GPU are unknown.
+        If the job is no training, the node type has fewer GPUs or HCAs than the job uses, an offload needs hosts that are known,
+        or an efficiency is given where the model's operations or the GPU are unknown.
     InputError
         If the ranks do not divide as the training is cut, or a flow has no route.
     RefusedError
@@ -69,7 +72,7 @@ def predict_step(
     offloads, compute = offloads or Offloads(), compute or Compute()
     spec = replace(spec, pxn=spec.pxn or offloads.pxn)
     cut = grid(training.parallelism, job.n_ranks)
-    timer = CallTimer(spec, job, tables, rates, node, offloads)
+    timer = CallTimer(spec, job, tables, rates, Setup(node, offloads, required))
     phases = [_phase(call, timer) for call in job_calls(spec, job.n_ranks)]
     peak = peak_flops(training, node)
     laid = schedule(phases, _pipeline(training, cut), stage_times(training, cut, node, compute))
@@ -84,7 +87,7 @@ def predict_step(
         gpu=node.gpu_model if node else "",
         precision=training.precision.compute,
         peak_tflops=peak / 1e12,
-        offloads=offloads.names,
+        offloads=timer.scene.offloads if job.n_ranks > 1 else offloads.names,
         hosts=_folded(job),
         n_hosts=job.n_hosts,
         ranks_per_host=job.ranks_per_host,
@@ -100,8 +103,8 @@ def predict_step(
         phases=laid.phases,
         path_segments=laid.segments,
         hidden_seconds=laid.hidden_seconds,
-        notes=(*job.notes, *(hca_notes(node, job) if node else ()), *_notes(laid.phases, node)),
-        assumptions=(*_assumptions(training, cut, node, compute), *timer.reasons),
+        notes=(*job.notes, *timer.scene.notes, *_notes(laid.phases, node)),
+        assumptions=(*_assumptions(training, cut, node, compute), *timer.scene.reasons),
     )
 
 
@@ -138,7 +141,6 @@ def _notes(phases: Sequence[StepPhase], node: NodeGraph | None) -> Iterator[str]
         yield f"{', '.join(unknown)}: within the hosts, whose inside is unknown: counted as no time"
     if node is None:
         yield "rings over the fabric, whatever NCCL would choose: that depends on what is inside the hosts"
-    yield from node.notes if node else ()
 
 
 def _assumptions(training: TrainingSpec, cut: Grid, node: NodeGraph | None, compute: Compute) -> Iterator[str]:

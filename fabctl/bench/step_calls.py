@@ -15,12 +15,11 @@ from fabctl.bench.cost import Cost, cost, one_after_the_other, slowest
 from fabctl.bench.nccl import ring
 from fabctl.bench.nccl.ring import WIRE_SHARE, Ranks
 from fabctl.bench.pricing import NCCL, ON_FABRIC, Priced, fabric_limit, tightest
-from fabctl.bench.sharp import collnet_plan
+from fabctl.bench.scene import Scene, Setup
 from fabctl.bench.sharp_limit import streaming_limit
 from fabctl.bench.step_hosts import Hosts, Local, groups_on_busiest
+from fabctl.bench.walked import Walked
 from fabctl.congestion.rows import loads
-from fabctl.model.node_graph import NodeGraph
-from fabctl.model.offloads import Offloads
 from fabctl.model.phases import Phase
 from fabctl.model.predictions import Limit
 from fabctl.model.rates import Float64
@@ -46,30 +45,24 @@ class CallTimer:
     tables : RoutingTables
     rates : float64 array of shape (n_channels,)
         Data rate of each channel in Gb/s.
-    node : NodeGraph, optional
-        What each host is; None: unknown, then groups within a host have no time, and others that of rings over the fabric.
-    offloads : Offloads
+    setup : Setup
+        Where hosts are unknown, groups within one have no time, and others that of rings over the fabric.
 
     Raises
     ------
     UsageError
-        If the job has more ranks or HCAs per host than the node has GPUs or HCAs.
+        If the job has more ranks or HCAs per host than the node has GPUs or HCAs, or an offload needs hosts that are known.
     RefusedError
-        If SHARP is asked for, and the switches or HCAs do not stream.
+        If an offload cannot work here.
     """
 
-    def __init__(
-        self, spec: JobSpec, job: Job, tables: RoutingTables, rates: Float64, node: NodeGraph | None, offloads: Offloads
-    ) -> None:
+    def __init__(self, spec: JobSpec, job: Job, tables: RoutingTables, rates: Float64, setup: Setup) -> None:
         self.spec, self.job, self.tables, self.rates = spec, job, tables, rates
-        self.offloads = offloads
-        self.hosts = Hosts(node, job, rates, offloads) if node else None
-        self.sharp = collnet_plan(job) if offloads.sharp else None
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """What the models of the offloads assume here, for people."""
-        return (*(self.hosts.hop.reasons if self.hosts else ()), *(self.sharp.reasons if self.sharp else ()))
+        ranks = Ranks(job.n_hosts, job.ranks_per_host, job.ports.shape[1])
+        self.scene = Scene.of(setup, ranks, Walked(job, rates))
+        self.hosts = Hosts(self.scene.hosts, job) if self.scene.hosts else None
+        hop = self.scene.hosts.hop if self.scene.hosts else None
+        self.hop_us = hop.extra_us if hop else 0.0
 
     def inside(self, call: Call) -> bool:
         """Tell whether every group of a call sits in one host."""
@@ -102,7 +95,7 @@ class CallTimer:
         latency_us = choice.latency_us
         if not self.inside(call):
             limits.append(self._fabric_limit(replace(call, algorithm=ON_FABRIC[choice.algorithm])))
-            latency_us += hosts.hop.extra_us * choice.inter_steps
+            latency_us += self.hop_us * choice.inter_steps
         own = Limit(NCCL, f"{choice.algorithm}, {choice.protocol}", choice.bandwidth_gb_s)
         shared = _shared(limits, WIRE_SHARE[choice.protocol])
         return Priced(choice.algorithm, choice.protocol, size_bytes, latency_us, tightest([*shared, own]))
@@ -117,10 +110,9 @@ class CallTimer:
             limits += hosts.limits(groups, call.operation, "pxn" if call.algorithm == "pxn" else "pairwise")
         largest = max(groups, key=lambda local: local.share)
         steps, ranks = _steps(call, largest), Ranks(largest.n_nodes, len(largest.ranks), 1)
-        hop_us = hosts.hop.extra_us if hosts else 0.0
 
         def priced(protocol: str) -> Priced:
-            latency_us = ring.latency_us(call.operation, steps, ranks, protocol, size_bytes) + hop_us * steps.inter
+            latency_us = ring.latency_us(call.operation, steps, ranks, protocol, size_bytes) + self.hop_us * steps.inter
             shared = _shared(limits, ring.WIRE_SHARE[protocol])
             return Priced(call.algorithm, protocol, size_bytes, latency_us, tightest(shared))
 
@@ -129,8 +121,8 @@ class CallTimer:
 
     def _fabric_limit(self, call: Call) -> Limit:
         """Return what the fabric allows the largest message, the call's others beside it."""
-        if self.sharp and call.algorithm == "sharp":
-            return streaming_limit(self.sharp, self.rates)
+        if self.scene.plan and call.algorithm == "sharp":
+            return streaming_limit(self.scene.plan, self.rates)
         shares = replace(call, size_bytes=call.size_bytes / call.size_bytes.max(), times=1)
         return fabric_limit(one_after_the_other([self._cost(phase) for phase in call_phases(shares, self.spec, self.job)]))
 
@@ -139,7 +131,7 @@ class CallTimer:
             n = len(self.rates)
             volume, flows = loads(phase.fixed, phase.flows.weight, n), np.bincount(phase.fixed.index, minlength=n)
             found = slowest(self.tables.fabric, volume, flows, self.rates)
-        elif self.offloads.adaptive:
+        elif self.scene.setup.offloads.adaptive:
             from fabctl.bench.adaptive import adaptive_cost
 
             found = adaptive_cost(self.tables, Demand(phase.flows), self.rates)

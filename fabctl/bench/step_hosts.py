@@ -7,19 +7,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fabctl.bench.gpudirect import network_hop
 from fabctl.bench.inside import host_limits
 from fabctl.bench.inside_host import Host, host_of
 from fabctl.bench.inside_loads import Loads
 from fabctl.bench.inside_traffic import Group, load
+from fabctl.bench.known_hosts import GDR_LEVEL, KnownHosts
 from fabctl.bench.nccl.choice import Choice
 from fabctl.bench.nccl.tuner import Tuner
-from fabctl.bench.scene import GDR_LEVEL, port_gb_s, used_hcas
-from fabctl.errors import UsageError
 from fabctl.model.node_graph import NodeGraph
-from fabctl.model.offloads import Offloads
 from fabctl.model.predictions import Limit
-from fabctl.model.rates import Float64
 from fabctl.traffic.call import Call
 from fabctl.traffic.placement import Job
 
@@ -60,28 +56,13 @@ class Hosts:
 
     Parameters
     ----------
-    node : NodeGraph
+    known : KnownHosts
     job : Job
-    rates : float64 array of shape (n_channels,)
-        Data rate of each channel in Gb/s.
-    offloads : Offloads
-
-    Raises
-    ------
-    UsageError
-        If the job has more ranks per host, or uses more HCAs, than the node has GPUs or HCAs.
     """
 
-    def __init__(self, node: NodeGraph, job: Job, rates: Float64, offloads: Offloads) -> None:
-        self.job, self.offloads = job, offloads
-        if job.ranks_per_host > len(node.gpus):
-            raise UsageError(
-                f"{job.ranks_per_host} ranks per host, and a {node.name} has {len(node.gpus)} GPUs",
-                hint=f"ranks_per_host: {len(node.gpus)} in the job, or another --node",
-            )
-        self.host = host_of(node, job.ranks_per_host, used_hcas(node, job), offloads, GDR_LEVEL, alone=False)
-        self.hop = network_hop(self.host.node, offloads, GDR_LEVEL)
-        self.port_gb_s = port_gb_s(job, rates)
+    def __init__(self, known: KnownHosts, job: Job) -> None:
+        self.known, self.job = known, job
+        self.host = host_of(known.node, job.ranks_per_host, known.hcas, known.offloads, GDR_LEVEL, alone=False)
         self._parts: dict[tuple[tuple[int, ...], bool], NodeGraph] = {}
         self._tuners: dict[tuple[Local, bool], Tuner] = {}
 
@@ -89,15 +70,15 @@ class Hosts:
         """Return all that NCCL considers for a group, what it takes first; `sharp` tells whether SHARP may be asked for."""
         key = replace(local, share=1.0), sharp
         if key not in self._tuners:
-            offloads = replace(self.offloads, sharp=self.offloads.sharp and sharp)
-            self._tuners[key] = Tuner(self._part(local), local.n_nodes, len(local.ranks), offloads, port_gb_s=self.port_gb_s)
+            offloads, rate = replace(self.known.offloads, sharp=self.known.offloads.sharp and sharp), self.known.port_gb_s
+            self._tuners[key] = Tuner(self._part(local), local.n_nodes, len(local.ranks), offloads, port_gb_s=rate)
         return self._tuners[key].options(operation, size_bytes)
 
     def limits(self, groups: Sequence[Local], operation: str, algorithm: str) -> tuple[Limit, ...]:
         """Return what the links of a host allow for groups that run side by side, tightest first."""
         whole = Loads(self.host)
         for local in groups:
-            part = Loads(Host(self._part(local), self.offloads, GDR_LEVEL))
+            part = Loads(Host(self._part(local), self.known.offloads, GDR_LEVEL))
             load(part, Group(local.n_nodes, local.n_nodes * len(local.ranks)), operation, algorithm)
             whole.add(part, local.share)
         return host_limits(whole)

@@ -82,7 +82,7 @@ def step(
     tables = chosen_tables(fabric, engine, tables_path, for_jobs(DEFAULTS, engine, [spec], fabric))
     asked = (spec, job, tables, data_rates(fabric, assumed), node, offloads, compute)
     report = step_report(
-        predict_step(*asked),
+        predict_step(*asked, switched[0]),
         scale=scale_step(*asked) if scale else (),
         inputs=[input_entry(loaded), *job_inputs],
         remarks=route_remarks([tables], by_default=not (engine or tables_path), assume_speed=assume_speed),

@@ -11,6 +11,7 @@ import pytest
 
 from fabctl.bench.predict import predict, setup_of
 from fabctl.bench.pricing import Priced
+from fabctl.bench.scene import Setup
 from fabctl.bench.step import predict_step
 from fabctl.bench.step_calls import CallTimer
 from fabctl.bench.step_scale import scale_step
@@ -53,7 +54,7 @@ def step(name: str, text: str, offloads: Offloads | None = None, compute: Comput
 
 def timer(name: str, offloads: Offloads | None = None) -> CallTimer:
     spec, job, tables, rates = placed(name, "hosts: all\nranks_per_host: 8\nmodel: resnet-50\n")
-    return CallTimer(spec, job, tables, rates, load_node(NODES[name]), offloads or Offloads())
+    return CallTimer(spec, job, tables, rates, Setup(load_node(NODES[name]), offloads or Offloads()))
 
 
 def side_by_side(operation: str, columns: int, hosts: int = 16, size_bytes: float = 1e9) -> Call:
