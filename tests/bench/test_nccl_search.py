@@ -165,7 +165,7 @@ def outside(used: Machine, speed: float) -> Iterator[Loads]:
         for order in permutations(used.gpus):
             steps = list(pairwise(order))
             back = used.ways[order[-1], hca].type <= PathType.PIX
-            if order[0] in used.locals[hca] and back and all(used.ways[step].type == PathType.NVL for step in steps):
+            if order[0] in used.near[hca] and back and all(used.ways[step].type == PathType.NVL for step in steps):
                 yield loads(used, [(hca, order[0], speed), *((a, b, speed) for a, b in steps), (order[-1], hca, speed)])
 
 
@@ -200,6 +200,12 @@ def test_heads_of_nvls_fit_the_nvlinks(gpus: int) -> None:
     sent = [sum(graph.intra_gb_s * (2 if head == gpu else 1) for head in range(gpus)) for gpu in range(gpus)]
     assert max(sent) <= used.nvlink_gb_s
     assert graph.intra_gb_s == 60 or max(sent) * 60 / 50 >= 0.9 * used.nvlink_gb_s
+
+
+def test_heads_pay_for_staging_too() -> None:
+    """Without GPUDirect RDMA what a head sends and receives passes the link between PCIe switch and CPU twice."""
+    node = load_node("dgx-h100")
+    assert [Tuner(node, 4, 8, Offloads(gdr=gdr)).nvls.inter_gb_s for gdr in (True, False)] == [48, 20]
 
 
 def test_no_way_at_all_is_a_simple_order() -> None:

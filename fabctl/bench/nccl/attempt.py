@@ -58,7 +58,7 @@ class Attempt:
                 way = self.machine.ways[hca, first]
                 if self._take(way, self.graph.inter, self.graph.inter_gb_s):
                     self._start(first, forced)
-                    self._give(way, self.graph.inter_gb_s)
+                    self._give(way.loads, self.graph.inter_gb_s)
             self.entries.pop()
 
     def _returns(self, built: int) -> bool:
@@ -73,7 +73,7 @@ class Attempt:
             return
         if not self.orders and not self.machine.nvswitch:
             yield self.machine.gpus[0], list(self.machine.gpus)
-        yield from ((gpu, []) for gpu in (self.machine.locals[hca] if hca else self.machine.gpus))
+        yield from ((gpu, []) for gpu in (self.machine.near[hca] if hca else self.machine.gpus))
 
     def _start(self, first: str, forced: list[str]) -> None:
         """Begin a channel at a GPU; a ring only if it can also get back to the network."""
@@ -97,14 +97,14 @@ class Attempt:
             way = self.machine.ways[order[-1], order[0]]
             if self._take(way, self.graph.intra, self.graph.intra_gb_s):
                 self._complete(order)
-                self._give(way, self.graph.intra_gb_s)
+                self._give(way.loads, self.graph.intra_gb_s)
         else:
             self._complete(order)
 
     def _move(self, way: Way, order: list[str], forced: list[str], to_net: int) -> None:
         if not self.done and self._take(way, self.graph.intra, self.graph.intra_gb_s):
             self._visit(order, forced, to_net)
-            self._give(way, self.graph.intra_gb_s)
+            self._give(way.loads, self.graph.intra_gb_s)
 
     def _to_net(self, order: list[str], forced: list[str]) -> None:
         balanced = self.graph.pattern == BALANCED_TREE
@@ -118,7 +118,7 @@ class Attempt:
                 self.exits.append(hca)
                 self._visit(order, forced, 1 if balanced and not second else -1)
                 self.exits.pop()
-                self._give(way, gb_s)
+                self._give(way.loads, gb_s)
 
     def _may_leave(self, hca: str) -> bool:
         if not self.graph.cross_nic or self.graph.pattern == TREE:
@@ -153,7 +153,7 @@ class Attempt:
                 continue
             for way in (self.machine.ways[gpu, hca] for hca in self.machine.hcas if self._may_leave(hca)):
                 if gpu not in out and self._take(way, self.graph.inter, self.graph.inter_gb_s):
-                    self._give(way, self.graph.inter_gb_s)
+                    self._give(way.loads, self.graph.inter_gb_s)
                     out.add(gpu)
         return frozenset(out)
 
@@ -171,13 +171,10 @@ class Attempt:
         for i, (hop, share) in enumerate(way.loads):
             self.left[hop] -= share * gb_s
             if self.left[hop] < -1e-3:
-                self._put_back(way.loads[: i + 1], gb_s)
+                self._give(way.loads[: i + 1], gb_s)
                 return False
         return True
 
-    def _give(self, way: Way, gb_s: float) -> None:
-        self._put_back(way.loads, gb_s)
-
-    def _put_back(self, loads: tuple[tuple[Hop, float], ...], gb_s: float) -> None:
+    def _give(self, loads: tuple[tuple[Hop, float], ...], gb_s: float) -> None:
         for hop, share in loads:
             self.left[hop] += share * gb_s

@@ -23,12 +23,11 @@ def nvls_channels(machine: Machine) -> Graph:
     most = min(MAX_NVLS_ARITY, len(machine.gpus))
     fewest = 1 if machine.hcas else most
     speeds = speeds_of(machine)
-    nearest = min((machine.ways[hca, near[0]].type for hca, near in machine.locals.items()), default=PathType.PIX)
-    found = Graph("nvls", 0, 0.0, 0.0, PathType.NVL, nearest)
+    found = Graph("nvls", 0, 0.0, 0.0, PathType.NVL, _nearest(machine))
     for speed in speeds:
         if found.channels and (speed / found.inter_gb_s <= SLOWER or found.channels == most):
             break
-        room = next((k for k in range(most, 0, -1) if (k + (k > 0)) * speed <= machine.nvlink_gb_s + 1e-3), 0)
+        room = next((k for k in range(most, 0, -1) if (k + 1) * speed <= machine.nvlink_gb_s + 1e-3), 0)
         heads = min(room, _heads(machine, speed)) if machine.hcas else room
         if heads >= fewest and (heads > found.channels or heads * speed > found.channels * found.inter_gb_s):
             found = replace(found, channels=heads, intra_gb_s=speed, inter_gb_s=speed)
@@ -47,7 +46,7 @@ def direct_channels(machine: Machine) -> Graph:
     def room(heads: int, speed: float) -> bool:
         return speed * (1 + (heads - 1) / others) <= machine.nvlink_gb_s + 1e-3
 
-    found = Graph("collnet-direct", 0, 0.0, 0.0, PathType.NVL, PathType.PIX)
+    found = Graph("collnet-direct", 0, 0.0, 0.0, PathType.NVL, _nearest(machine))
     for speed in speeds:
         heads = min(most, _heads(machine, speed))
         if heads and room(heads, speed) and heads * speed > found.channels * found.intra_gb_s:
@@ -59,11 +58,22 @@ def direct_channels(machine: Machine) -> Graph:
     return found
 
 
+def _nearest(machine: Machine) -> PathType:
+    return min((machine.ways[hca, near[0]].type for hca, near in machine.near.items()), default=PathType.PIX)
+
+
 def _heads(machine: Machine, speed: float) -> int:
-    """Return how many GPUs have an HCA next to them that carries so much both ways, an HCA for each."""
+    """Return how many GPUs can each talk both ways to an HCA of their own, next to them, at a speed and all at a time."""
+    left = dict(machine.capacity)
     heads: set[str] = set()
     for hca in machine.hcas:
-        head = next((gpu for gpu in machine.locals[hca] if gpu not in heads), "")
-        if head and min(machine.ways[hca, head].gb_s, machine.ways[head, hca].gb_s) >= speed:
+        head = next((gpu for gpu in machine.near[hca] if gpu not in heads), "")
+        if not head:
+            continue
+        taken = dict(left)
+        for hop, share in machine.ways[hca, head].loads + machine.ways[head, hca].loads:
+            taken[hop] -= share * speed
+        if min(taken.values()) >= -1e-3:
             heads.add(head)
+            left = taken
     return len(heads)

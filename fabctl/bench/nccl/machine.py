@@ -59,7 +59,7 @@ class Machine:
         Of each directed link, GB/s.
     ways : dict of (str, str) to Way
         From GPU to GPU, from HCA (its wire) to GPU, from GPU to HCA.
-    locals : dict of str to tuple of str
+    near : dict of str to tuple of str
         GPUs that are nearest to an HCA, the one that it serves first.
     nvlink_gb_s, total_gb_s : float
         What a GPU sends over NVLink; and over NVLink or PCIe, whichever is more (``totalBw``).
@@ -74,7 +74,7 @@ class Machine:
     cpu_vendor: str
     capacity: dict[Hop, float]
     ways: dict[Hop, Way]
-    locals: dict[str, tuple[str, ...]]
+    near: dict[str, tuple[str, ...]]
     nvlink_gb_s: float
     total_gb_s: float
     port_gb_s: float
@@ -136,7 +136,7 @@ def machine(node: NodeGraph, capability: int, n_gpus: int, hcas: Sequence[str], 
         cpu_vendor=node.cpu_vendor,
         capacity=capacity,
         ways=ways,
-        locals=near,
+        near=near,
         nvlink_gb_s=sent[NVLINK],
         total_gb_s=max(sent.values()),
         port_gb_s=port_gb_s,

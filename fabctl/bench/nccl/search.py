@@ -63,8 +63,9 @@ def _variants(machine: Machine, pattern: str, speed: float) -> Iterator[Graph]:
     for cross_nic in crossings:
         for inter, intra in _types(machine):
             for shape in shapes:
-                for same in (True, False):
-                    yield Graph(shape, 0, speed, speed, intra, inter, cross_nic, same)
+                yield Graph(shape, 0, speed, speed, intra, inter, cross_nic, same=True)
+                if machine.cpu_vendor != "amd" or intra != PathType.SYS:
+                    yield Graph(shape, 0, speed, speed, intra, inter, cross_nic, same=False)
 
 
 def _types(machine: Machine) -> Iterator[tuple[PathType, PathType]]:

@@ -103,9 +103,17 @@ class Tuner:
 
     def graph(self, algorithm: str) -> Graph:
         """Return the channels of an algorithm."""
-        graphs = {"Ring": "ring", "CollNetChain": "chain", "CollNetDirect": "direct", "NVLS": "nvls", "NVLSTree": "nvls"}
-        found: Graph = getattr(self, graphs.get(algorithm, "tree"))
-        return found
+        match algorithm:
+            case "Ring":
+                return self.ring
+            case "CollNetChain":
+                return self.chain
+            case "CollNetDirect":
+                return self.direct
+            case "NVLS" | "NVLSTree":
+                return self.nvls
+            case _:
+                return self.tree
 
     def options(self, operation: str, size_bytes: int) -> list[Choice]:
         """Return all that NCCL considers for a message (nccl-tests' name of the operation), fastest first by its model.
