@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from typing import Any
 
 import click
@@ -87,8 +88,18 @@ def step(
         inputs=[input_entry(loaded), *job_inputs],
         remarks=route_remarks([tables], by_default=not (engine or tables_path), assume_speed=assume_speed),
         fitting=() if node else fitting_nodes(fabric),
+        next_step="" if "-" in (source, job_path) else _compare(source, job_path, node_name, efficiency, compute_ms),
     )
     write_report(report, output)
+
+
+def _compare(source: str | None, *given: str | float | None) -> str:
+    """Return the command that lays other engines and offloads beside this step."""
+    options = ("--job", "--node", "--efficiency", "--compute-ms")
+    said = [value if isinstance(value, str) else f"{value:g}" for value in given if value is not None]
+    names = [option for option, value in zip(options, given, strict=True) if value is not None]
+    pairs = [word for pair in zip(names, said, strict=True) for word in pair]
+    return shlex.join(["fabctl", "bench", "compare", str(source), *pairs])
 
 
 def _compute(efficiency: float | None, compute_ms: float | None) -> Any:

@@ -68,8 +68,8 @@ def job_report(
 
 
 def _head(job: JobView) -> Iterator[str]:
-    per_host = _count(job.ranks_per_host, "rank") if job.ranks_per_host else "an unknown number of ranks"
-    hosts = f"{_count(job.n_hosts, 'host')} x {per_host} = {job.n_ranks} ranks" if job.n_hosts else f"{job.n_ranks} ranks"
+    per_host = counted(job.ranks_per_host, "rank") if job.ranks_per_host else "an unknown number of ranks"
+    hosts = f"{counted(job.n_hosts, 'host')} x {per_host} = {job.n_ranks} ranks" if job.n_hosts else f"{job.n_ranks} ranks"
     names = f": {job.hosts if len(job.hosts) <= 80 else f'{job.hosts[:77]}...'}" if job.hosts else ""
     yield f"Job     {job.name}, {hosts}{names}"
     if job.rails:
@@ -79,7 +79,8 @@ def _head(job: JobView) -> Iterator[str]:
         yield f"Cut     {', '.join(f'{key} {value}' for key, value in job.model.parallelism.items())}"
 
 
-def _count(number: int, what: str) -> str:
+def counted(number: int, what: str) -> str:
+    """Return ``1 rank``, ``8 ranks``."""
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 

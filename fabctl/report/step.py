@@ -8,7 +8,7 @@ from typing import Any
 
 from fabctl.model.step_view import BACKWARD, BUBBLE, FORWARD, ScaleRow, Segment, StepPhase, StepView
 from fabctl.report.bench import KINDS
-from fabctl.report.job import readable_bytes
+from fabctl.report.job import counted, readable_bytes
 from fabctl.report.output import Column, Report, Table, rounded
 
 PATH = (
@@ -75,6 +75,7 @@ def step_report(
     inputs: Sequence[Mapping[str, Any]] = (),
     remarks: Sequence[str] = (),
     fitting: Sequence[str] = (),
+    next_step: str = "",
 ) -> Report:
     """Return a step as a report.
 
@@ -86,15 +87,19 @@ def step_report(
         Lines for people about how the command came to its routes.
     fitting : sequence of str
         Node types whose HCAs fit hosts that are unknown.
+    next_step : str
+        The command that says what other engines and offloads are worth here.
     """
     text: list[str | Table] = [*_head(view, remarks, fitting), "", *_verdict(view)]
+    text += [f"Next    {next_step}"] if next_step else []
     text += [Table("Critical path", PATH, [_path_row(view, segment) for segment in view.path_segments])]
     text += [Table("Communication", PHASES, [_shown(phase) for phase in view.phases])]
     if view.hidden_seconds:
         meant = "" if view.step_seconds else ", if there is as much of it"
         text.append(f"{_seconds(view.hidden_seconds)} s of it hide behind computing{meant}")
     if scale:
-        text.append(Table("Weak scaling", SCALE, [_scale_shown(row) for row in scale]))
+        known = tuple(column for column in SCALE if any(getattr(row, column.key) is not None for row in scale))
+        text.append(Table("Weak scaling", known, [_scale_shown(row) for row in scale]))
     text += ["\nAssumptions", *(f"  {line}" for line in view.assumptions)]
     if view.notes:
         text += ["\nNotes", *(f"  {line}" for line in view.notes)]
@@ -109,7 +114,7 @@ def step_report(
 
 def _head(view: StepView, remarks: Sequence[str], fitting: Sequence[str]) -> Iterator[str]:
     hosts = view.hosts if len(view.hosts) <= 80 else f"{view.hosts[:77]}..."
-    yield f"Job     {view.name}, {view.n_hosts} hosts x {view.ranks_per_host} ranks = {view.n_ranks} ranks: {hosts}"
+    yield f"Job     {view.name}, {view.n_hosts} hosts x {counted(view.ranks_per_host, 'rank')} = {view.n_ranks} ranks: {hosts}"
     if view.node:
         counting = ", ".join(view.offloads) or "no offload"
         peak = f", {view.peak_tflops:g} TFLOPS peak in {view.precision}" if view.peak_tflops else ""
