@@ -115,7 +115,8 @@ def _prediction(scene: Scene, collective: Collective, tables: RoutingTables | No
     pricer, bus_factor = scene.pricer(collective, tables), collective.bus_factor(n_ranks)
     options = [(pricer.options(size), count) for size, count in shapes(collective, n_ranks, sizes)]
     endless = pricer.options(ENDLESS_BYTES)
-    algorithm = ON_FABRIC.get(endless[0].algorithm, endless[0].algorithm)
+    largest = endless[0].algorithm
+    algorithm = ON_FABRIC.get(largest, largest) if tables else largest.lower()
     cost = scene.cost(collective, tables, algorithm) if tables else None
     peak = bus_factor * endless[0].limits[0].algbw_gb_s
     return Prediction(

@@ -22,6 +22,13 @@ from fabctl.traffic.collective import Collective, Steps
 from fabctl.traffic.collectives import ALGORITHMS
 from fabctl.traffic.job import JobSpec
 
+ASKED = {
+    "ring": ("Ring",),
+    "tree": ("Tree",),
+    "nvls-tree": ("NVLSTree",),
+    "sharp": ("CollNetDirect", "CollNetChain", "NVLS"),
+}
+"""NCCL's algorithms for what a job file may ask for."""
 OF_FABRIC = {"pxn", "ar"}
 """Offloads that mean something where the hosts are unknown."""
 
@@ -61,7 +68,7 @@ def setup_of(
     InputError
         If it asks for an algorithm that NCCL has not, or for one that depends on hosts that are unknown.
     """
-    if spec.algorithm and spec.algorithm not in (*ON_FABRIC.values(), *PAIRS):
+    if spec.algorithm and spec.algorithm not in (*ASKED, *PAIRS):
         raise InputError(
             f"bench predicts NCCL's algorithms, and this job asks for '{spec.algorithm}'",
             where=spec.path,
@@ -202,4 +209,4 @@ class Scene:
         asked = self.setup.algorithm
         if not asked or collective.name not in ALGORITHMS.load(asked).operations:
             return ()
-        return tuple(name for name, known in ON_FABRIC.items() if known == asked)
+        return ASKED.get(asked, ())
