@@ -93,13 +93,13 @@ def step(
     write_report(report, output)
 
 
-def _compare(source: str | None, *given: str | float | None) -> str:
+def _compare(source: str | None, job_path: str, node_name: str | None, efficiency: float | None, compute_ms: float | None) -> str:
     """Return the command that lays other engines and offloads beside this step."""
-    options = ("--job", "--node", "--efficiency", "--compute-ms")
-    said = [value if isinstance(value, str) else f"{value:g}" for value in given if value is not None]
-    names = [option for option, value in zip(options, given, strict=True) if value is not None]
-    pairs = [word for pair in zip(names, said, strict=True) for word in pair]
-    return shlex.join(["fabctl", "bench", "compare", str(source), *pairs])
+    numbers = {"--efficiency": efficiency, "--compute-ms": compute_ms}
+    options = {"--job": job_path, "--node": node_name}
+    options |= {option: f"{value:g}" for option, value in numbers.items() if value is not None}
+    words = [word for option, value in options.items() if value for word in (option, value)]
+    return shlex.join(["fabctl", "bench", "compare", str(source), *words])
 
 
 def _compute(efficiency: float | None, compute_ms: float | None) -> Any:

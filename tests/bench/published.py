@@ -78,8 +78,7 @@ def table(numbers: list[Number]) -> str:
     for number in numbers:
         predicted = number.predicted()
         error = predicted / number.published - 1
-        allowed = f"{number.tolerance:.3g}".rstrip("0").rstrip(".")
-        why = f"not met: {number.explained}" if number.explained else f"{float(allowed):.1%}: {number.reason}"
+        why = f"not met: {number.explained}" if number.explained else f"{number.tolerance:.1%}: {number.reason}"
         why = f"fitted to it; {why}" if number.fitted else why
         least = "> " if number.at_least else ""
         cells = (

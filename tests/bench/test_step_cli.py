@@ -68,6 +68,7 @@ def test_a_step_says_how_long_and_what_it_waits_for(run: Run, job: Any) -> None:
     assert "tokens/s" in lines[verdict]
     assert "of the peak (MFU)" in lines[verdict]
     assert "it waits longest" in lines[verdict + 1]
+    assert lines[verdict + 2].startswith("Next    fabctl bench compare superpod-4su --job ")
     for title in ("Critical path", "Communication", "Weak scaling", "Assumptions"):
         assert title in lines
     assert "s of it hide behind computing" in done.out
