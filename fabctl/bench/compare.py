@@ -89,8 +89,11 @@ class _Said:
         partly = []
         for line, by in self.assumptions.items():
             which = [label for label in self.offloads if label in by]
-            if len(which) == len(self.offloads):
+            others = [label for label in self.offloads if label not in by]
+            if not others:
                 yield line
+            elif len(others) < len(which):
+                partly.append(f"all but {', '.join(others)}: {line}")
             else:
                 partly.append(f"{', '.join(which)}: {line}")
         yield from partly
