@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
+from fabctl.model.fabric import Fabric
 from fabctl.model.offload_plan import Place, Risk
 
 
@@ -54,6 +56,20 @@ class Driver(Protocol):
     """Reads and writes values at places of its own name. Names from the fabric never reach a shell or a path."""
 
     name: str
+    options: Mapping[str, str]
+    """What `make` takes to make it again in another process; it is kept in the journal. Secrets by the path of their file."""
+
+    @classmethod
+    def make(cls, options: Mapping[str, str], fabric: Fabric) -> Self:
+        """Return a driver for a fabric: from ``--driver NAME:KEY=VALUE,...``, or from what the journal kept.
+
+        Raises
+        ------
+        UsageError
+            For options that it does not know, or that are missing.
+        RefusedError, SourceError
+            If it cannot be reached.
+        """
 
     def manager(self) -> Manager | None:
         """Return the subnet manager; None if this driver does not go through one."""

@@ -30,6 +30,8 @@ class Site:
         What the hosts are; None: unknown.
     captured : mapping of str to str
         Texts captured on hosts (``lspci``, sysfs, ``nvidia-smi``), by file name.
+    live : bool
+        Whether `fabric` was discovered just now and not read from a file.
     """
 
     fabric: Fabric
@@ -38,6 +40,7 @@ class Site:
     jobs: tuple[Job, ...] = ()
     node: NodeGraph | None = None
     captured: Mapping[str, str] = field(default_factory=dict)
+    live: bool = False
 
     def driver(self, *names: str) -> Driver:
         """Return the first of some drivers that is there.

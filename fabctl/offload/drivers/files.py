@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 from fabctl.atomic import write_atomic
-from fabctl.errors import RefusedError
+from fabctl.errors import RefusedError, UsageError
+from fabctl.model.fabric import Fabric
 from fabctl.model.offload_plan import Place, Risk
 from fabctl.offload.driver import Manager, Observed
 
@@ -22,6 +25,14 @@ class FilesDriver:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.options: Mapping[str, str] = {"folder": str(folder.absolute())}
+
+    @classmethod
+    def make(cls, options: Mapping[str, str], fabric: Fabric) -> Self:
+        """Return a driver that renders into ``folder``."""
+        if options.keys() != {"folder"}:
+            raise UsageError("the driver 'files' takes a folder and nothing else", hint="--driver files:folder=DIR")
+        return cls(Path(options["folder"]))
 
     def manager(self) -> Manager | None:
         """Return None: nobody reads these files yet."""

@@ -1,0 +1,183 @@
+"""`Operation`: a plan that was applied, where it stands, and what was read back from the hardware."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+from fabctl.model.offload_plan import Place
+
+
+class State(StrEnum):
+    """Where an operation stands. A process that dies leaves one of the states that are not `ended`; ``recover`` ends those."""
+
+    meaning: str
+    ended: bool
+
+    def __new__(cls, value: str, ended: bool, meaning: str) -> Self:
+        """Make a member that carries its meaning."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.ended = ended
+        member.meaning = meaning
+        return member
+
+    APPLYING = "applying", False, "new values are being written"
+    UNCONFIRMED = "unconfirmed", False, "new values are in force until the deadline, then the old ones come back"
+    APPLIED = "applied", True, "new values are in force"
+    ROLLING_BACK = "rolling-back", False, "old values are being written"
+    ROLLED_BACK = "rolled-back", True, "old values are in force"
+    ROLLBACK_FAILED = "rollback-failed", False, "some old values could not be put back"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A value read back from the hardware, kept as evidence.
+
+    Parameters
+    ----------
+    place : Place
+    label : str
+        What people call it: ``leaf-3``, ``leaf-3/P7``, ``fabric``.
+    expected, found : str, optional
+        None: there is none.
+    evidence : str
+        What was run, and what it printed.
+    """
+
+    place: Place
+    label: str
+    expected: str | None
+    found: str | None
+    evidence: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is as it should be."""
+        return self.found == self.expected
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Something that did not turn out as planned.
+
+    Parameters
+    ----------
+    label : str
+        Where: a switch, an HCA, ``fabric``.
+    why : str
+    """
+
+    label: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A plan that was applied.
+
+    Parameters
+    ----------
+    id : int
+        Its number in the journal, for ``verify``, ``confirm`` and ``rollback``; 0 if nothing had to be changed.
+    plan, fabric : str
+        Id of the plan, digest of the fabric.
+    feature, request : str
+        As the plan has them.
+    state : State
+    begun_at, changed_at : float
+        Seconds since 1970, UTC: when it began, and when it came into its state.
+    deadline_at : float, optional
+        Until when it must be confirmed; seconds since 1970, UTC.
+    to_change : int
+        Values that differed from what the plan wants.
+    written : int
+        Values that were written so far; by the rollback, if there was one, those that it put back.
+    readings : tuple of Reading
+        The last one of each place that was checked.
+    failures : tuple of Failure
+        Switches that were left as they were (``--max-failures``), or why it was rolled back.
+    reason : str
+        Why it came into its state.
+    alive : bool
+        Whether a process is at work on it now; if not, an operation that has not ended waits for ``confirm`` or ``recover``.
+    """
+
+    id: int
+    plan: str
+    fabric: str
+    feature: str
+    request: str
+    state: State
+    begun_at: float
+    changed_at: float
+    deadline_at: float | None
+    to_change: int
+    written: int
+    readings: tuple[Reading, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    reason: str = ""
+    alive: bool = False
+
+    @property
+    def holds(self) -> bool:
+        """Whether everything that was read back last is as it should be."""
+        return all(reading.holds for reading in self.readings)
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What ``recover`` found of an operation, and what it did.
+
+    Parameters
+    ----------
+    found : str
+        The state in which it was left, in words, with how far it had come.
+    done : str
+        ``undone``, ``finished``, ``waits for confirm``, ``not undone``.
+    operation : Operation
+        As it is now.
+    """
+
+    found: str
+    done: str
+    operation: Operation
+
+
+@dataclass(frozen=True)
+class Drifted:
+    """A place that is no longer as fabctl left it.
+
+    Parameters
+    ----------
+    operation : int
+        Which operation left it so.
+    kind : str
+        ``configured`` or ``hardware``.
+    reading : Reading
+        What it should be and what it is.
+    """
+
+    operation: int
+    kind: str
+    reading: Reading
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What is no longer as fabctl left it.
+
+    Parameters
+    ----------
+    drifted : tuple of Drifted
+    unread : tuple of Failure
+        Places that could not be read.
+    n_places, n_checks : int
+        Places that were compared, and values read from the hardware.
+    """
+
+    drifted: tuple[Drifted, ...]
+    unread: tuple[Failure, ...]
+    n_places: int
+    n_checks: int
