@@ -284,3 +284,17 @@ def test_times_grow_with_sizes_of_one_way() -> None:
         if (before.algorithm, before.protocol) == (after.algorithm, after.protocol):
             assert after.time_us > before.time_us
     assert np.all(np.diff([row.size_bytes for row in rows]) > 0)
+
+
+def test_old_switches_do_not_route_adaptively() -> None:
+    fabric = two_levels(4, 2, 2)
+    setup, collective = Setup(offloads=Offloads(adaptive=True)), COLLECTIVES.load("all_reduce")
+
+    def table(device_id: int) -> BenchTable:
+        switches = replace(fabric, device_id=np.full(fabric.n_nodes, device_id, dtype=np.uint32))
+        return predict(placed(switches, 1), [dmodk(switches)], [collective], [1 << 20], data_rates(switches), setup)
+
+    with pytest.raises(RefusedError, match="InfiniScale IV switches cannot route adaptively"):
+        table(0xBD36)
+    assert "switches of device id 0x0001 are unknown: that they route adaptively is assumed" in table(1).assumptions
+    assert not any("assumed" in line for line in table(0xD2F0).assumptions)
