@@ -212,6 +212,21 @@ def test_nvls_off(validated: Run) -> None:
     assert (code, codes(data["runs"][0])) == (0, [])
 
 
+def test_crossing_rails_as_in_the_log(validated: Run, switch: Callable[..., Path]) -> None:
+    log = table([(4 << 30, 367.5)], 32, "mpirun -x NCCL_CROSS_NIC=1 ./all_reduce_perf -b 4G -e 4G -g 1")
+    _, data = validated("-", "--fabric", switch(4, 8, "NDR"), "--node", "dgx-h100", stdin=log)
+    assert "NCCL_CROSS_NIC=1, as in the log" in data["runs"][0]["notes"]
+
+
+def test_a_job_that_asks_for_an_algorithm(validated: Run, switch: Callable[..., Path], tmp_path: Path) -> None:
+    job = tmp_path / "job.yaml"
+    job.write_text("hosts: all\nranks_per_host: 8\ncollective: all_reduce\nalgorithm: tree\n")
+    _, data = validated(
+        "-", "--fabric", switch(4, 8, "NDR"), "--node", "dgx-h100", "--job", job, stdin=table([(4 << 30, 367.5)], 32)
+    )
+    assert data["runs"][0]["rows"][0]["algorithm"] == "Tree"
+
+
 def test_a_ring_inside_a_host(validated: Run) -> None:
     """NCCL issue 1455: a ring of 8 H100 gives 365 to 370 GB/s."""
     log = table([(4 << 30, 367.5)], 8, "NCCL_ALGO=RING ./all_reduce_perf -b 2G -e 4G -f 2 -g 8")
@@ -243,6 +258,14 @@ def test_flows_that_meet_on_the_real_tables(validated: Run, project: Path) -> No
     causes = {cause["code"]: cause for cause in data["runs"][0]["causes"]}
     assert causes["VAL217"]["evidence"][0].startswith("leaf-01/P9 -> spine-01/P1")
     assert data["runs"][0]["rows"][0]["predicted_gb_s"] == pytest.approx(24.84, rel=0.01)
+    for measured, title in (
+        (24.8, "these routes put 2 flows on one cable"),
+        (40.0, "the 2 flows that these routes put on one cable do not meet on it"),
+    ):
+        _, data = validated("-", *options, "--tables", tables, stdin=table([(2 << 30, measured)], 64))
+        causes = {cause["code"]: cause for cause in data["runs"][0]["causes"]}
+        assert causes["VAL217"]["title"] == title
+    assert causes["VAL217"]["next"].endswith("--with ar")
 
 
 def test_degraded_links(validated: Run, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ ORDER = ("certain", "likely", "possible")
 def likely_causes(
     run: Run, rows: tuple[Compared, ...], expected: Expected, ground: Ground, threshold: float
 ) -> tuple[Cause, ...]:
-    """Return what the log itself says, and, where sizes are off or bandwidth falls, what its numbers suggest."""
+    """Return what the log itself says, and what its numbers suggest."""
     case = fits.Case(run, rows, expected, ground, threshold)
     found = [
         said.separate_runs(run),
@@ -24,6 +24,7 @@ def likely_causes(
         said.other_choices(run, rows),
         fits.cliff(run, rows) if run.copies == 1 else None,
         fits.unsteady(rows) if run.copies == 1 else None,
+        fits.predicted_collision(case),
     ]
     if any(row.flag for row in rows):
         found += [
@@ -35,7 +36,6 @@ def likely_causes(
             fits.beyond_cables(case),
             fits.two_hosts(case),
             fits.degraded_links(case),
-            fits.predicted_collision(case),
             fits.shared_cable(case),
             fits.wrong_unit(case),
             fits.slow_member(case),

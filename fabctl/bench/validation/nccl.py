@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from fabctl.bench.predict import Setup, Walked, predict, predict_inside
+from fabctl.bench.predict import Walked, predict, predict_inside
 from fabctl.bench.pricing import ON_FABRIC
+from fabctl.bench.scene import setup_of
 from fabctl.bench.validation.ground import Expected, Ground
 from fabctl.errors import InputError
 from fabctl.model.fabric import Fabric
@@ -45,7 +46,7 @@ def _inside(run: Run, ground: Ground) -> Expected:
         notes = (*notes, f"the log does not name its hosts: {fit}; --job FILE says otherwise")
 
     def predicted(chosen: Offloads) -> BenchTable:
-        return predict_inside(node, run.n_ranks, [collective], sizes, chosen)
+        return predict_inside(node, run.n_ranks, [collective], sizes, chosen, ground.required)
 
     return _of_table(predicted(offloads), notes, offloads, predicted)
 
@@ -58,12 +59,17 @@ def _over_fabric(run: Run, ground: Ground) -> Expected:
     job, job_notes = _job(run, ground)
     collective, sizes = COLLECTIVES.load(run.operation), _whole_sizes(run)
     tables, rates, walked = ground.tables, ground.rates, Walked(job, ground.rates)
-    setup = Setup(ground.node, offloads, required=ground.required, algorithm=algorithm)
+    setup = setup_of(ground.spec or JobSpec(), ground.node, offloads, ground.required)
+    setup = replace(setup, algorithm=algorithm or setup.algorithm)
+    crossing = run.nccl.variables.get("NCCL_CROSS_NIC", "")
+    if crossing in ("0", "1", "2"):
+        setup = replace(setup, cross_nic=int(crossing))
+        notes = (*notes, f"NCCL_CROSS_NIC={crossing}, as in the log")
 
     def predicted(chosen: Offloads) -> BenchTable:
         return predict(job, [tables], [collective], sizes, rates, replace(setup, offloads=chosen), walked=walked)
 
-    return replace(_of_table(predicted(offloads), (*notes, *job_notes), offloads, predicted), job=job)
+    return replace(_of_table(predicted(setup.offloads), (*notes, *job_notes), setup.offloads, predicted), job=job)
 
 
 def _of_table(table: BenchTable, notes: tuple[str, ...], offloads: Offloads, again: Callable[[Offloads], BenchTable]) -> Expected:

@@ -94,7 +94,7 @@ def other_gpus(run: Run, ground: Ground) -> Cause | None:
         return None
     return Cause(
         "VAL206",
-        f"the prediction is for {model} GPUs, and the log's are {named[0]}",
+        f"--node has {model} GPUs, and the log's are {named[0]}",
         "certain",
         (f"the log lists {run.gpu}",),
         f"another --node than {ground.node.name if ground.node else ''}: fabctl help nodes",
