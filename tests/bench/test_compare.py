@@ -172,6 +172,24 @@ def test_an_engine_that_refuses_is_a_row(run: Run, case: Any, compared: Any) -> 
     assert f"torus-2QoS is refused: {refused['refusal']}" in run("bench", "compare", *case(), *settings).out
 
 
+def test_real_tables_stand_beside_engines(run: Run, compared: Any, project: Path) -> None:
+    tables = str(project / "topologies/tables/nccl-319-two-switches.lfts")
+    job = str(project / "topologies/jobs/nccl-319.yaml")
+    where = ("nccl-319-two-switches", "--job", job, "--tables", tables, "--engine", "ftree")
+    outcomes = compared(*where)["outcomes"]
+    assert [(outcome["routes"], outcome["offloads"], outcome["baseline"]) for outcome in outcomes] == [
+        (tables, "fabric alone", True),
+        (tables, "+ adaptive routing", False),
+        ("ftree", "fabric alone", False),
+        ("ftree", "+ adaptive routing", False),
+    ]
+    assert outcomes[2]["points"][0]["ratio"] > 1.5, "issue 319: two flows on one cable halve the ring"
+    shown = [line for line in run("bench", "compare", *where).out.splitlines() if line.startswith(("*  ", "   fabric"))]
+    assert len(shown) == 2
+    assert "nccl-319-two-switches.lfts" in shown[0]
+    assert tables not in shown[0]
+
+
 def test_nothing_that_can_run_is_exit_code_6(run: Run, project: Path) -> None:
     job = str(project / "topologies/jobs/dgx1-16.yaml")
     done = run("bench", "compare", "dgx1-16", "--job", job, "--offloads", "gdr+sharp")
@@ -252,6 +270,12 @@ def test_wrong_options_of_a_training(run: Run, case: Any, arguments: tuple[str, 
     done = run("bench", "compare", *case(TRAINING), *arguments)
     assert (done.code, done.out) == (2, "")
     assert message in done.err
+
+
+def test_only_one_of_fabric_and_job_is_stdin(run: Run) -> None:
+    done = run("bench", "compare", "-", "--job", "-", stdin=JOB)
+    assert (done.code, done.out) == (2, "")
+    assert "only one of the fabric and the jobs can be stdin" in done.err
 
 
 def test_a_job_larger_than_the_fabric(run: Run, case: Any) -> None:
