@@ -69,6 +69,17 @@ def test_two_gpus_across_sockets() -> None:
     assert (ring.channels, ring.label, ring.same) == (1, "1 channels x 10/10 GB/s, SYS/PIX", True)
 
 
+def test_four_gpus_on_two_sockets_and_four_ports_of_10_gb_s() -> None:
+    """nccl issue 601: ``Pattern 4, crossNic 0, nChannels 4, speed 1.200000/1.200000, type SYS/SYS``."""
+    devices = [Device(f"GPU{i}", GPU, "V100") for i in range(4)] + [Device(f"net{i}", HCA) for i in range(4)]
+    devices += [Device(f"{kind}{i}", kind) for kind in (ROOT, CPU) for i in range(2)]
+    links = [NodeLink("cpu0", "cpu1", SMP, 10.0)] + [NodeLink(f"root{i}", f"cpu{i}", ON_DIE) for i in range(2)]
+    links += [NodeLink(f"{name}{i}", f"root{i // 2}", PCIE, 12.0) for name in ("GPU", "net") for i in range(4)]
+    node = NodeGraph("sockets", "four GPUs", tuple(devices), tuple(links), cpu_vendor="intel")
+    ring = Tuner(node, 2, 4, Offloads(), port_gb_s=1.25).ring
+    assert (ring.label, ring.cross_nic) == ("4 channels x 1.2/1.2 GB/s, SYS/SYS", False)
+
+
 def test_four_v100_in_a_mesh_of_two_nvlinks() -> None:
     """nccl issue 713: six channels, each over single links (22 GB/s then, 20 now)."""
     ring = Tuner(mesh(dict.fromkeys(PAIRS, 2)), 1, 4, Offloads()).ring
