@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fabctl.bench.mpi import ASSUMPTIONS as MPI
 from fabctl.bench.nccl.constants import PLATEAU
 from fabctl.bench.nccl.ring import WIRE_SHARE
 from fabctl.bench.scene import Scene
@@ -36,6 +37,8 @@ def assumptions(scene: Scene, collectives: Sequence[Collective]) -> tuple[str, .
     lines = [PACKETS, ADAPTIVE if setup.offloads.adaptive else STATIC] if fabric else []
     if setup.node is None:
         lines += [*UNKNOWN_HOSTS, *([CHAIN_LATENCY] if "broadcast" in names else [])]
+    elif not setup.node.gpus:
+        lines += MPI
     else:
         lines += [f"{CHOICE}; it does not know the routes" if fabric else CHOICE]
         lines += [SLOWEST.format(", and the fabric's cables" if fabric else "")]

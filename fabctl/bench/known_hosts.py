@@ -115,16 +115,26 @@ def known_hosts(node: NodeGraph, ranks: Ranks, offloads: Offloads, job: Job | No
         )
     if job is None or rates is None:
         return KnownHosts(node, ranks, node.hcas, offloads)
+    ports = rates[job.fabric.channel_of_port[job.ports]]
+    known = ports[ports > 0]
+    return KnownHosts(node, ranks, used_hcas(node, job), offloads, float(known.min()) / 8 if known.size else 0.0)
+
+
+def used_hcas(node: NodeGraph, job: Job) -> tuple[str, ...]:
+    """Return the HCAs of a node that a job uses, by its rails.
+
+    Raises
+    ------
+    UsageError
+        If the node has fewer.
+    """
     beyond = max(job.rails)
     if beyond >= len(node.hcas):
         raise UsageError(
             f"the job uses rail {beyond}, and the HCAs of a {node.name} are numbered from 0 to {len(node.hcas) - 1}",
             hint="another --node, or rails: [...] in the job",
         )
-    hcas = tuple(node.hcas[rail] for rail in sorted(set(job.rails)))
-    ports = rates[job.fabric.channel_of_port[job.ports]]
-    known = ports[ports > 0]
-    return KnownHosts(node, ranks, hcas, offloads, float(known.min()) / 8 if known.size else 0.0)
+    return tuple(node.hcas[rail] for rail in sorted(set(job.rails)))
 
 
 def misfit(node: NodeGraph, job: Job) -> tuple[str, ...]:

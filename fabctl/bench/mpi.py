@@ -15,7 +15,7 @@ from fabctl.bench.sharp_time import HCOLL_BYTES, STREAMING_BYTES, STREAMING_SETU
 from fabctl.model.predictions import Limit
 
 ASSUMPTIONS = (
-    "MPI's all-reduce of host memory, one rank per host: recursive doubling up to 4 KiB, halving and doubling beyond",
+    "MPI's all-reduce of host memory, one rank per host, at its HCA: recursive doubling up to 4 KiB, halving and doubling beyond",
     "MPI's latencies are those of HCOLL on 128 hosts in 2016 (docs/models.md); other libraries and hosts differ",
 )
 
@@ -45,12 +45,12 @@ class MpiPricer:
         plan = self.plan
         if plan and plan.payload_bytes and size_bytes <= HCOLL_BYTES:
             time_us = low_latency_us(plan.depth, plan.payload_bytes, size_bytes)
-            return [_way("SHARP", "LLT", size_bytes, time_us, self.trees)]
+            return [_way("sharp", "LLT", size_bytes, time_us, self.trees)]
         if plan and plan.streaming and size_bytes >= STREAMING_BYTES:
-            return [Priced("SHARP", "SAT", size_bytes, STREAMING_SETUP_US, tightest([*self.trees]))]
+            return [Priced("sharp", "SAT", size_bytes, STREAMING_SETUP_US, tightest([*self.trees]))]
         volume = 2 * (self.n_hosts - 1) / self.n_hosts
         wire_gb_s = volume * min(limit.algbw_gb_s for limit in self.pairs)
-        algorithm = "doubling" if size_bytes <= HCOLL_BYTES else "halving"
+        algorithm = "doubling" if size_bytes <= HCOLL_BYTES else "halving-doubling"
         return [_way(algorithm, "MPI", size_bytes, host_based_us(self.n_hosts, size_bytes, wire_gb_s), self.pairs)]
 
 

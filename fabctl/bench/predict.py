@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fabctl.bench.advice import advice
 from fabctl.bench.assumptions import assumptions
+from fabctl.bench.mpi_scene import scene_of
 from fabctl.bench.nccl.ring import Ranks
 from fabctl.bench.pricing import ON_FABRIC, Priced
 from fabctl.bench.scene import Scene, Setup, setup_of, with_ranks
@@ -60,7 +61,7 @@ def predict(
     """
     setup = setup or Setup(offloads=Offloads(pxn=job.pxn))
     ranks = Ranks(job.n_hosts, job.ranks_per_host, job.ports.shape[1])
-    scene = Scene.of(setup, ranks, walked or Walked(job, rates))
+    scene = scene_of(setup, ranks, walked or Walked(job, rates))
     return BenchTable(
         hosts=folded(job.hosts),
         n_hosts=job.n_hosts,
@@ -94,7 +95,7 @@ def predict_inside(
         If the node has fewer GPUs.
     """
     setup = Setup(node, offloads or Offloads(), required)
-    scene = Scene.of(setup, Ranks(1, n_gpus, 0))
+    scene = scene_of(setup, Ranks(1, n_gpus, 0))
     return BenchTable(
         hosts="",
         n_hosts=1,
@@ -152,9 +153,11 @@ def _row(way: Priced, count: int, bus_factor: float) -> Row:
 
 
 def _ways(endless: list[Priced], taken: list[str], bus_factor: float) -> tuple[Way, ...]:
-    """Return what bounds large messages with each algorithm taken, by its best protocol for them."""
+    """Return what bounds large messages with each algorithm taken that does them, by its best protocol."""
     found = []
     for algorithm in dict.fromkeys([*taken, endless[0].algorithm]):
-        best = min((way for way in endless if way.algorithm == algorithm), key=lambda way: way.time_us)
-        found.append(Way(algorithm, best.protocol, best.limits, bus_factor * best.limits[0].algbw_gb_s))
+        ways = [way for way in endless if way.algorithm == algorithm]
+        if ways:
+            best = min(ways, key=lambda way: way.time_us)
+            found.append(Way(algorithm, best.protocol, best.limits, bus_factor * best.limits[0].algbw_gb_s))
     return tuple(found)

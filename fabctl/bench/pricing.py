@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from fabctl.bench.cost import Cost
 from fabctl.bench.nccl.choice import Choice
@@ -160,7 +161,12 @@ class FixedPricer:
         return Priced(self.algorithm, protocol, size_bytes, latency + self.extra_us * self.steps.inter, tightest(limits))
 
 
-Pricer = NcclPricer | FixedPricer
+class Pricer(Protocol):
+    """What knows the ways to send a message."""
+
+    def options(self, size_bytes: int) -> list[Priced]:
+        """Return the ways, the one that is taken first."""
+        ...
 
 
 def fabric_limit(cost: Cost) -> Limit:

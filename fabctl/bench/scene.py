@@ -138,7 +138,7 @@ class Scene:
     @cached_property
     def plan(self) -> SharpPlan | None:
         """What SHARP does for NCCL, if it is on."""
-        return collnet_plan(self.walked.job) if self.walked and self.setup.offloads.sharp else None
+        return collnet_plan(self.walked.job, gdr=self.setup.offloads.gdr) if self.walked and self.setup.offloads.sharp else None
 
     @property
     def offloads(self) -> tuple[str, ...]:

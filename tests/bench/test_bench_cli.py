@@ -291,11 +291,10 @@ def test_a_file_of_the_node_is_an_input(run: Any, fixtures: Path, tmp_path: Path
     assert "nvidia-smi -L" in done.err
 
 
-@pytest.mark.parametrize(("argv", "message"), [(["--with", "nvls"], "'nvls' does not work here"), (["--node", "cpu-server"], "")])
-def test_what_hosts_lack_is_refused_if_asked_for(run: Any, argv: list[str], message: str) -> None:
-    done = run("bench", "dgx1-16", *argv)
+def test_what_hosts_lack_is_refused_if_asked_for(run: Any) -> None:
+    done = run("bench", "dgx1-16", "--with", "nvls")
     assert (done.code, done.out) == (ExitCode.REFUSED, "")
-    assert message in done.err
+    assert "'nvls' does not work here" in done.err
 
 
 def test_offloads_that_hardware_lacks_are_code_6(run: Any) -> None:

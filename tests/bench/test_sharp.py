@@ -308,13 +308,27 @@ def ways(plan: SharpPlan | None, sizes: list[int]) -> list[str]:
 
 def test_mpi_takes_low_latency_trees_for_small_and_streaming_trees_for_large_messages() -> None:
     sizes = [8, 4096, 4097, 16383, 16384, 1 << 30]
-    host_based = ["doubling MPI", "doubling MPI", "halving MPI", "halving MPI", "halving MPI", "halving MPI"]
+    host_based = [
+        "doubling MPI",
+        "doubling MPI",
+        "halving-doubling MPI",
+        "halving-doubling MPI",
+        "halving-doubling MPI",
+        "halving-doubling MPI",
+    ]
     old, new = (plan_on(with_devices(two_levels(8, 4, 2), switch, CONNECTX_6)) for switch in (SWITCH_IB_2, QUANTUM))
     unpublished = plan_on(with_devices(two_levels(8, 4, 2), QUANTUM_3, 0x1023))
     assert ways(None, sizes) == host_based
-    assert ways(old, sizes) == ["SHARP LLT", "SHARP LLT", *host_based[2:]]
-    assert ways(new, sizes) == ["SHARP LLT", "SHARP LLT", "halving MPI", "halving MPI", "SHARP SAT", "SHARP SAT"]
-    assert ways(unpublished, sizes) == [*host_based[:4], "SHARP SAT", "SHARP SAT"]
+    assert ways(old, sizes) == ["sharp LLT", "sharp LLT", *host_based[2:]]
+    assert ways(new, sizes) == [
+        "sharp LLT",
+        "sharp LLT",
+        "halving-doubling MPI",
+        "halving-doubling MPI",
+        "sharp SAT",
+        "sharp SAT",
+    ]
+    assert ways(unpublished, sizes) == [*host_based[:4], "sharp SAT", "sharp SAT"]
 
 
 @pytest.mark.parametrize("size", [8, 1024, 4096, 4097, 65536, 1 << 30])
