@@ -72,8 +72,18 @@ def _complete_scenarios(_context: click.Context, _parameter: click.Parameter, in
     help=f"Collectives, in place of the job's: {', '.join(COLLECTIVES.names())}.",
 )
 @click.option("--sizes", "size_list", metavar="A,B", help=f"Messages, in place of the job's.  [default: {SIZES}]")
-@click.option("--efficiency", type=click.FloatRange(0.01, 1), help="Of a training: share of the GPUs' peak while they compute.")
-@click.option("--compute-ms", type=click.FloatRange(min=0), metavar="MS", help="Of a training: compute of a step.")
+@click.option(
+    "--efficiency",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="SHARE",
+    help="Of a training: share of the GPUs' peak that they reach while they compute: 0.6.",
+)
+@click.option(
+    "--compute-ms",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MS",
+    help="Or what the busiest rank computes in a step, milliseconds.",
+)
 @routes_options
 @output_options()
 def compare(
