@@ -171,7 +171,7 @@ NUMBERS = [
     ),
     busbw("one NDR port of DGX H100", 47.0, "nccl-tests issue 290 (AddyLaddy), 46 to 48", tuner("dgx-h100", 4), "Ring", per=8),
     busbw("8 H100, 4 ports of 400 Gb/s, 5 nodes, ring", 190.0, "nccl issue 1368, RoCE", tuner("dgx-h100", 5, n_hcas=4), "Ring"),
-    busbw("the same, tree", 150.0, "nccl issue 1368, RoCE", tuner("dgx-h100", 5, n_hcas=4), "Tree"),
+    busbw("8 H100, 4 ports of 400 Gb/s, 5 nodes, tree", 150.0, "nccl issue 1368, RoCE", tuner("dgx-h100", 5, n_hcas=4), "Tree"),
     busbw(
         "8 H100, 8 NDR ports, 2 nodes, NVLSTree",
         430.0,
@@ -198,7 +198,7 @@ NUMBERS = [
         size=2**34,
     ),
     busbw(
-        "the same, tree",
+        "GB200 NVL72, 3 trays in 3 racks, tree",
         234.43,
         "nccl issue 1801",
         tuner("gb200-nvl72", 3, NO_NVLS, gpus=4),

@@ -12,7 +12,7 @@ from fabctl.bench.nccl import constants as c
 from fabctl.bench.nccl.graphs import TREE, Graph
 from fabctl.nodes.paths import PathType
 
-HALVES = {"reduce_scatter": 1, "all_gather": 1, "all_reduce": 2}
+PASSES = {"reduce_scatter": 1, "all_gather": 1, "all_reduce": 2}
 """Passes round a ring, of n - 1 steps each; the other operations go down a chain of n."""
 
 
@@ -96,7 +96,7 @@ def ring(comm: Communicator, graph: Graph, operation: str, protocol: str) -> Pri
         bus = min(comm.ll_max_gb_s, 0.5 * bus)
     elif protocol == "LL128":
         bus = min(0.92 * bus, graph.channels * c.RING_LL128_GB_S[comm.generation][comm.scale])
-    passes = HALVES.get(operation, 0)
+    passes = PASSES.get(operation, 0)
     steps = passes * (comm.n_ranks - 1) if passes else comm.n_ranks
     inter_steps = (passes or 1) * (comm.n_nodes - 1)
     base = c.BASE_US["Ring"][protocol]
@@ -152,7 +152,7 @@ def collnet_chain(comm: Communicator, graph: Graph, operation: str) -> Price | N
 
 def nvls(comm: Communicator, graph: Graph, operation: str) -> Price | None:
     """Return the price of reductions in the NVSwitches, over several nodes with those of the network's switches."""
-    if operation not in HALVES or (comm.n_nodes > 1 and operation != "all_reduce"):
+    if operation not in PASSES or (comm.n_nodes > 1 and operation != "all_reduce"):
         return None
     inside = _nvls_inside_gb_s(comm, graph, operation)
     gb_s = graph.channels * min(inside, graph.inter_gb_s)
