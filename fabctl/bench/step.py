@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from fabctl.bench.scene import Setup
+from fabctl.bench.scene import setup_of
 from fabctl.bench.step_calls import CallTimer
 from fabctl.bench.step_compute import model_flops, peak_flops, stage_times
 from fabctl.bench.step_overlap import Pipeline, schedule
@@ -15,7 +15,7 @@ from fabctl.model.offloads import Offloads
 from fabctl.model.rates import Float64
 from fabctl.model.step_view import Compute, StepPhase, StepView
 from fabctl.model.tables import RoutingTables
-from fabctl.nodeset import NodesetError, fold
+from fabctl.nodeset import folded
 from fabctl.traffic.call import Call
 from fabctl.traffic.job import JobSpec
 from fabctl.traffic.parallelism import Grid, grid
@@ -59,7 +59,7 @@ def predict_step(
         If the job is no training, the node type has fewer GPUs or HCAs than the job uses, an offload needs hosts that are known,
         or an efficiency is given where the model's operations or the GPU are unknown.
     InputError
-        If the ranks do not divide as the training is cut, or a flow has no route.
+        If the ranks do not divide as the training is cut, NCCL has not the job's algorithm, or a flow has no route.
     RefusedError
         If an offload cannot work here, a used cable's rate is unknown, or the GPU lacks the precision.
     """
@@ -69,10 +69,11 @@ def predict_step(
             f"'{spec.name}' is no training: it has no 'model'",
             hint="fabctl bench predicts collectives; a training: fabctl help job",
         )
-    offloads, compute = offloads or Offloads(), compute or Compute()
-    spec = replace(spec, pxn=spec.pxn or offloads.pxn)
+    compute = compute or Compute()
+    setup = setup_of(spec, node, offloads, required)
+    spec = replace(spec, pxn=setup.offloads.pxn)
     cut = grid(training.parallelism, job.n_ranks)
-    timer = CallTimer(spec, job, tables, rates, Setup(node, offloads, required))
+    timer = CallTimer(spec, job, tables, rates, setup)
     phases = [_phase(call, timer) for call in job_calls(spec, job.n_ranks)]
     peak = peak_flops(training, node)
     laid = schedule(phases, _pipeline(training, cut), stage_times(training, cut, node, compute))
@@ -87,8 +88,8 @@ def predict_step(
         gpu=node.gpu_model if node else "",
         precision=training.precision.compute,
         peak_tflops=peak / 1e12,
-        offloads=timer.scene.offloads if job.n_ranks > 1 else offloads.names,
-        hosts=_folded(job),
+        offloads=timer.scene.offloads if job.n_ranks > 1 else setup.offloads.names,
+        hosts=folded(job.hosts),
         n_hosts=job.n_hosts,
         ranks_per_host=job.ranks_per_host,
         n_ranks=job.n_ranks,
@@ -160,10 +161,3 @@ def _assumptions(training: TrainingSpec, cut: Grid, node: NodeGraph | None, comp
         yield "dp hides behind the last microbatch's backward, gathered parameters behind the first's forward, but for one layer"
     if cut.ep > 1:
         yield "tokens spread evenly over the experts"
-
-
-def _folded(job: Job) -> str:
-    try:
-        return fold(job.hosts)
-    except NodesetError:
-        return ",".join(job.hosts)

@@ -31,8 +31,6 @@ from fabctl.traffic.phases import call_phases
 from fabctl.traffic.placement import Job
 
 SENDRECV, ALLTOALL = "sendrecv", "alltoall"
-ASKED = {name: nccl for nccl, name in ON_FABRIC.items() if name != "sharp"}
-"""A job file's ``algorithm`` to NCCL's name of it."""
 
 
 class CallTimer:
@@ -87,10 +85,9 @@ class CallTimer:
     def _chosen(self, call: Call, hosts: Hosts) -> Priced:
         """Return what NCCL chooses, priced with what hosts and fabric allow when all groups run side by side."""
         size_bytes, groups = int(call.size_bytes.max()), groups_on_busiest(call, self.job)
-        largest = max(groups, key=lambda local: local.share)
-        choices = hosts.choices(largest, call.operation, size_bytes, sharp=len(call.ranks) == 1)
-        asked = ASKED.get(self.spec.algorithm, "")
-        choice = next((choice for choice in choices if choice.algorithm == asked), choices[0])
+        choices = hosts.choices(groups[0], call.operation, size_bytes, sharp=len(call.ranks) == 1)
+        asked = (choice for choice in choices if ON_FABRIC[choice.algorithm] == self.spec.algorithm)
+        choice = next(asked, choices[0])
         limits = list(hosts.limits(groups, call.operation, choice.algorithm))
         latency_us = choice.latency_us
         if not self.inside(call):
@@ -108,8 +105,7 @@ class CallTimer:
             limits += hosts.transfer_limits(call)
         elif hosts:
             limits += hosts.limits(groups, call.operation, "pxn" if call.algorithm == "pxn" else "pairwise")
-        largest = max(groups, key=lambda local: local.share)
-        steps, ranks = _steps(call, largest), Ranks(largest.n_nodes, len(largest.ranks), 1)
+        steps, ranks = _steps(call, groups[0]), Ranks(groups[0].n_nodes, len(groups[0].ranks), 1)
 
         def priced(protocol: str) -> Priced:
             latency_us = ring.latency_us(call.operation, steps, ranks, protocol, size_bytes) + self.hop_us * steps.inter

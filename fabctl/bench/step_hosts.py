@@ -41,13 +41,16 @@ class Local:
 
 
 def groups_on_busiest(call: Call, job: Job) -> list[Local]:
-    """Return the groups on the host of the call's largest message."""
+    """Return a group that spans most hosts, of several that with the largest message, and those beside it on its first host."""
     hosts, local = np.divmod(call.ranks, job.ranks_per_host)
-    here = hosts == hosts[int(np.argmax(call.size_bytes)), 0]
+    spanned = 1 + np.count_nonzero(np.diff(np.sort(hosts, axis=1), axis=1), axis=1)
     share = call.size_bytes / call.size_bytes.max()
+    first = int(np.lexsort((-share, -spanned))[0])
+    here = hosts == hosts[first, 0]
+    rows = [first, *(row for row in np.flatnonzero(here.any(axis=1)).tolist() if row != first)]
     return [
-        Local(tuple(sorted(local[row][here[row]].tolist())), len(np.unique(hosts[row])), call.ranks.shape[1], float(share[row]))
-        for row in np.flatnonzero(here.any(axis=1)).tolist()
+        Local(tuple(sorted(local[row][here[row]].tolist())), int(spanned[row]), call.ranks.shape[1], float(share[row]))
+        for row in rows
     ]
 
 
@@ -75,11 +78,18 @@ class Hosts:
         return self._tuners[key].options(operation, size_bytes)
 
     def limits(self, groups: Sequence[Local], operation: str, algorithm: str) -> tuple[Limit, ...]:
-        """Return what the links of a host allow for groups that run side by side, tightest first."""
+        """Return what the links of a host allow for groups that run side by side, tightest first.
+
+        Parameters
+        ----------
+        algorithm : str
+            NCCL's, of the first group; groups within the host take rings beside one that leaves it.
+        """
         whole = Loads(self.host)
         for local in groups:
             part = Loads(Host(self._part(local), self.known.offloads, GDR_LEVEL))
-            load(part, Group(local.n_nodes, local.n_nodes * len(local.ranks)), operation, algorithm)
+            alike = local.n_nodes > 1 or groups[0].n_nodes == 1 or operation == "alltoall"
+            load(part, Group(local.n_nodes, local.n_nodes * len(local.ranks)), operation, algorithm if alike else "Ring")
             whole.add(part, local.share)
         return host_limits(whole)
 

@@ -144,6 +144,17 @@ def test_a_small_group_beside_a_large_one_takes_its_share() -> None:
     assert hca(less) == pytest.approx(hca(even) * 2 / 1.25, rel=1e-9)
 
 
+@pytest.mark.parametrize("sequence_parallel", ["true", "false"])
+def test_groups_within_a_host_beside_one_that_leaves_it(sequence_parallel: str) -> None:
+    """Ranks 0 to 3 of 6 are one group, 4 and 5 are half of the next, which the fabric bounds; nobody asked for SHARP."""
+    text = "hosts: 2\nranks_per_host: 6\nrails: [0, 1, 2, 3, 4, 5]\nmodel: llama3-8b\n"
+    view = step(SUPERPOD, text + f"parallelism: {{tp: 4, sequence_parallel: {sequence_parallel}}}\n")
+    layers = [phase for phase in view.phases if phase.name.startswith("tp activations")]
+    assert {phase.algorithm for phase in layers} <= {"Ring", "Tree"}
+    whole = step(SUPERPOD, text.replace("6\nrails", "4\nrails").replace(", 4, 5", "") + "parallelism: {tp: 4}\n")
+    assert min(phase.seconds or 0 for phase in layers) > 2 * max(phase.seconds or 0 for phase in whole.phases[:4])
+
+
 def test_transfers_between_stages_share_hcas_too() -> None:
     pairs = np.stack([np.arange(64), np.arange(64) + 64], axis=1).astype(np.int32)
     call = Call("pp", "forward", "sendrecv", pairs, np.full(64, 1e9), algorithm="pipeline")
@@ -196,6 +207,15 @@ def test_unknown_hosts_count_as_nothing_and_are_said() -> None:
 def test_staging_through_the_host_costs() -> None:
     by = {gdr: step(SUPERPOD, LLAMA, Offloads(gdr=gdr), Compute(efficiency=0.5)).exposed_seconds for gdr in (True, False)}
     assert by[False] > by[True]
+
+
+def test_a_jobs_algorithm_asks_for_sharp() -> None:
+    text = "hosts: 64\nranks_per_host: 8\nmodel: bert-large\n"
+    asked, switched = step(SUPERPOD, text + "algorithm: sharp\n"), step(SUPERPOD, text, Offloads(sharp=True))
+    assert asked.phases[0].seconds == switched.phases[0].seconds
+    assert "sharp" in asked.offloads
+    with pytest.raises(InputError, match="asks for 'halving-doubling'"):
+        step(SUPERPOD, text + "algorithm: halving-doubling\n")
 
 
 def test_pxn_is_what_all_to_all_takes_where_it_is_asked_for() -> None:
