@@ -32,6 +32,22 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
+class Reach:
+    """How the site of a plan or an operation is reached, so that another process can do it again. It holds no secrets.
+
+    Parameters
+    ----------
+    source : str
+        ``live``, or the absolute path of the file that the fabric was read from; empty: unknown.
+    drivers : tuple of (str, tuple of (str, str))
+        Names of drivers, each with its options; a secret by the path of its file.
+    """
+
+    source: str
+    drivers: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+
+
+@dataclass(frozen=True)
 class Reading:
     """A value read back from the hardware, kept as evidence.
 

@@ -30,8 +30,8 @@ class Site:
         What the hosts are; None: unknown.
     captured : mapping of str to str
         Texts captured on hosts (``lspci``, sysfs, ``nvidia-smi``), by file name.
-    live : bool
-        Whether `fabric` was discovered just now and not read from a file.
+    source : str
+        ``live``, or the absolute path of the file that `fabric` was read from.
     """
 
     fabric: Fabric
@@ -40,7 +40,7 @@ class Site:
     jobs: tuple[Job, ...] = ()
     node: NodeGraph | None = None
     captured: Mapping[str, str] = field(default_factory=dict)
-    live: bool = False
+    source: str = ""
 
     def driver(self, *names: str) -> Driver:
         """Return the first of some drivers that is there.

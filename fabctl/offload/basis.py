@@ -1,0 +1,111 @@
+"""What a plan was made from, as digests; and in what a site has changed since."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from fabctl.model.fabric import Fabric
+from fabctl.model.offload_plan import Basis, Change, Place, Plan
+from fabctl.model.tables import RoutingTables
+from fabctl.offload.names import place_label
+from fabctl.offload.site import Site
+
+_SHOWN = 60
+
+
+def basis_of(site: Site, changes: Iterable[Change], *, tables: bool = False) -> Basis:
+    """Return what a plan with these changes rests on.
+
+    Parameters
+    ----------
+    changes : iterable of Change
+        In order; the first one at a place holds what stands there now.
+    tables : bool
+        Whether the forwarding tables matter.
+
+    Raises
+    ------
+    SourceError
+        If a driver's subnet manager cannot be reached, or live tables cannot be read.
+    """
+    first: dict[Place, str | None] = {}
+    for change in changes:
+        first.setdefault(change.place, change.old)
+    return Basis(
+        fabric=site.fabric.digest,
+        tables=_tables_digest(site) if tables else "",
+        manager=_managers(site, {place.driver for place in first}),
+        values=tuple((place, value_digest(value)) for place, value in first.items()),
+    )
+
+
+def value_digest(value: str | None) -> str:
+    """Return the SHA-256 of a value; of the empty text where there is none."""
+    return hashlib.sha256((value or "").encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def changes_since(plan: Plan, site: Site) -> list[str]:
+    """Return in what a site differs from what a plan was made from, for people; nothing if the plan still fits.
+
+    Raises
+    ------
+    SourceError
+        If a place, a subnet manager or live tables cannot be read.
+    """
+    basis, fabric = plan.basis, site.fabric
+    found = []
+    if basis.fabric != fabric.digest:
+        found.append(_fabric_change(plan, fabric))
+    if basis.tables and basis.tables != _tables_digest(site):
+        found.append("the forwarding tables are others than those the plan was made with")
+    manager = _managers(site, {place.driver for place, _ in basis.values})
+    if basis.manager != manager:
+        found.append(f"the subnet manager is {manager or 'unknown'}, and was {basis.manager or 'unknown'}")
+    old = {change.place: change.old for change in reversed(plan.changes)}
+    for place, digest in basis.values:
+        now = site.driver(place.driver).read(place)
+        if value_digest(now) != digest:
+            found.append(f"{place.key} of {place_label(fabric, place)} is {_short(now)}, and was {_short(old.get(place))}")
+    return found
+
+
+def _fabric_change(plan: Plan, fabric: Fabric) -> str:
+    known = {fabric.guid_text(node) for node in range(fabric.n_nodes)}
+    meant = {change.place.target.partition("/")[0] for change in plan.changes} - {"fabric"}
+    lost = sorted(guid for guid in meant if guid.startswith("0x") and guid not in known)
+    if meant and len(lost) == len(meant):
+        return f"this is another fabric: it has no {lost[0]}"
+    if lost:
+        return f"the fabric has no {', '.join(lost[:3])} any more"
+    return f"the fabric is another one (digest {fabric.digest[:12]}, and was {plan.basis.fabric[:12]})"
+
+
+def _managers(site: Site, drivers: set[str]) -> str:
+    found = [site.driver(name).manager() for name in sorted(drivers)]
+    return "; ".join(dict.fromkeys(manager.label for manager in found if manager is not None))
+
+
+def _tables_digest(site: Site) -> str:
+    tables = site.tables
+    if tables is None and site.source == "live":
+        from fabctl.sources.live import read_live_tables
+
+        tables = read_live_tables(site.fabric)
+    return "" if tables is None else tables_digest(tables)
+
+
+def tables_digest(tables: RoutingTables) -> str:
+    """Return the SHA-256 of forwarding tables and service levels."""
+    state = hashlib.sha256(tables.lft.tobytes())
+    if tables.service_level is not None:
+        state.update(tables.service_level.tobytes())
+    return state.hexdigest()
+
+
+def _short(value: str | None) -> str:
+    if value is None:
+        return "absent"
+    if len(value) > _SHOWN or "\n" in value:
+        return f"a text of {len(value)} bytes, SHA-256 {value_digest(value)[:12]}"
+    return f"'{value}'"
