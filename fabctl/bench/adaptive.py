@@ -13,13 +13,14 @@ from fabctl.congestion.adaptive_demand import demand_of_alltoall, demand_of_flow
 from fabctl.congestion.adaptive_groups import Groups, adaptive_groups
 from fabctl.errors import RefusedError
 from fabctl.model import dragonfly_plus
-from fabctl.model.catalog import switch_asic
+from fabctl.model.catalog import hca, switch_asic
 from fabctl.model.fabric import Fabric
 from fabctl.model.flows import unit_flows
 from fabctl.model.rates import Float64
 from fabctl.model.tables import RoutingTables
 from fabctl.traffic.collective import Demand, Exchange
 from fabctl.traffic.patterns import alltoall
+from fabctl.traffic.placement import Job
 
 
 def adaptive_cost(tables: RoutingTables, demand: Demand, rates: Float64) -> Cost:
@@ -68,19 +69,25 @@ def _mode(fabric: Fabric) -> str:
     return "dragonfly+"
 
 
-def adaptive_reasons(fabric: Fabric) -> tuple[str, ...]:
-    """Return what is assumed of the switches.
+def adaptive_reasons(job: Job) -> tuple[str, ...]:
+    """Return what is assumed of switches that must route adaptively, and of HCAs that must take packets in any order.
 
     Raises
     ------
     RefusedError
-        If the catalogue says of one that it cannot route adaptively.
+        If the catalogue says of one that it cannot.
     """
+    fabric = job.fabric
+    switches, hcas = fabric.device_id[: fabric.n_switches], fabric.device_id[fabric.port_node[job.ports.ravel()]]
     unknown = []
-    for device_id in np.unique(fabric.device_id[: fabric.n_switches]).tolist():
-        asic = switch_asic(device_id)
-        if asic is None:
-            unknown.append(f"{device_id:#06x}")
-        elif not asic.adaptive_routing:
-            raise RefusedError(f"{asic.name} switches cannot route adaptively", hint="leave --with ar out")
-    return (f"switches of device id {', '.join(unknown)} are unknown: that they route adaptively is assumed",) if unknown else ()
+    for kind, ids, find, what in (
+        ("switches", switches, switch_asic, "route adaptively"),
+        ("HCAs", hcas, hca, "take packets in any order, as adaptive routing delivers them"),
+    ):
+        for device_id in np.unique(ids).tolist():
+            model = find(device_id)
+            if model is None:
+                unknown.append(f"that {kind} of device id {device_id:#06x} {what} is assumed: they are unknown")
+            elif not model.adaptive_routing:
+                raise RefusedError(f"{model.name} {kind} do not {what}", hint="leave --with ar out")
+    return tuple(unknown)

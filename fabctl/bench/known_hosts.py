@@ -95,14 +95,10 @@ def known_hosts(node: NodeGraph, ranks: Ranks, offloads: Offloads, job: Job | No
     Raises
     ------
     RefusedError
-        If it is unknown what the GPUs are, or there are none.
+        If it is unknown what the GPUs are.
     UsageError
         If the node has fewer GPUs or HCAs than the job uses.
     """
-    if not node.gpus:
-        raise RefusedError(
-            f"a {node.name} has no GPU: NCCL does not run on it", hint="without --node the fabric alone is predicted"
-        )
     if not node.gpu_model:
         raise RefusedError(
             f"{node.name} does not say what its GPUs are, and NCCL's choice depends on it",

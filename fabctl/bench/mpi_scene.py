@@ -56,8 +56,8 @@ class MpiScene(Scene):
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """What SHARP's model assumes here."""
-        return self.plan.reasons if self.plan else ()
+        """What the models of SHARP and of adaptive routing assume here."""
+        return (*(self.plan.reasons if self.plan else ()), *self.adaptive_reasons)
 
     @property
     def notes(self) -> tuple[str, ...]:

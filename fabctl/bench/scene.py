@@ -154,8 +154,12 @@ class Scene:
     def reasons(self) -> tuple[str, ...]:
         """What the models of the offloads assume here, for people."""
         hop = self.hosts.hop.reasons if self.hosts and self.hosts.hop else ()
-        adaptive = adaptive_reasons(self.walked.job.fabric) if self.walked and self.setup.offloads.adaptive else ()
-        return (*hop, *(self.plan.reasons if self.plan else ()), *adaptive)
+        return (*hop, *(self.plan.reasons if self.plan else ()), *self.adaptive_reasons)
+
+    @property
+    def adaptive_reasons(self) -> tuple[str, ...]:
+        """What adaptive routing assumes of switches and HCAs, if it is on."""
+        return adaptive_reasons(self.walked.job) if self.walked and self.setup.offloads.adaptive else ()
 
     @property
     def notes(self) -> tuple[str, ...]:

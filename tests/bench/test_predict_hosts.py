@@ -286,15 +286,29 @@ def test_times_grow_with_sizes_of_one_way() -> None:
     assert np.all(np.diff([row.size_bytes for row in rows]) > 0)
 
 
-def test_old_switches_do_not_route_adaptively() -> None:
+@pytest.mark.parametrize(
+    ("switch", "hca", "message"),
+    [
+        (0xBD36, 0x101B, "InfiniScale IV switches do not route adaptively"),
+        (0xD2F0, 0x1013, "ConnectX-4 HCAs do not take packets"),
+    ],
+)
+def test_hardware_that_cannot_is_refused(switch: int, hca: int, message: str) -> None:
+    with pytest.raises(RefusedError, match=message):
+        adaptive_table(switch, hca)
+
+
+def test_unknown_hardware_is_assumed_to_route_adaptively_and_said() -> None:
+    lines = adaptive_table(1, 2).assumptions
+    assert any(line.startswith("that switches of device id 0x0001 route adaptively is assumed") for line in lines)
+    assert any(line.startswith("that HCAs of device id 0x0002 take packets in any order") for line in lines)
+    assert not any("is assumed" in line for line in adaptive_table(0xD2F0, 0x101B).assumptions)
+
+
+def adaptive_table(switch: int, hca: int) -> BenchTable:
+    """Return a prediction with adaptive routing on switches and HCAs of some device ids."""
     fabric = two_levels(4, 2, 2)
+    ids = np.where(np.arange(fabric.n_nodes) < fabric.n_switches, switch, hca).astype(np.uint32)
+    fabric = replace(fabric, device_id=ids)
     setup, collective = Setup(offloads=Offloads(adaptive=True)), COLLECTIVES.load("all_reduce")
-
-    def table(device_id: int) -> BenchTable:
-        switches = replace(fabric, device_id=np.full(fabric.n_nodes, device_id, dtype=np.uint32))
-        return predict(placed(switches, 1), [dmodk(switches)], [collective], [1 << 20], data_rates(switches), setup)
-
-    with pytest.raises(RefusedError, match="InfiniScale IV switches cannot route adaptively"):
-        table(0xBD36)
-    assert "switches of device id 0x0001 are unknown: that they route adaptively is assumed" in table(1).assumptions
-    assert not any("assumed" in line for line in table(0xD2F0).assumptions)
+    return predict(placed(fabric, 1), [dmodk(fabric)], [collective], [1 << 20], data_rates(fabric), setup)
