@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numbers_validate
 import pytest
 from small_fabrics import two_levels
 from test_json_schema import undescribed
@@ -440,3 +442,40 @@ def test_refusals(run: Run, switch: Callable[..., Path], tmp_path: Path) -> None
     assert (done.code, "no log of a benchmark that is known" in done.err) == (3, True)
     assert run("bench", "validate", "/nowhere.log").code == 3
     assert run("bench", "validate").code == 2
+
+
+# ---- docs/validate.md --------------------------------------------------------------------------------------------------
+
+
+def test_the_transcript_is_what_comes_out(run: Run, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    block = re.search(
+        r"^    \$ (fabctl bench validate .*)\n((?:    .*\n|\n)+)", (project / "docs/validate.md").read_text(), re.MULTILINE
+    )
+    assert block
+    shown = [line.removeprefix("    ").rstrip() for line in block[2].rstrip().splitlines()]
+    done = run(*block[1].split()[1:])
+    assert [line.rstrip() for line in done.out.splitlines()[: len(shown)]] == shown
+
+
+def test_the_table_of_ratios_is_what_comes_out(project: Path) -> None:
+    text = (project / "docs/validate.md").read_text()
+    table = re.findall(r"^\| ([\w-]+\.txt)(?:, `(.*)`)? \| (\d+) \| (.*) \| (.*) \| (.*) \|$", text, re.MULTILINE)
+    assert len(table) == 6
+    for log, options, hosts, small, middle, largest in table:
+        found = numbers_validate.rows(log, int(hosts), *options.split())
+        spans = [(0, 4096, small), (1 << 20, 256 << 20, middle), (max(found), max(found), largest)]
+        for low, high, shown in spans:
+            ratios = [row["ratio"] for size, row in found.items() if low <= size <= high]
+            ends = [] if shown == "-" else [float(end) for end in shown.split(" to ")]
+            assert bool(ends) == bool(ratios), (log, shown)
+            if ends:
+                assert [ends[0], ends[-1]] == pytest.approx([min(ratios), max(ratios)], abs=0.02), (log, shown)
+
+
+def test_every_cause_is_explained(project: Path) -> None:
+    text = (project / "docs/validate.md").read_text()
+    listed = set(re.findall(r"\b(\d{3})\b", " ".join(re.findall(r"^\| VAL([\d, ]+) \|", text, re.MULTILINE))))
+    sources = [*(project / "fabctl/bench/validation").glob("*.py"), project / "fabctl/report/validate.py"]
+    used = {code for path in sources for code in re.findall(r'"VAL(\d{3})"', path.read_text())}
+    assert used == listed

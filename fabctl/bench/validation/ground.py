@@ -27,7 +27,7 @@ BETWEEN = (0.1, 0.95)
 """Shares of latency in a predicted time between which a size is neither bound by latency nor by bandwidth."""
 ALLOWANCE = 0.25
 """How much slower such a size may be besides the threshold. NCCL's own model, by which it chooses and fabctl predicts, is
-optimistic there: machines that NCCL's maintainers found sound reached 0.65 to 0.8 of it (docs/validate.md)."""
+optimistic there: sound machines reach 0.67 to 0.8 of it (docs/validate.md)."""
 
 
 @dataclass(frozen=True)
