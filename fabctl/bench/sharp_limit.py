@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fabctl.bench.sharp import SharpPlan
 from fabctl.bench.sharp_time import STREAMING_SHARE
-from fabctl.model.catalog import switch_asic
+from fabctl.model.catalog import switch_asics
 from fabctl.model.fabric import Fabric
 from fabctl.model.predictions import Limit
 from fabctl.model.rates import refuse_unknown_rates
@@ -56,7 +56,7 @@ def streaming_limit(plan: SharpPlan, rates: Float64) -> Limit:
         np.maximum.at(slowest, fabric.channel_dst[edges], edge_us)
         turns += slowest[: fabric.n_switches]
         trees += slowest[: fabric.n_switches] > 0
-    turns[[not _one_tree(fabric, switch) for switch in range(fabric.n_switches)]] = 0
+    turns[~_one_tree_at_a_time(fabric)] = 0
     if turns.max(initial=0) > us_per_byte.max() * (1 + 1e-9):
         switch = int(np.argmax(turns))
         name = f"{fabric.labels[switch]}, whose {trees[switch]} streaming trees take turns"
@@ -67,6 +67,7 @@ def streaming_limit(plan: SharpPlan, rates: Float64) -> Limit:
     return Limit("cable", fabric.cable_label(channel), 1 / float(us_per_byte[channel]) / 1e3)
 
 
-def _one_tree(fabric: Fabric, switch: int) -> bool:
-    asic = switch_asic(int(fabric.device_id[switch]))
-    return asic is not None and asic.streaming_trees == "per-switch"
+def _one_tree_at_a_time(fabric: Fabric) -> NDArray[np.bool_]:
+    """Return which switches have one active streaming tree, shape (n_switches,)."""
+    ids = [device_id for asic in switch_asics() if asic.streaming_trees == "per-switch" for device_id in asic.device_ids]
+    return np.isin(fabric.device_id[: fabric.n_switches], ids)
