@@ -92,7 +92,8 @@ def step_report(
     """
     text: list[str | Table] = [*_head(view, remarks, fitting), "", *_verdict(view)]
     text += [f"Next    {next_step}"] if next_step else []
-    text += [Table("Critical path", PATH, [_path_row(view, segment) for segment in view.path_segments])]
+    if view.path_segments:
+        text.append(Table("Critical path", PATH, [_path_row(view, segment) for segment in view.path_segments]))
     text += [Table("Communication", PHASES, [_shown(phase) for phase in view.phases])]
     if view.hidden_seconds:
         meant = "" if view.step_seconds else ", if there is as much of it"
@@ -133,9 +134,10 @@ def _head(view: StepView, remarks: Sequence[str], fitting: Sequence[str]) -> Ite
 
 def _verdict(view: StepView) -> Iterator[str]:
     """Say how long a step takes, or what it waits for, and what would help most."""
+    whole = all(phase.seconds is not None for phase in view.phases)
     if view.step_seconds is None:
         waited = _seconds(view.exposed_seconds + view.bubble_seconds)
-        yield f"A step waits {waited} s for communication; how long it computes is not known"
+        yield f"A step waits {waited} s for {'communication' if whole else 'the fabric'}; how long it computes is not known"
         yield "        --efficiency SHARE (of the GPUs' peak, as they compute) or --compute-ms MS gives the whole step"
         return
     reached = []
@@ -145,7 +147,7 @@ def _verdict(view: StepView) -> Iterator[str]:
         reached.append(f"{view.tflops_per_gpu:.0f} TFLOPS per GPU")
     if view.mfu:
         reached.append(f"{view.mfu:.1%} of the peak (MFU)")
-    yield f"A step takes {_seconds(view.step_seconds)} s{': ' if reached else ''}{', '.join(reached)}"
+    yield f"A step takes {'' if whole else 'at least '}{_seconds(view.step_seconds)} s{': ' if reached else ''}{', '.join(reached)}"
     waits = [segment for segment in view.path_segments if segment.name not in (FORWARD, BACKWARD)]
     longest = max(waits, key=lambda segment: segment.seconds, default=None)
     if longest and longest.seconds > TELLING * view.step_seconds:

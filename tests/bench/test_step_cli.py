@@ -83,6 +83,16 @@ def test_without_compute_it_says_what_is_missing(run: Run, job: Any) -> None:
     assert "compute, forward" not in done.out
 
 
+def test_unknown_hosts_make_a_step_no_shorter_than_it_says(run: Run, job: Any) -> None:
+    text = "hosts: 32\nranks_per_host: 4\nmodel: llama3-8b\nparallelism: {tp: 4, zero: 1}\n"
+    done = run("bench", "step", "xgft-64", "--job", job(text))
+    assert "s for the fabric; how long it computes is not known" in done.out
+    assert "tp: within the hosts, whose inside is unknown: counted as no time" in done.out
+    assert "A step takes at least " in run("bench", "step", "xgft-64", "--job", job(text), "--compute-ms", "100").out
+    hidden = run("bench", "step", "xgft-64", "--job", job(text + "overlap: all\n"))
+    assert "Critical path" not in hidden.out
+
+
 def test_json_is_whole(data: Any, job: Any) -> None:
     found = data("superpod-4su", "--job", job(TRAINING), "--efficiency", "0.5", "--scale", "--engine", "ftree")
     assert (found["node"], found["gpu"], found["routes"], found["efficiency"]) == ("NVIDIA DGX H100", "H100", "ftree", 0.5)
