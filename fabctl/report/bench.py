@@ -56,8 +56,6 @@ BOUNDS = (
     Column("rate", "rate", right=True),
     Column("flows", "flows", right=True),
 )
-
-
 WAYS = (
     Column("algorithm", "algo"),
     Column("protocol", "proto"),
@@ -206,7 +204,7 @@ def _side_by_side(predictions: Sequence[Prediction]) -> Iterator[str | Table]:
 
 def _binding(prediction: Prediction) -> str:
     """Return what bounds an endless message; the cable has its own column."""
-    way = max(prediction.ways, key=lambda way: way.peak_busbw_gb_s == prediction.peak_busbw_gb_s)
+    way = next(way for way in prediction.ways if way.peak_busbw_gb_s == prediction.peak_busbw_gb_s)
     return KINDS["cable"] if way.limits[0].kind == "cable" else _limit(way.limits[0])
 
 
