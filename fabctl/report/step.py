@@ -147,7 +147,8 @@ def _verdict(view: StepView) -> Iterator[str]:
         reached.append(f"{view.tflops_per_gpu:.0f} TFLOPS per GPU")
     if view.mfu:
         reached.append(f"{view.mfu:.1%} of the peak (MFU)")
-    yield f"A step takes {'' if whole else 'at least '}{_seconds(view.step_seconds)} s{': ' if reached else ''}{', '.join(reached)}"
+    takes = f"A step takes {'' if whole else 'at least '}{_seconds(view.step_seconds)} s"
+    yield f"{takes}: {', '.join(reached)}" if reached else takes
     waits = [segment for segment in view.path_segments if segment.name not in (FORWARD, BACKWARD)]
     longest = max(waits, key=lambda segment: segment.seconds, default=None)
     if longest and longest.seconds > TELLING * view.step_seconds:
