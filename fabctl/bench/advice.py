@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from fabctl.bench.pricing import Priced
+from fabctl.bench.pricing import NCCL, Priced
 from fabctl.model.predictions import LATENCY
 from fabctl.units import size_text
 
@@ -31,7 +31,7 @@ def advice(options: Sequence[list[Priced]]) -> tuple[str, ...]:
     lost = max(runs, key=lambda run: sum(chosen.time_us - best.time_us for chosen, best in run))
     first, (chosen, best) = lost[0][0].size_bytes, lost[-1]
     kind, name = chosen.binds
-    why = "its latency is more" if kind == LATENCY else f"{chosen.algorithm} meets {name}"
+    why = "its latency is more" if kind in (LATENCY, NCCL) else f"{chosen.algorithm} meets {name}"
     sizes = size_text(chosen.size_bytes) if len(lost) == 1 else f"{size_text(first)} to {size_text(chosen.size_bytes)}"
     setting = f"NCCL_ALGO={best.algorithm} NCCL_PROTO={best.protocol}"
     share = f"{best.time_us / chosen.time_us:.0%}"
