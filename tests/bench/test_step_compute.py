@@ -62,6 +62,22 @@ def test_published_times_and_utilisations_go_together(
     assert reached == pytest.approx(mfu, rel=0.005)
 
 
+@pytest.mark.parametrize(
+    ("batch", "gpus", "seconds", "mfu"),
+    [
+        (768, 256, 40.0, 0.530),
+        (768, 512, 21.2, 0.499),
+        (768, 768, 15.2, 0.467),
+        (768, 1024, 11.9, 0.447),
+        (6144, 12288, 8.57, 0.412),
+    ],
+)
+def test_megascales_times_and_utilisations_go_together(batch: int, gpus: int, seconds: float, mfu: float) -> None:
+    """Jiang et al., NSDI 2024, table 2, Megatron-LM: 175B with a vocabulary of 64,000."""
+    reached = model_flops(gpt(96, 12288, 96, vocabulary=64000), batch) / (gpus * 312e12 * seconds)
+    assert reached == pytest.approx(mfu, rel=0.005)
+
+
 def test_palm_counts_six_operations_per_parameter_and_token() -> None:
     """PaLM, appendix B: 6 N + 12 L H Q T per token, N without the embeddings that are only looked up."""
     spec = gpt(80, 8192, 64, vocabulary=128256, length=8192)
