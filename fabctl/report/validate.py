@@ -9,6 +9,7 @@ from fabctl.model.results import Finding
 from fabctl.model.validation import LATENCY, PAIRS, Cause, Compared, Run, Validation, Verdict
 from fabctl.report.bench import KINDS
 from fabctl.report.output import Column, Report, Table, findings_table, rounded
+from fabctl.report.validate_many import DETAILED, heading, overview, together
 from fabctl.units import size_text
 
 MAIN = (
@@ -47,13 +48,8 @@ def validate_report(
         Node types that the fabric's hosts could be, where they are unknown.
     """
     findings = [finding for verdict in validation.verdicts for finding in _findings(verdict, validation.threshold)]
-    text: list[str | Table] = []
-    for verdict in validation.verdicts:
-        text += [*(["\n" + "-" * 8] if text else []), *_about(verdict, remarks, fitting), *_table(verdict)]
-        text += _summary(verdict, validation.threshold)
-        text += _causes("\nLikely causes", verdict.causes)
-        text += _lines("\nAssumptions", _with_allowance(verdict, validation)) + _lines("\nNotes", verdict.notes)
-    text += _causes("\nOf all runs together", validation.causes)
+    many = len(validation.verdicts) > DETAILED
+    text = (_at_a_glance if many else _in_full)(validation, remarks, fitting)
     if findings:
         text += [findings_table(findings)]
     return Report(
@@ -69,7 +65,32 @@ def validate_report(
 # ---- text --------------------------------------------------------------------------------------------------------------
 
 
-def _about(verdict: Verdict, remarks: Sequence[str], fitting: Sequence[str]) -> Iterator[str]:
+def _in_full(validation: Validation, remarks: Sequence[str], fitting: Sequence[str]) -> list[str | Table]:
+    text: list[str | Table] = []
+    for verdict in validation.verdicts:
+        text += [*(["\n" + "-" * 8] if text else []), *_about(verdict), *_ground(verdict, remarks, fitting), *_table(verdict)]
+        text += _summary(verdict, validation.threshold)
+        text += _causes("\nLikely causes", verdict.causes)
+        text += _lines("\nAssumptions", _with_allowance(verdict, validation)) + _lines("\nNotes", verdict.notes)
+    return text + _causes("\nOf all runs together", validation.causes)
+
+
+def _at_a_glance(validation: Validation, remarks: Sequence[str], fitting: Sequence[str]) -> list[str | Table]:
+    verdicts = validation.verdicts
+    grounds = dict.fromkeys(line for verdict in verdicts for line in _ground(verdict, remarks, fitting))
+    assumptions = together([_with_allowance(verdict, validation) for verdict in verdicts])
+    notes = together([verdict.notes for verdict in verdicts])
+    return [
+        heading(validation),
+        *grounds,
+        *overview(validation),
+        *_causes("\nOf all runs together", validation.causes),
+        *_lines("\nAssumptions", assumptions),
+        *_lines("\nNotes", notes),
+    ]
+
+
+def _about(verdict: Verdict) -> Iterator[str]:
     run, facts = verdict.run, verdict.run.nccl
     yield f"Log     {run.path}:{run.line}: {run.tool}, {run.test}{_ranks(run)}"
     known = [run.gpu, f"NCCL {facts.version}" if facts.version else "", f"network {facts.network}" if facts.network else ""]
@@ -77,6 +98,10 @@ def _about(verdict: Verdict, remarks: Sequence[str], fitting: Sequence[str]) -> 
         known.append(f"from {run.buffers[0]} to {run.buffers[1]} memory")
     if any(known):
         yield f"        {'; '.join(word for word in known if word)}"
+
+
+def _ground(verdict: Verdict, remarks: Sequence[str], fitting: Sequence[str]) -> Iterator[str]:
+    run = verdict.run
     if not any(row.predicted for row in verdict.rows):
         return
     if verdict.node:

@@ -118,6 +118,15 @@ def test_what_is_cut_is_said() -> None:
     assert notes[N] == ""
 
 
+def test_a_row_that_contradicts_itself_does_not_change_the_ranks() -> None:
+    text = TEXTS[N].replace(" 365.84 ", " 265.84 ")
+    (run,) = read_log(text, "x.log")
+    assert run.n_ranks == 32
+    assert [note for note in run.notes if "contradicts" in note] == [
+        "of 32 ranks, busbw 265.84 contradicts algbw 188.82 (rows like it: 1)"
+    ]
+
+
 def test_nccl_lines() -> None:
     facts = runs("nccl-tests-321-2x2-h20-alltoall.txt")[0].nccl
     assert facts.network == "NCCL RDMA Plugin v6"

@@ -208,7 +208,7 @@ def test_nvls_off(validated: Run) -> None:
     """nccl-tests issue 309: "once I disable NVLS, I got 368.76 GB/s"."""
     log = table([(16 << 30, 368.76)], 8)
     code, data = validated("-", "--node", "dgx-h100", stdin=log)
-    assert (code, codes(data["runs"][0])) == (1, ["VAL212"])
+    assert (code, codes(data["runs"][0])) == (1, ["VAL212", "VAL226"])
     said = table([(16 << 30, 368.76)], 8, "mpirun -x NCCL_NVLS_ENABLE=0 all_reduce_perf")
     code, data = validated("-", "--node", "dgx-h100", stdin=said)
     assert (code, codes(data["runs"][0])) == (0, [])
@@ -342,6 +342,35 @@ def test_the_host_that_slow_pairs_share(validated: Run, tmp_path: Path) -> None:
     assert (first["code"], first["title"], first["certainty"]) == ("VAL231", "host se02gn644 is slow", "likely")
     assert second["title"] == "host se02gn284 or se02gn678 is slow"
     assert second["certainty"] == "possible"
+
+
+def test_many_runs_are_a_line_each(run: Run, tmp_path: Path) -> None:
+    logs = []
+    for number, busbw in enumerate([49.3, 88.4, 87.0, 49.2]):
+        logs.append(tmp_path / f"pair-{number}.log")
+        logs[-1].write_text(table([(1 << 20, 2.0), (1 << 30, busbw)], 16, hosts=(f"a{number % 3}", f"b{number}")))
+    lines = run("bench", "validate", *logs, "--no-headers").out.splitlines()
+    assert lines[0] == "Logs    4 runs in 4 files: 4 of all_reduce_perf"
+    listed = [line.split() for line in lines if "/pair-" in line]
+    assert [line[1:] for line in listed] == [
+        ["a0,b3", "1G", "49.20"],
+        ["a0,b0", "1G", "49.30"],
+        ["a2,b2", "1G", "87.00"],
+        ["a1,b1", "1G", "88.40"],
+    ]
+    assert "  1. host a0 is slow (likely)" in lines
+    assert "  this ran over 2 hosts: --fabric SOURCE lays a prediction beside it" in lines
+    shown = run("bench", "validate", *logs[:3]).out
+    assert shown.count("Highest bandwidth") == 3
+
+
+def test_many_runs_with_predictions(run: Run) -> None:
+    """What only some have is counted, and a cause that explains nothing slow is left out."""
+    out = run("bench", "validate", *sorted(LOGS.glob("*.txt")), "--node", "dgx-h100").out
+    rows = {Path(line.split(":")[0]).name: line for line in out.splitlines() if "/bench/logs/" in line and " VAL" not in line}
+    assert rows["aws-1x8-h100.txt"].split()[-3:] == ["0", "of", "32"]
+    assert rows["nccl-tests-252-2x4-h100-ring.txt"].endswith("this may have run over several hosts")
+    assert "  line 18 is cut and left out (1 run)" in out
 
 
 def test_a_pair_that_is_slow_only_together(validated: Run, tmp_path: Path) -> None:

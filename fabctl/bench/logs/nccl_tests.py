@@ -158,13 +158,18 @@ def _run(draft: _Draft, path: str) -> Run:
     sizes = [sample.size_bytes for sample in draft.samples]
     copies = max(draft.headings, 2) if draft.repeated and len(set(sizes)) < len(sizes) else 1
     listed = len(draft.ranks)
-    whole = listed > 0 and max(draft.ranks) + 1 == listed and (copies > 1 or _fits(operation, listed, draft.factors))
+    telling = [pair for pair in draft.factors if pair[0] >= 1]
+    strange = [pair for pair in telling if copies == 1 and not _fits(operation, listed, pair)] if listed else []
+    whole = listed > 0 and max(draft.ranks) + 1 == listed and 2 * len(strange) <= len(telling)
     n_ranks, rank_range = (listed, (0, 0)) if whole else _ranks(operation, draft.factors)
     hosts = tuple(dict.fromkeys(draft.ranks[rank][0] for rank in sorted(draft.ranks))) if whole else ()
     notes = list(draft.notes)
     if n_ranks and not whole:
         between = f"{rank_range[0]} to {rank_range[1]}" if rank_range[0] < rank_range[1] else str(n_ranks)
         notes.append(f"{between} ranks, by busbw over algbw: the log lists {listed or 'none'}")
+    if whole and strange:
+        algbw, busbw = strange[0]
+        notes.append(f"of {listed} ranks, busbw {busbw:g} contradicts algbw {algbw:g} (rows like it: {len(strange)})")
     return Run(
         path=path,
         line=draft.line,
@@ -215,11 +220,10 @@ def _ranks(operation: str, factors: list[tuple[float, float]]) -> tuple[int, tup
     return round(rounds / rest), (low, high)
 
 
-def _fits(operation: str, n_ranks: int, factors: list[tuple[float, float]]) -> bool:
-    """Tell whether the printed bandwidths can be those of so many ranks."""
-    rounds, (algbw, busbw) = _rounds(operation), max(factors)
-    error = HALF_A_DIGIT * (1 + rounds)
-    return not rounds or abs(busbw - algbw * rounds * (n_ranks - 1) / n_ranks) <= 1.1 * error
+def _fits(operation: str, n_ranks: int, printed: tuple[float, float]) -> bool:
+    """Tell whether two printed bandwidths can be those of so many ranks."""
+    rounds, (algbw, busbw) = _rounds(operation), printed
+    return not rounds or abs(busbw - algbw * rounds * (n_ranks - 1) / n_ranks) <= 1.1 * HALF_A_DIGIT * (1 + rounds)
 
 
 def _missing(draft: _Draft) -> list[str]:

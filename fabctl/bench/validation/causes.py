@@ -23,12 +23,12 @@ def likely_causes(
         said.other_gpus(run, ground),
         said.other_choices(run, rows),
         fits.cliff(run, rows) if run.copies == 1 else None,
-        fits.unsteady(rows) if run.copies == 1 else None,
         fits.predicted_collision(case),
     ]
     if any(row.flag for row in rows):
         found += [
             fits.plateau(case),
+            fits.hosts_unknown(case),
             fits.gdr_off(case),
             fits.nvls_off(case),
             fits.sharp_off(case),
@@ -41,4 +41,5 @@ def likely_causes(
             fits.slow_member(case),
             fits.slow_latency(case),
         ]
+    found.append(fits.unsteady(rows) if run.copies == 1 else None)
     return tuple(sorted((cause for cause in found if cause), key=lambda cause: ORDER.index(cause.certainty)))

@@ -112,6 +112,19 @@ def sharp_on(case: Case) -> Cause | None:
     return Cause("VAL214", "SHARP is active", "likely", (evidence,), f"{case.ground.command} --with sharp")
 
 
+def hosts_unknown(case: Case) -> Cause | None:
+    """Say that a run that was taken for one host's may have left it."""
+    if not case.slow or case.run.hosts or case.expected.job is not None or case.run.operation in PAIRS:
+        return None
+    return Cause(
+        "VAL226",
+        "this may have run over several hosts",
+        "possible",
+        ("the log does not name its hosts, and its ranks fit into one",),
+        "--job FILE with hosts and ranks_per_host, and --fabric SOURCE",
+    )
+
+
 def two_hosts(case: Case) -> Cause | None:
     """Say that busbw on two hosts may be more than the network carries."""
     job = case.expected.job
