@@ -9,10 +9,13 @@ import contextlib
 import io
 import json
 import sys
+from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from fabctl.cli.main import main
+from fabctl.model.bench_comparison import WORTH
 from fabctl.report.bench_compare import size_text
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -25,6 +28,7 @@ def names() -> list[str]:
     return sorted(path.stem for path in (PROJECT / "topologies/scenarios").glob("*.yaml"))
 
 
+@cache
 def outcome(name: str) -> dict[str, Any]:
     """Run a scenario and return what its JSON report holds."""
     out = io.StringIO()
@@ -33,6 +37,27 @@ def outcome(name: str) -> dict[str, Any]:
     assert code == 0, out.getvalue()
     data: dict[str, Any] = json.loads(out.getvalue())["data"]
     return data
+
+
+def overview(every: list[dict[str, Any]]) -> str:
+    """Return the table that stands before the sections: what the fastest row of each scenario gains."""
+    rows = [
+        f"| [{data['scenario']['name']}](#{data['scenario']['name']}) | {data['scenario']['title']} | {_gains(data)} |"
+        for data in every
+    ]
+    return "\n".join(["| scenario | what it is | worth, of the largest message |", "|---|---|---|", *rows, ""])
+
+
+def _gains(data: dict[str, Any]) -> str:
+    ran = [outcome for outcome in data["outcomes"] if outcome["points"]]
+    operations = [point["operation"] for point in ran[0]["points"]]
+    last = [len(operations) - 1 - operations[::-1].index(operation) for operation, _ in groupby(operations)]
+    gains = []
+    for index in last:
+        most = max(outcome["points"][index]["ratio"] for outcome in ran)
+        first = next(outcome for outcome in ran if outcome["points"][index]["ratio"] >= most / (1 + WORTH))
+        gains.append(f"{operations[index]} {most:.2f}x ({first['offloads']})")
+    return "; ".join(gains)
 
 
 def section(data: dict[str, Any]) -> str:
@@ -67,6 +92,11 @@ def section(data: dict[str, Any]) -> str:
     )
 
 
+def page_overview() -> str:
+    """Return the overview that docs/scenarios.md holds."""
+    return PAGE.read_text(encoding="utf-8").split(BEGIN)[1].split("\n## ")[0].strip() + "\n"
+
+
 def page_section(name: str) -> str:
     """Return the section of a scenario that docs/scenarios.md holds."""
     body = PAGE.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0]
@@ -83,7 +113,8 @@ def _cell(point: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    made = "\n".join(section(outcome(name)) for name in names())
+    every = [outcome(name) for name in names()]
+    made = "\n".join([overview(every), *(section(data) for data in every)])
     if "--write" in sys.argv:
         before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
         PAGE.write_text(f"{before}{BEGIN}\n\n{made}\n{END}{rest.split(END)[1]}", encoding="utf-8")

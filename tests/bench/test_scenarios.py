@@ -63,6 +63,11 @@ def test_a_scenario_runs_and_the_page_holds_what_comes_out(name: str, project: P
     assert scenario_pages.page_section(name) == scenario_pages.section(data), "python tests/bench/scenario_pages.py --write"
 
 
+def test_the_overview_is_what_comes_out() -> None:
+    wanted = scenario_pages.overview([scenario_pages.outcome(name) for name in WANTED])
+    assert scenario_pages.page_overview() == wanted, "python tests/bench/scenario_pages.py --write"
+
+
 def test_a_scenario_is_read() -> None:
     scenario = parse_scenario(GOOD, "pair.yaml")
     assert scenario.facts.name == scenario.job.name == "pair"
