@@ -74,7 +74,7 @@ def parse_scenario(text: str, path: str) -> Scenario:
         job=job,
         compute=Compute(
             efficiency=values["efficiency"].number(low=0.01, high=1) if "efficiency" in values else 0.0,
-            ms=values["compute_ms"].number(low=0) if "compute_ms" in values else 0.0,
+            ms=values["compute_ms"].number(low=1e-3) if "compute_ms" in values else 0.0,
         ),
     )
 
