@@ -491,8 +491,10 @@ def test_the_table_of_ratios_is_what_comes_out(project: Path) -> None:
     text = (project / "docs/validate.md").read_text()
     table = re.findall(r"^\| ([\w-]+\.txt)(?:, `(.*)`)? \| (\d+) \| (.*) \| (.*) \| (.*) \|$", text, re.MULTILINE)
     assert len(table) == 6
+    flags = []
     for log, options, hosts, small, middle, largest in table:
         found = numbers_validate.rows(log, int(hosts), *options.split())
+        flags += [row["flag"] for row in found.values()]
         spans = [(0, 4096, small), (1 << 20, 256 << 20, middle), (max(found), max(found), largest)]
         for low, high, shown in spans:
             ratios = [row["ratio"] for size, row in found.items() if low <= size <= high]
@@ -500,6 +502,8 @@ def test_the_table_of_ratios_is_what_comes_out(project: Path) -> None:
             assert bool(ends) == bool(ratios), (log, shown)
             if ends:
                 assert [ends[0], ends[-1]] == pytest.approx([min(ratios), max(ratios)], abs=0.02), (log, shown)
+    assert f"one of their {len(flags)} sizes is flagged" in text
+    assert sum(bool(flag) for flag in flags) == 1
 
 
 def test_every_cause_is_explained(project: Path) -> None:
