@@ -7,7 +7,7 @@ names.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,8 @@ _FLAGS = {
     "--qos_policy_file": "qos_policy_file",
     "-f": "log_file",
     "--log_file": "log_file",
+    "-P": "partition_config_file",
+    "--Pconfig": "partition_config_file",
 }
 _SWITCHES = {"-Q": ("qos", "TRUE"), "--qos": ("qos", "TRUE")}
 _LINE = re.compile(r"^\s*([a-z0-9_]+)\s+(\S.*?)\s*$")
@@ -48,11 +50,14 @@ class Settings:
         To which relative paths belong.
     config : Path
         The ``opensm.conf`` that was read.
+    told : collection of str
+        Names that the command line sets, whatever ``opensm.conf`` says.
     """
 
     values: Mapping[str, str]
     folder: Path
     config: Path
+    told: Collection[str] = ()
 
     def path(self, key: str) -> Path | None:
         """Return a file's path, links followed; None if it is not set."""
@@ -92,7 +97,7 @@ def read_settings(arguments: Sequence[str], folder: Path, conf_dir: Path) -> Set
         raise InputError(f"cannot read: {error.strerror}", where=str(config)) from error
     lines = [_LINE.match(line.partition("#")[0]) for line in text.splitlines()]
     values = {line[1]: line[2].strip('"') for line in lines if line}
-    return Settings({key: value for key, value in {**values, **told}.items() if value != "(null)"}, folder, config)
+    return Settings({key: value for key, value in {**values, **told}.items() if value != "(null)"}, folder, config, told.keys())
 
 
 def _told(arguments: Sequence[str]) -> dict[str, str]:

@@ -44,12 +44,12 @@ def discover_live() -> LoadedFabric:
     SourceError
         If ``ibnetdiscover`` is not installed or fails; the message holds what it printed.
     """
-    data, complaints = _run("ibnetdiscover")
+    data, complaints = run_tool("ibnetdiscover")
     fabric, report = ibnetdiscover.parse(decode(data, PATH), PATH)
     messages = tuple(Remark(0, line) for line in complaints if is_tool_message(line))
     report = replace(report, tool_messages=report.tool_messages + messages)
     try:
-        answer = _SM_LID.search(decode(_run("sminfo")[0], PATH))
+        answer = _SM_LID.search(decode(run_tool("sminfo")[0], PATH))
         fabric = replace(fabric, sm_lid=int(answer[1]) if answer else 0)
     except SourceError as error:
         report = replace(report, notes=(*report.notes, f"the subnet manager's LID is unknown: {error.message}"))
@@ -66,7 +66,7 @@ def read_live_tables(fabric: Fabric) -> RoutingTables:
     InputError
         If the subnet is not the one that `fabric` describes.
     """
-    data, complaints = _run("dump_fts", "-n")
+    data, complaints = run_tool("dump_fts", "-n")
     failed = [line for line in complaints if "failed" in line]
     if failed:
         raise SourceError(f"dump_fts could not read all tables: {failed[0]}", hint="try again; ibqueryerrors shows bad links")
@@ -81,7 +81,7 @@ def read_path_level(source_lid: int, destination_lid: int) -> int:
     SourceError
         If ``saquery`` is not installed, fails, or no path is known.
     """
-    answer = LEVEL.search(decode(_run("saquery", "-p", "--slid", str(source_lid), "--dlid", str(destination_lid))[0], PATH))
+    answer = LEVEL.search(decode(run_tool("saquery", "-p", "--slid", str(source_lid), "--dlid", str(destination_lid))[0], PATH))
     if answer is None:
         raise SourceError(f"the subnet manager knows no path from LID {source_lid} to LID {destination_lid}")
     return int(answer[1], 0)
@@ -96,7 +96,7 @@ def fewest_virtual_lanes() -> tuple[int, str]:
         If ``ibnetdiscover`` is not installed or fails, or shows no lanes.
     """
     name, fewest = "", (0, "")
-    for line in decode(_run("ibnetdiscover", "--full")[0], PATH).splitlines():
+    for line in decode(run_tool("ibnetdiscover", "--full")[0], PATH).splitlines():
         node, port = _NODE.match(line), _LANES.match(line)
         if node:
             name = node[1]
@@ -107,8 +107,14 @@ def fewest_virtual_lanes() -> tuple[int, str]:
     return fewest
 
 
-def _run(tool: str, *arguments: str) -> tuple[bytes, list[str]]:
-    """Return a tool's stdout, and its stderr as lines."""
+def run_tool(tool: str, *arguments: str) -> tuple[bytes, list[str]]:
+    """Run one of infiniband-diags' tools; return its stdout, and its stderr as lines.
+
+    Raises
+    ------
+    SourceError
+        If it is not installed, fails, or does not end.
+    """
     program = shutil.which(tool, path=f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_FOLDERS}")
     if program is None:
         raise SourceError(f"{tool} is not installed", hint="install the package infiniband-diags")
