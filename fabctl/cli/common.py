@@ -13,6 +13,7 @@ import click
 
 from fabctl.cli.completion import complete_names, complete_source
 from fabctl.errors import ExitCode, FabctlError, InputError, UsageError
+from fabctl.printable import LINES, printable
 from fabctl.sources import SOURCES
 
 if TYPE_CHECKING:
@@ -150,9 +151,14 @@ def check_report(loaded: LoadedFabric, *, strict: bool) -> None:
             raise InputError(
                 f"{len(remarks)} {what}; the first: {first.text}", where=place, hint="without --strict this is a warning"
             )
-        click.echo(f"fabctl: warning: {len(remarks)} {what}; the first at {place}: {first.text}", err=True)
+        say(f"warning: {len(remarks)} {what}; the first at {place}: {first.text}")
     for note in report.notes:
-        click.echo(f"fabctl: note: {note}", err=True)
+        say(f"note: {note}")
+
+
+def say(line: str) -> None:
+    """Tell people something beside the data: a line on stderr."""
+    click.echo(f"fabctl: {printable(line, keep=LINES)}", err=True)
 
 
 def input_entry(loaded: LoadedFabric) -> dict[str, Any]:
@@ -179,7 +185,7 @@ def write_report(report: Report, options: dict[str, Any]) -> None:
     text = render(report, fmt, style)
     if fmt != "json":
         for warning in report.warnings:
-            click.echo(f"fabctl: warning: {warning}", err=True)
+            say(f"warning: {warning}")
     write_text(text, options["out"])
     options["written"] = True
 

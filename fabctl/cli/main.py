@@ -16,6 +16,7 @@ import click
 from fabctl import __version__
 from fabctl.cli.lazy import LazyGroup
 from fabctl.errors import ExitCode, FabctlError, UsageError
+from fabctl.printable import LINES, printable
 from fabctl.registry import Entry, Registry
 
 PROGRAM = "fabctl"
@@ -122,7 +123,7 @@ def _dispatch(arguments: list[str]) -> Any:
 
 def _complain(message: str) -> None:
     try:
-        click.echo(f"fabctl: {message}", err=True)
+        click.echo(f"fabctl: {printable(message, keep=LINES)}", err=True)
     except OSError:
         _discard(sys.stderr)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from fabctl.cli.common import output_options, write_report
+from fabctl.cli.common import output_options, say, write_report
 from fabctl.errors import ExitCode
 
 
@@ -42,8 +42,6 @@ def install(folder: str, pid: int | None, conf_dir: str, timeout: float, output:
     from fabctl.install.apply import install as install_routes
     from fabctl.report.install import install_report
 
-    done = install_routes(
-        folder, pid=pid, conf_dir=conf_dir, timeout_s=timeout, say=lambda line: click.echo(f"fabctl: {line}", err=True)
-    )
+    done = install_routes(folder, pid=pid, conf_dir=conf_dir, timeout_s=timeout, say=say)
     write_report(install_report(done), output)
     return ExitCode.DONE

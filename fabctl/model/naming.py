@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from fabctl.printable import printable
+
 _DIGITS = re.compile(r"(\d+)")
 _SWITCH_OS = re.compile(r"^M[FA]\d*;(?P<name>[^:]+):(?P<model>[^/]*)(?P<place>(?:/\w+)*)$")
 _HOST_DEVICE = re.compile(
@@ -52,15 +54,15 @@ def split_host_device(description: str) -> tuple[str, str] | None:
     """
     match = _HOST_DEVICE.match(description)
     if match is not None:
-        return match["host"], match["device"]
+        return printable(match["host"]), match["device"]
     text = description.strip()
     if is_factory_name(text) or " " in text:
         return None
-    return text, ""
+    return printable(text), ""
 
 
 def short_label(description: str) -> str:
-    """Return a node description without the switch operating system's decoration.
+    """Return a node description without the switch operating system's decoration, printable.
 
     Examples
     --------
@@ -69,9 +71,9 @@ def short_label(description: str) -> str:
     """
     match = _SWITCH_OS.match(description.strip())
     if match is None:
-        return " ".join(description.split())
+        return printable(" ".join(description.split()))
     place = match["place"]
-    return match["name"] + ("" if place == "/U1" else place)
+    return printable(match["name"] + ("" if place == "/U1" else place))
 
 
 def unique_labels(descriptions: Sequence[str], guids: NDArray[np.uint64]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from typing import Any
 from fabctl import __version__
 from fabctl.errors import UsageError
 from fabctl.model.results import Finding
+from fabctl.printable import LINES, printable
 
 SCHEMA_VERSION = "1.0"
 RICH_ROWS = 60
@@ -123,7 +124,7 @@ def render(report: Report, fmt: str, style: Style) -> str:
     lines: list[str] = []
     for part in parts:
         if isinstance(part, str):
-            lines.append(part)
+            lines.append(printable(part, keep=LINES))
         elif fmt == "wide" or not part.wide:
             lines.append(_draw(_select(part, style, wide=fmt == "wide"), style))
     return "\n".join(lines).rstrip("\n") + "\n"
@@ -242,7 +243,7 @@ def _records(table: Table, fmt: str, style: Style) -> str:
 
 
 def _csv_cell(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, str)):
         return _text(value, None)
     return "" if value is None else value
 
@@ -293,4 +294,4 @@ def _text(value: Any, digits: int | None) -> str:
         return f"{value:.{3 if digits is None else digits}f}"
     if isinstance(value, (list, tuple)):
         return ",".join(_text(item, digits) for item in value)
-    return str(value)
+    return printable(str(value))
