@@ -61,6 +61,8 @@ class SwitchAsic:
         Payload of one aggregation operation (OST); 0: unknown.
     streaming_trees : str
         How many streaming trees are active at a time: ``per-switch``, ``per-port``, ``none``, or empty: unknown.
+    subnet_llt, subnet_sat : int
+        Low-latency and streaming trees that a subnet of such switches has; 0: unknown.
     adaptive_routing : bool
     source : str
     """
@@ -72,6 +74,8 @@ class SwitchAsic:
     sharp: int = 0
     sharp_payload_bytes: int = 0
     streaming_trees: str = ""
+    subnet_llt: int = 0
+    subnet_sat: int = 0
     adaptive_routing: bool = False
     source: str = ""
 

@@ -8,6 +8,7 @@ too (Graham et al., Scalable Hierarchical Aggregation Protocol, COMHPC 2016); wh
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from fabctl.errors import RefusedError
 from fabctl.model.fabric import Fabric
 
 Int = NDArray[np.int64]
+Hops = NDArray[np.int16]
 
 FAR = np.iinfo(np.int16).max
 """Distance of what cannot be reached."""
@@ -47,15 +49,27 @@ class TreeMaker:
     Parameters
     ----------
     fabric : Fabric
+    usable : bool array of shape (n_switches,), optional
+        Switches that trees may have; by default all.
+    upwards : bool
+        Whether edges go up a tier each: roots are then above all leaves.
     """
 
-    def __init__(self, fabric: Fabric) -> None:
+    def __init__(self, fabric: Fabric, *, usable: NDArray[np.bool_] | None = None, upwards: bool = False) -> None:
         self.fabric = fabric
         n = fabric.n_switches
         between = np.flatnonzero((fabric.channel_src < n) & (fabric.channel_dst < n) & (fabric.channel_src != fabric.channel_dst))
+        if usable is not None:
+            between = between[usable[fabric.channel_src[between]] & usable[fabric.channel_dst[between]]]
+        if upwards:
+            tiers = fabric.tiers
+            between = between[tiers[fabric.channel_dst[between]] == tiers[fabric.channel_src[between]] + 1]
         self._channel = between
         self._src, self._dst = fabric.channel_src[between], fabric.channel_dst[between]
-        self._distance: dict[int, NDArray[np.int16]] = {}
+        backwards = np.argsort(self._dst, kind="stable")
+        self._forth, self._back = (self._src, self._dst), (self._dst[backwards], self._src[backwards])
+        self._from_leaf: dict[int, Hops] = {}
+        self._to_root: dict[int, Hops] = {}
         self._trees_at = np.zeros(n, dtype=np.int64)
         self._trees_on = np.zeros(len(fabric.channel_src), dtype=np.int64)
 
@@ -78,14 +92,8 @@ class TreeMaker:
         """
         fabric = self.fabric
         host_channel = fabric.channel_of_port[ports]
-        leaf = fabric.channel_dst[host_channel]
-        if np.any(leaf >= fabric.n_switches):
-            lost = int(np.argmax(leaf >= fabric.n_switches))
-            raise RefusedError(
-                f"{fabric.port_label(int(ports[lost]))} hangs on no switch, so that no tree of switches reaches it"
-            )
-        leaves = np.unique(leaf)
-        distance = self._distances(leaves).astype(np.int64)
+        leaves = np.unique(self.leaves(ports))
+        distance = self._hops(leaves)
         farthest, total = distance.max(axis=0), distance.sum(axis=0)
         if farthest.min() >= FAR:
             pair = [fabric.labels[int(switch)] for switch in (leaves[0], leaves[int(np.argmax(distance[:, leaves[0]]))])]
@@ -97,24 +105,62 @@ class TreeMaker:
         self._trees_on[between] += 1
         return Tree(root, np.concatenate([host_channel, between]).astype(np.int64), int(farthest[root]))
 
-    def _distances(self, switches: NDArray[np.integer]) -> NDArray[np.int16]:
-        """Return the hops from every switch to some, shape (len(switches), n_switches)."""
-        unknown = np.array([switch for switch in switches.tolist() if switch not in self._distance], dtype=np.int64)
-        if len(unknown):
-            self._distance.update(zip(unknown.tolist(), self._search(unknown), strict=True))
-        return np.stack([self._distance[switch] for switch in switches.tolist()])
+    def leaves(self, ports: NDArray[np.integer]) -> Int:
+        """Return the switch on which each HCA port hangs.
 
-    def _search(self, switches: Int) -> NDArray[np.int16]:
-        """Search from several switches at once, breadth first, a bit for each: 64 cost as much as one."""
+        Raises
+        ------
+        RefusedError
+            If one hangs on no switch.
+        """
+        fabric = self.fabric
+        leaf = fabric.channel_dst[fabric.channel_of_port[ports]]
+        if np.any(leaf >= fabric.n_switches):
+            lost = int(np.argmax(leaf >= fabric.n_switches))
+            raise RefusedError(
+                f"{fabric.port_label(int(ports[lost]))} hangs on no switch, so that no tree of switches reaches it"
+            )
+        return leaf.astype(np.int64)
+
+    def roots(self, leaves: Int) -> tuple[Int, Int]:
+        """Return the switches that all of some leaves reach, the best first, and the depth of a tree from each."""
+        hops = self._hops(leaves)
+        farthest, total = hops.max(axis=0), hops.sum(axis=0)
+        order = np.lexsort((total, farthest))
+        order = order[farthest[order] < FAR]
+        return order, farthest[order]
+
+    def depths(self, root: int) -> Hops:
+        """Return the hops from every switch to a root; `FAR`: it cannot be reached."""
+        if root not in self._to_root:
+            self._to_root[root] = self._search(np.array([root]), *self._forth)[0]
+        return self._to_root[root]
+
+    def edges(self) -> Iterator[tuple[int, int, int]]:
+        """Yield each channel of which trees may be made, with the switches that it joins, in order."""
+        return zip(self._channel.tolist(), self._src.tolist(), self._dst.tolist(), strict=True)
+
+    def _hops(self, leaves: Int) -> Int:
+        """Return the hops from some leaves to every switch, shape (len(leaves), n_switches)."""
+        unknown = np.array([leaf for leaf in leaves.tolist() if leaf not in self._from_leaf], dtype=np.int64)
+        if len(unknown):
+            self._from_leaf.update(zip(unknown.tolist(), self._search(unknown, *self._back), strict=True))
+        return np.stack([self._from_leaf[leaf] for leaf in leaves.tolist()]).astype(np.int64)
+
+    def _search(self, switches: Int, here: NDArray[np.integer], there: NDArray[np.integer]) -> NDArray[np.int16]:
+        """Search breadth first from several switches at once, a bit for each: 64 cost as much as one.
+
+        A step goes from `there` to `here`, which is sorted.
+        """
         which = np.arange(len(switches))
         reached = np.zeros((self.fabric.n_switches, -(-len(switches) // 64)), dtype=np.uint64)
         reached[switches, which // 64] = np.uint64(1) << (which % 64).astype(np.uint64)
         distance = np.full((len(switches), self.fabric.n_switches), FAR, dtype=np.int16)
         distance[which, switches] = 0
-        senders, start = np.unique(self._src, return_index=True)
-        for hops in range(1, FAR if len(senders) else 0):
+        takers, start = np.unique(here, return_index=True)
+        for hops in range(1, FAR if len(takers) else 0):
             new = np.zeros_like(reached)
-            new[senders] = np.bitwise_or.reduceat(reached[self._dst], start, axis=0)
+            new[takers] = np.bitwise_or.reduceat(reached[there], start, axis=0)
             new &= ~reached
             if not new.any():
                 break
@@ -125,7 +171,7 @@ class TreeMaker:
 
     def _towards(self, root: int, leaves: NDArray[np.integer]) -> Int:
         """Return the channels from leaves to a root, one out of each switch on the way."""
-        distance = self._distances(np.array([root]))[0]
+        distance = self.depths(root)
         nearer = np.flatnonzero(distance[self._dst] == distance[self._src] - 1)
         joined, is_here = np.zeros((2, self.fabric.n_switches), dtype=bool)
         joined[root] = True
