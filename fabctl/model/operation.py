@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self
 
 from fabctl.model.offload_plan import Place
 
@@ -12,23 +11,32 @@ from fabctl.model.offload_plan import Place
 class State(StrEnum):
     """Where an operation stands. A process that dies leaves one of the states that are not `ended`; ``recover`` ends those."""
 
-    meaning: str
-    ended: bool
+    APPLYING = "applying"
+    UNCONFIRMED = "unconfirmed"
+    APPLIED = "applied"
+    ROLLING_BACK = "rolling-back"
+    ROLLED_BACK = "rolled-back"
+    ROLLBACK_FAILED = "rollback-failed"
 
-    def __new__(cls, value: str, ended: bool, meaning: str) -> Self:
-        """Make a member that carries its meaning."""
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.ended = ended
-        member.meaning = meaning
-        return member
+    @property
+    def meaning(self) -> str:
+        """The state in words."""
+        return _MEANINGS[self]
 
-    APPLYING = "applying", False, "new values are being written"
-    UNCONFIRMED = "unconfirmed", False, "new values are in force until the deadline, then the old ones come back"
-    APPLIED = "applied", True, "new values are in force"
-    ROLLING_BACK = "rolling-back", False, "old values are being written"
-    ROLLED_BACK = "rolled-back", True, "old values are in force"
-    ROLLBACK_FAILED = "rollback-failed", False, "some old values could not be put back"
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is to be done."""
+        return self in (State.APPLIED, State.ROLLED_BACK)
+
+
+_MEANINGS = {
+    State.APPLYING: "new values are being written",
+    State.UNCONFIRMED: "new values are in force until the deadline, then the old ones come back",
+    State.APPLIED: "new values are in force",
+    State.ROLLING_BACK: "old values are being put back",
+    State.ROLLED_BACK: "old values are in force",
+    State.ROLLBACK_FAILED: "some old values could not be put back",
+}
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,8 @@ class Reading:
         None: there is none.
     evidence : str
         What was run, and what it printed.
+    answered : bool
+        False: nobody answered; `evidence` says why.
     """
 
     place: Place
@@ -67,11 +77,12 @@ class Reading:
     expected: str | None
     found: str | None
     evidence: str
+    answered: bool = True
 
     @property
     def holds(self) -> bool:
         """Whether it is as it should be."""
-        return self.found == self.expected
+        return self.answered and self.found == self.expected
 
 
 @dataclass(frozen=True)
@@ -107,9 +118,9 @@ class Operation:
     deadline_at : float, optional
         Until when it must be confirmed; seconds since 1970, UTC.
     to_change : int
-        Values that differed from what the plan wants.
+        Places that the plan changes.
     written : int
-        Values that were written so far; by the rollback, if there was one, those that it put back.
+        Places that were written so far; by the rollback, if there was one, those that it put back.
     readings : tuple of Reading
         The last one of each place that was checked.
     failures : tuple of Failure

@@ -45,6 +45,15 @@ def value_digest(value: str | None) -> str:
     return hashlib.sha256((value or "").encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def shown(value: str | None) -> str:
+    """Return a value in one short line, for people."""
+    if value is None:
+        return "absent"
+    if len(value) > _SHOWN or "\n" in value:
+        return f"a text of {len(value)} characters (SHA-256 {value_digest(value)[:12]})"
+    return f"'{value}'"
+
+
 def changes_since(plan: Plan, site: Site) -> list[str]:
     """Return in what a site differs from what a plan was made from, for people; nothing if the plan still fits.
 
@@ -56,7 +65,10 @@ def changes_since(plan: Plan, site: Site) -> list[str]:
     basis, fabric = plan.basis, site.fabric
     found = []
     if basis.fabric != fabric.digest:
-        found.append(_fabric_change(plan, fabric))
+        lost = lost_targets(plan, fabric)
+        found.append(
+            lost or f"the fabric's digest is {fabric.digest[:12]}, and was {basis.fabric[:12]}: its nodes, cables or LIDs differ"
+        )
     if basis.tables and basis.tables != _tables_digest(site):
         found.append("the forwarding tables are others than those the plan was made with")
     manager = _managers(site, {place.driver for place, _ in basis.values})
@@ -66,11 +78,12 @@ def changes_since(plan: Plan, site: Site) -> list[str]:
     for place, digest in basis.values:
         now = site.driver(place.driver).read(place)
         if value_digest(now) != digest:
-            found.append(f"{place.key} of {place_label(fabric, place)} is {_short(now)}, and was {_short(old.get(place))}")
+            found.append(f"{place.key} of {place_label(fabric, place)} is {shown(now)}, and was {shown(old.get(place))}")
     return found
 
 
-def _fabric_change(plan: Plan, fabric: Fabric) -> str:
+def lost_targets(plan: Plan, fabric: Fabric) -> str:
+    """Return in words which switches and HCAs of a plan a fabric does not have; nothing if it has them all."""
     known = {fabric.guid_text(node) for node in range(fabric.n_nodes)}
     meant = {change.place.target.partition("/")[0] for change in plan.changes} - {"fabric"}
     lost = sorted(guid for guid in meant if guid.startswith("0x") and guid not in known)
@@ -78,7 +91,7 @@ def _fabric_change(plan: Plan, fabric: Fabric) -> str:
         return f"this is another fabric: it has no {lost[0]}"
     if lost:
         return f"the fabric has no {', '.join(lost[:3])} any more"
-    return f"the fabric is another one (digest {fabric.digest[:12]}, and was {plan.basis.fabric[:12]})"
+    return ""
 
 
 def _managers(site: Site, drivers: set[str]) -> str:
@@ -101,11 +114,3 @@ def tables_digest(tables: RoutingTables) -> str:
     if tables.service_level is not None:
         state.update(tables.service_level.tobytes())
     return state.hexdigest()
-
-
-def _short(value: str | None) -> str:
-    if value is None:
-        return "absent"
-    if len(value) > _SHOWN or "\n" in value:
-        return f"a text of {len(value)} bytes, SHA-256 {value_digest(value)[:12]}"
-    return f"'{value}'"

@@ -21,12 +21,12 @@ _MARK = "<kept-in-place:{}>"
 
 
 def mask(text: str) -> str:
-    """Return a configuration file with a mark in the place of each secret.
+    r"""Return a configuration file with a mark in the place of each secret.
 
     Examples
     --------
-    >>> mask("m_key 0x77\\nsm_key 0x1\\nqos TRUE\\n")
-    'm_key <kept-in-place:m_key>\\nsm_key 0x1\\nqos TRUE\\n'
+    >>> mask("m_key 0x77\nsm_key 0x1\nqos TRUE\n")
+    'm_key <kept-in-place:m_key>\nsm_key 0x1\nqos TRUE\n'
     """
     return _replaced(text, [(line, _MARK.format(line["key"])) for line in _secrets(text)])
 

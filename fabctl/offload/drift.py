@@ -1,0 +1,62 @@
+"""What is no longer as fabctl left it: configuration that others have changed, and hardware that does not follow it."""
+
+from __future__ import annotations
+
+from fabctl.errors import FabctlError
+from fabctl.model.offload_plan import Place
+from fabctl.model.operation import Drift, Drifted, Failure, Reading, State
+from fabctl.offload.journal import Journal, Kind
+from fabctl.offload.lock import fabric_key
+from fabctl.offload.names import place_label
+from fabctl.offload.reach import reached
+from fabctl.offload.rollback import left_out
+from fabctl.offload.site import Site
+from fabctl.offload.undo import owner
+from fabctl.offload.work import final_checks, final_values, observe
+
+_IN_FORCE = (State.APPLIED, State.UNCONFIRMED)
+
+
+def drift(site: Site | None, journal: Journal) -> Drift:
+    """Compare what stands at each place with what the last operation in force left there.
+
+    Parameters
+    ----------
+    site : Site, optional
+        Only operations on its fabric; without one that of the newest operation.
+
+    Raises
+    ------
+    FabctlError
+        If the site cannot be reached.
+    """
+    entries = [entry for entry in journal.entries() if site is None or entry.key == fabric_key(site.fabric)]
+    entries = [entry for entry in entries if entry.key == entries[-1].key]
+    values: dict[Place, tuple[int, str | None]] = {}
+    checks: dict[Place, tuple[int, str | None]] = {}
+    for entry in entries:
+        if journal.events(entry.id, Kind.STATE)[-1].stage in _IN_FORCE:
+            plan, gone = journal.plan(entry.id), left_out(journal, entry.id)
+            stays = {place: (entry.id, value) for place, value in final_values(plan.changes).items() if owner(place) not in gone}
+            holds = final_checks(check for stage in plan.stages for check in stage.checks)
+            values |= stays
+            checks |= {place: (entry.id, value) for place, value in holds.items() if owner(place) not in gone}
+    if not entries or not values:
+        return Drift((), (), 0, 0)
+    site = site or reached(journal, entries[-1].id)
+    found = [("configured", number, _configured(site, place, value)) for place, (number, value) in values.items()]
+    found += [("hardware", number, observe(site, place, value)) for place, (number, value) in checks.items()]
+    return Drift(
+        tuple(Drifted(number, kind, reading) for kind, number, reading in found if reading.answered and not reading.holds),
+        tuple(Failure(reading.label, reading.evidence) for _, _, reading in found if not reading.answered),
+        len(values),
+        len(checks),
+    )
+
+
+def _configured(site: Site, place: Place, expected: str | None) -> Reading:
+    label = place_label(site.fabric, place)
+    try:
+        return Reading(place, label, expected, site.driver(place.driver).read(place), "configuration")
+    except FabctlError as error:
+        return Reading(place, label, expected, None, error.message, answered=False)
