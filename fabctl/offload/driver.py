@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 from fabctl.model.fabric import Fabric
 from fabctl.model.offload_plan import Place, Risk
@@ -56,6 +56,8 @@ class Driver(Protocol):
     """Reads and writes values at places of its own name. Names from the fabric never reach a shell or a path."""
 
     name: str
+    keys: ClassVar[Mapping[str, str]]
+    """What `make` takes: key to one line of explanation, with the default if there is one."""
     options: Mapping[str, str]
     """What `make` takes to make it again in another process; it is kept in the journal. Secrets by the path of their file."""
 

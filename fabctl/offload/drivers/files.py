@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from fabctl.atomic import write_atomic
 from fabctl.errors import RefusedError, UsageError
@@ -22,6 +22,7 @@ class FilesDriver:
     """
 
     name = "files"
+    keys: ClassVar[Mapping[str, str]] = {"folder": "where the files are rendered; made if it is missing"}
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -49,6 +50,7 @@ class FilesDriver:
         if value is None:
             path.unlink(missing_ok=True)
         else:
+            self.folder.mkdir(parents=True, exist_ok=True)
             write_atomic(path, value.encode("latin-1"))
 
     def settle(self, risk: Risk) -> None:

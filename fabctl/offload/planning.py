@@ -1,0 +1,85 @@
+"""What is asked for, as it was typed, to a feature's plan."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+
+from fabctl.errors import UsageError
+from fabctl.model.lookup import find_switch
+from fabctl.model.offload_plan import Change, Plan
+from fabctl.nodeset import expand
+from fabctl.offload import FEATURES
+from fabctl.offload.feature import Feature, Request
+from fabctl.offload.site import Site
+
+_CLEAR = re.compile(r"[\w@%+=:,./\[\]-]+", re.ASCII)
+"""Words that are shown without quotes; brackets of node sets are."""
+
+
+def make_plan(site: Site, name: str, *, enable: bool = True, switches: str = "", settings: Sequence[str] = ()) -> Plan:
+    """Plan a feature. Writes nothing.
+
+    Parameters
+    ----------
+    switches : str
+        Node set of those that are meant; empty: all.
+    settings : sequence of str
+        ``KEY=VALUE`` each.
+
+    Raises
+    ------
+    UsageError
+        For a feature, key or value that does not exist, and for what is no node set.
+    InputError
+        If a switch is unknown.
+    RefusedError, SourceError
+        As `fabctl.offload.feature.Feature.plan` does.
+    """
+    feature: Feature = FEATURES.load(name)
+    values = _values(feature, settings)
+    meant = tuple(dict.fromkeys(find_switch(site.fabric, switch) for switch in expand(switches))) if switches else ()
+    return feature.plan(
+        site, Request(enable, meant or tuple(range(site.fabric.n_switches)), values, _words(name, enable, switches, values))
+    )
+
+
+def _values(feature: Feature, settings: Iterable[str]) -> Mapping[str, str]:
+    values: dict[str, str] = {}
+    for text in settings:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set {text} is no KEY=VALUE")
+        if key not in feature.keys:
+            near = get_close_matches(key, feature.keys, n=1)
+            known = ", ".join(feature.keys) or "none"
+            raise UsageError(
+                f"'{feature.name}' has no key '{key}'",
+                hint=f"did you mean '{near[0]}'? known: {known}" if near else f"known: {known}",
+            )
+        if key in values:
+            raise UsageError(f"--set {key} is given twice")
+        values[key] = value
+    return values
+
+
+def _words(name: str, enable: bool, switches: str, values: Mapping[str, str]) -> str:
+    words = ["enable" if enable else "disable", name, *(["--switch", switches] if switches else [])]
+    words += [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
+    return " ".join(word if _CLEAR.fullmatch(word) else shlex.quote(word) for word in words)
+
+
+def pending(plan: Plan, site: Site) -> tuple[Change, ...]:
+    """Return what applying a plan now would change: each place once, from what stands there now.
+
+    Raises
+    ------
+    RefusedError, SourceError
+        If a place cannot be read.
+    """
+    last = {change.place: change for change in plan.changes}
+    changes = (replace(change, old=site.driver(place.driver).read(place)) for place, change in last.items())
+    return tuple(change for change in changes if change.old != change.new)
