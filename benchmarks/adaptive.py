@@ -8,7 +8,6 @@ All is computed from tables, nothing is measured on hardware. The same command g
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from page import arguments, publish
 
 from fabctl.congestion.adaptive_groups import Groups, adaptive_groups
 from fabctl.congestion.adaptive_local import local_channels
@@ -28,9 +28,8 @@ from fabctl.model.tables import RoutingTables
 from fabctl.routing.compute import compute_tables
 
 PROJECT = Path(__file__).resolve().parent.parent
-PAGE = PROJECT / "docs/adaptive.md"
+PAGE = "adaptive.md"
 SELENE = PROJECT.parent / "shared/fixtures/ibnetdiscover/selene-compute-2021.txt"
-BEGIN, END = "<!-- begin: benchmarks/adaptive.py -->", "<!-- end -->"
 SAMPLES, SEED = 200, 1
 CLOS = {
     "512 hosts, two levels: XGFT(2;16,32;1,16)": "m: [16, 32]\nw: [1, 16]",
@@ -53,16 +52,9 @@ FABRICS = (
 
 def main() -> int:
     """Print the tables, and write them where that is asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/adaptive.md")
-    arguments = parser.parse_args()
+    asked = arguments(__doc__, PAGE)
     lines = [line for name, spec in CLOS.items() for line in clos(name, spec)] + fabrics()
-    text = "\n".join(lines)
-    print(text)
-    if arguments.write:
-        page = PAGE.read_text()
-        before, after = page.partition(BEGIN)[0], page.partition(END)[2]
-        PAGE.write_text(f"{before}{BEGIN}\n{text}\n\n{END}{after}")
+    publish(lines, __file__, PAGE, write=asked.write)
     return 0
 
 

@@ -8,16 +8,16 @@ CPU seconds are the median of three processes; sizes are those of ``-b 8 -e 4G``
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 
-from run import PROJECT, REPEATS, SELENE
+from page import arguments, publish
+from run import REPEATS, SELENE
 
-BEGIN, END = "<!-- begin: benchmarks/bench.py -->", "<!-- end -->"
+PAGE = "performance.md"
 SIZES = ("-b", "8", "-e", "4G")
 SELENE_AS = (SELENE, "--node", "dgx-a100")
 CASES = (
@@ -40,17 +40,8 @@ print(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]))
 
 def main() -> None:
     """Measure, print, and write on request."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
-    arguments = parser.parse_args()
-    text = "\n".join(table())
-    print(text)
-    if arguments.write:
-        page = PROJECT / "docs/performance.md"
-        before, mark, rest = page.read_text().partition(BEGIN)
-        if not mark:
-            parser.error(f"{page} has no line {BEGIN}")
-        page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}")
+    asked = arguments(__doc__, PAGE)
+    publish(table(), __file__, PAGE, write=asked.write)
 
 
 def table() -> list[str]:

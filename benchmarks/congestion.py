@@ -10,7 +10,6 @@ reading of the platform. fabctl's figure includes walking the routes. CPU second
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import subprocess
@@ -19,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from page import HEADING, arguments, publish, row
 from run import PROJECT, SELENE, case
 
 PYTHON = "/usr/bin/python3"
-BEGIN, END = "<!-- begin: benchmarks/congestion.py -->", "<!-- end -->"
+PAGE = "performance.md"
 TREES = {
     "full": "family: xgft\nm: [16, 16, 16]\nw: [1, 16, 16]\nspeed: HDR\n",
     "slim": "family: xgft\nm: [16, 16, 16]\nw: [1, 8, 8]\nspeed: HDR\n",
@@ -41,30 +41,17 @@ ENDS = (
 
 def main() -> None:
     """Measure, print, and write on request."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="leave SimGrid out on the all-to-all")
-    parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
-    arguments = parser.parse_args()
+    asked = arguments(__doc__, PAGE, quick="leave SimGrid out on the all-to-all")
     with tempfile.TemporaryDirectory() as folder:
-        text = "\n".join(table(Path(folder), quick=arguments.quick))
-    print(text)
-    if arguments.write:
-        page = PROJECT / "docs/performance.md"
-        before, mark, rest = page.read_text().partition(BEGIN)
-        if not mark:
-            parser.error(f"{page} has no line {BEGIN}")
-        page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}")
+        publish(table(Path(folder), quick=asked.quick), __file__, PAGE, write=asked.write)
 
 
 def table(folder: Path, *, quick: bool) -> list[str]:
     """Return the table's lines."""
-    rows = ["| what | fabctl, CPU s | bound | whole process, CPU s | peak MB | peer |", "|---|---|---|---|---|---|"]
+    rows = [*HEADING]
 
     def add(what: str, figures: dict[str, Any], bound: str, peer: str = "") -> None:
-        rows.append(
-            f"| {what} | {figures['cpu_s']:.3f} | {bound} | {figures['process_cpu_s']:.2f} |"
-            f" {figures['peak_rss_mb']:.0f} | {peer} |"
-        )
+        rows.append(row(what, figures, bound, peer, digits=3))
 
     for name, text in TREES.items():
         (folder / f"{name}.yaml").write_text(text)

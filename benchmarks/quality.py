@@ -8,17 +8,17 @@ OpenSM's tables come from the real OpenSM on the digital twin. Where its updn fi
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from page import arguments, publish
+
 PROJECT = Path(__file__).resolve().parent.parent
 SELENE = PROJECT.parent / "shared/fixtures/ibnetdiscover/selene-compute-2021.txt"
-PAGE = PROJECT / "docs/quality.md"
-BEGIN, END = "<!-- begin: benchmarks/quality.py -->", "<!-- end -->"
+PAGE = "quality.md"
 ENGINES = ("minhop", "updn", "dnup", "ftree", "dor", "torus-2QoS", "sssp", "dfsssp", "lash", "nue")
 SLOW = {"selene": ("lash", "nue")}
 """Engines whose OpenSM namesakes take minutes on a fabric."""
@@ -37,9 +37,7 @@ FABRICS = {
 
 def main() -> int:
     """Print the table and the engines that are worse than OpenSM's; return 1 if there are any."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="put the table into docs/quality.md")
-    arguments = parser.parse_args()
+    asked = arguments(__doc__, PAGE)
     lines, worse = [], []
     for fabric, root in FABRICS.items():
         if fabric == "selene" and not SELENE.exists():
@@ -51,11 +49,7 @@ def main() -> int:
             worse += [f"{fabric} {engine}: {what}" for what in losses(found[engine], found.get(f"opensm:{engine}"))]
         lines.append(f"| any routing, at most | | {found['bound']['alltoall_fraction']:.3f} | | | |")
     lines += ["", "Worse than OpenSM's: " + ("; ".join(worse) if worse else "none") + "."]
-    text = "\n".join(lines)
-    print(text)
-    if arguments.write:
-        before, _, rest = PAGE.read_text().partition(BEGIN)
-        PAGE.write_text(f"{before}{BEGIN}\n{text}\n\n{END}{rest.partition(END)[2]}")
+    publish(lines, __file__, PAGE, write=asked.write)
     return 1 if worse else 0
 
 

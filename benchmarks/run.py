@@ -11,7 +11,6 @@ CPU seconds are the median of three processes.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
@@ -21,6 +20,8 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from page import HEADING, arguments, publish, row
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHARED = PROJECT.parent / "shared"
@@ -48,34 +49,22 @@ MIDDLE_BOUNDS = (
 )
 PRELOAD = "/usr/lib/x86_64-linux-gnu/umad2sim/libumad2sim.so"
 REPEATS = 3
-BEGIN, END = "<!-- begin: benchmarks/run.py -->", "<!-- end -->"
+PAGE = "performance.md"
 
 
 def main() -> None:
     """Measure, print, and write on request."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
-    parser.add_argument("--quick", action="store_true", help="leave OpenSM out on the large tree")
-    arguments = parser.parse_args()
+    asked = arguments(__doc__, PAGE, quick="leave OpenSM out on the large tree")
     with tempfile.TemporaryDirectory() as folder:
-        lines = table(Path(folder), quick=arguments.quick)
-    text = "\n".join(lines)
-    print(text)
-    if arguments.write:
-        page = PROJECT / "docs/performance.md"
-        before, _, rest = page.read_text().partition(BEGIN)
-        page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}")
+        publish(table(Path(folder), quick=asked.quick), __file__, PAGE, write=asked.write)
 
 
 def table(folder: Path, *, quick: bool) -> list[str]:
     """Return the table's lines."""
-    rows = ["| what | fabctl, CPU s | bound | whole process, CPU s | peak MB | peer |", "|---|---|---|---|---|---|"]
+    rows = [*HEADING]
 
     def add(what: str, figures: dict[str, Any], bound: str, peer: str = "") -> None:
-        rows.append(
-            f"| {what} | {figures['cpu_s']:.2f} | {bound} | {figures['process_cpu_s']:.2f} |"
-            f" {figures['peak_rss_mb']:.0f} | {peer} |"
-        )
+        rows.append(row(what, figures, bound, peer))
 
     add("`fabctl --help`", help_figures(), "<= 0.10")
     if SELENE.exists():

@@ -9,16 +9,16 @@ README's example, given the bus bandwidths in a file; fabctl routes the fabric a
 
 from __future__ import annotations
 
-import argparse
 import json
 import resource
 import statistics
 import subprocess
 import sys
 
+from page import arguments, publish
 from run import PROJECT, REPEATS
 
-BEGIN, END = "<!-- begin: benchmarks/step.py -->", "<!-- end -->"
+PAGE = "performance.md"
 SIMAI = ("bench", "step", "simai-9216", "--job", "topologies/jobs/simai-9216.yaml", "--compute-ms", "4542")
 LLAMA = ("bench", "step", "llama3-16k", "--job", "topologies/jobs/llama3-405b.yaml", "--efficiency", "0.55")
 CASES = (
@@ -32,17 +32,8 @@ CASES = (
 
 def main() -> None:
     """Measure, print, and write on request."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
-    arguments = parser.parse_args()
-    text = "\n".join(table())
-    print(text)
-    if arguments.write:
-        page = PROJECT / "docs/performance.md"
-        before, mark, rest = page.read_text().partition(BEGIN)
-        if not mark:
-            parser.error(f"{page} has no line {BEGIN}")
-        page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}")
+    asked = arguments(__doc__, PAGE)
+    publish(table(), __file__, PAGE, write=asked.write)
 
 
 def table() -> list[str]:
