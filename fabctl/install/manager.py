@@ -72,8 +72,12 @@ class Manager:
         SourceError
             If it has ended, or belongs to somebody else.
         """
+        self.signal(signal.SIGHUP)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal; errors as of `reload`."""
         try:
-            signal.pidfd_send_signal(self._handle, signal.SIGHUP)
+            signal.pidfd_send_signal(self._handle, number)
         except OSError as error:
             raise SourceError(f"cannot signal OpenSM, process {self.pid}: {error.strerror}") from error
 

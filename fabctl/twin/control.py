@@ -1,6 +1,6 @@
-"""The socket in a twin's folder through which ``fabctl twin faults``, run inside it, reaches the fabctl that owns it.
+"""The socket in a twin's folder through which fabctl, run inside it, reaches the fabctl that owns it.
 
-A request and its reply are one line of JSON each: the faults, and nothing or the error.
+A request and its reply are one line of JSON each: faults or a restart of OpenSM, and nothing or the error.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Inject = Callable[[Sequence[Fault], bool], None]
 
 
 class ControlServer:
-    """Takes faults while the context lasts, one request after the other.
+    """Takes faults and restarts while the context lasts, one request after the other.
 
     Parameters
     ----------
@@ -41,11 +41,14 @@ class ControlServer:
         Of the twin.
     inject : callable
         Makes the faults; its second argument says whether to wait for OpenSM.
+    restart : callable
+        Restarts OpenSM.
     """
 
-    def __init__(self, folder: Path, inject: Inject) -> None:
+    def __init__(self, folder: Path, inject: Inject, restart: Callable[[], None]) -> None:
         self._folder = folder
         self._inject = inject
+        self._restart = restart
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 
     def __enter__(self) -> Self:
@@ -76,6 +79,9 @@ class ControlServer:
     def _answer(self, request: bytes) -> dict[str, Any]:
         try:
             asked = json.loads(request)
+            if asked.get("restart") is True:
+                self._restart()
+                return {}
             faults = [
                 Fault(
                     row["verb"], row["target"], tuple((name, int(value)) for name, value in row["counters"]), int(row["percent"])
@@ -109,10 +115,27 @@ def send_faults(faults: Sequence[Fault], *, wait: bool) -> None:
     FabctlError
         As of `Twin.inject`, which runs in the other process.
     """
-    folder = os.environ.get("FABCTL_TWIN", "")
+    _ask({"faults": [asdict(fault) for fault in faults], "wait": wait})
+
+
+def restart_manager() -> None:
+    """Have the twin that this program runs in restart its OpenSM, with what ``opensm.conf`` says by now.
+
+    Raises
+    ------
+    UsageError
+        Outside any twin.
+    FabctlError
+        As of `OpenSM.restart`, which runs in the other process.
+    """
+    _ask({"restart": True})
+
+
+def _ask(wanted: dict[str, Any]) -> None:
+    folder = os.environ.get(VARIABLE, "")
     if not folder:
         raise UsageError(f"there is no twin here: {VARIABLE} is not set", hint=_RUN_ONE)
-    request = json.dumps({"faults": [asdict(fault) for fault in faults], "wait": wait}).encode() + b"\n"
+    request = json.dumps(wanted).encode() + b"\n"
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, _short_path(Path(folder)) as path:
             connection.connect(path)

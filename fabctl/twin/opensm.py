@@ -38,6 +38,7 @@ per_module_logging_file {modules}
 max_wire_smps 32
 transaction_timeout 2000
 long_transaction_timeout 2000
+partition_config_file {folder}/partitions.conf
 """
 
 
@@ -71,13 +72,18 @@ class Settings:
     lmc: int = 0
     config: tuple[str, ...] = ()
 
-    def arguments(self) -> list[str]:
-        """Return the command-line options."""
+    def lines(self, folder: Path) -> list[str]:
+        """Return the lines of ``opensm.conf``; files that are not given may be put into `folder` later."""
         qos = self.qos_policy is not None or self.engine in LAYERED
-        pairs = {"-U": self.tables, "-Y": self.qos_policy, "-a": self.roots, "-w": self.hop_weights}
-        files = [word for flag, path in pairs.items() if path is not None for word in (flag, str(path.resolve()))]
-        lmc = ["-l", str(self.lmc)] if self.lmc else []
-        return ["-R", self.engine, *lmc, *(["-Q"] if qos else []), *files]
+        files = {
+            "lfts_file": self.tables,
+            "qos_policy_file": self.qos_policy or folder / "qos-policy.conf",
+            "root_guid_file": self.roots,
+            "hop_weights_file": self.hop_weights,
+        }
+        named = [f"{key} {path.resolve()}" for key, path in files.items() if path is not None]
+        lmc = [f"lmc {self.lmc}"] if self.lmc else []
+        return [f"routing_engine {self.engine}", *lmc, *(["qos TRUE"] if qos else []), *named, *self.config]
 
 
 class OpenSM:
@@ -119,6 +125,7 @@ class OpenSM:
         self.once = once
         self.timeout_s = timeout_s
         self.log = SweepLog(folder / "opensm.log")
+        self._config = folder / "opensm.conf"
         self._level = "0x43" if dump else "0x03"  # errors and milestones; 0x40 writes the tables
         self._child: Child | None = None
 
@@ -139,12 +146,25 @@ class OpenSM:
         return wall_s if cpu_s is None or wall_s < SHORT_S else cpu_s
 
     def __enter__(self) -> Self:
-        program = find_tool("opensm")
+        find_tool("opensm")
         self.folder.mkdir(parents=True, exist_ok=True)
-        modules, config = self.folder / "modules.conf", self.folder / "opensm.conf"
+        modules = self.folder / "modules.conf"
         modules.write_text(_MILESTONES)
-        config.write_text(_CONFIG.format(modules=modules) + "".join(f"{line}\n" for line in self.settings.config))
-        command = [program, "-F", str(config), "-f", str(self.log.path), "-D", self._level, *self.settings.arguments()]
+        lines = [_CONFIG.format(modules=modules, folder=self.folder), *(f"{line}\n" for line in self.settings.lines(self.folder))]
+        self._config.write_text("".join(lines))
+        self._start(0)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.child.stop()
+
+    def restart(self) -> None:
+        """End OpenSM and start it again, with what its ``opensm.conf`` says by now; errors as of entering."""
+        self.child.stop()
+        self._start(self.log.size)
+
+    def _start(self, mark: int) -> None:
+        command = [find_tool("opensm"), "-F", str(self._config), "-f", str(self.log.path), "-D", self._level]
         folders = {"OSM_TMP_DIR": str(self.folder), "OSM_CACHE_DIR": str(self.folder)}
         self._child = Child([*command, *(["-o"] if self.once else [])], self.folder, {**self.sim.environment, **folders})
         self._clock = RoutingClock(self.log, self._child.pid)
@@ -152,15 +172,17 @@ class OpenSM:
             if self.once:
                 self._await_end()
             else:
-                self._await_up(0)
-            self.log.refuse_fall_back(self.settings.engine)
+                self._await_up(mark)
+            self.log.refuse_fall_back(self.engine)
         except BaseException:
             self.child.stop()
             raise
-        return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self.child.stop()
+    @property
+    def engine(self) -> str:
+        """Routing engine that ``opensm.conf`` names by now."""
+        words = [line.split() for line in self._config.read_text().splitlines()]
+        return next(word[1] for word in reversed(words) if word[:1] == ["routing_engine"]).partition(",")[0]
 
     def sweep(self) -> None:
         """Have OpenSM read its files again, discover and route (``kill -HUP``), and wait until the subnet is up.
@@ -192,7 +214,7 @@ class OpenSM:
 
     def _settle(self, mark: int) -> None:
         self._await_up(mark)
-        self.log.refuse_fall_back(self.settings.engine)
+        self.log.refuse_fall_back(self.engine)
 
     def _await_up(self, mark: int) -> None:
         deadline = time.monotonic() + self.timeout_s

@@ -118,15 +118,30 @@ class Twin:
             self.sim = stack.enter_context(sim)
             self.manager = stack.enter_context(OpenSM(self.sim, self.folder / "opensm", self._installed(self._settings)))
             refuse_moved_lids(self.fabric, self.manager.folder / "guid2lid")
-            for child in (self.sim.child, self.manager.child):
-                (self.folder / f"{child.name}.pid").write_text(f"{child.pid}\n")
+            self._note_processes()
             self._injector = Injector(self.sim, self.fabric)
-            stack.enter_context(ControlServer(self.folder, self.inject))
+            stack.enter_context(ControlServer(self.folder, self.inject, self.restart))
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._stack.close()
+
+    def _note_processes(self) -> None:
+        for child in (self.sim.child, self.manager.child):
+            (self.folder / f"{child.name}.pid").write_text(f"{child.pid}\n")
+
+    def restart(self) -> None:
+        """Restart OpenSM, with what its ``opensm.conf`` says by now.
+
+        Raises
+        ------
+        RefusedError, SourceError
+            As of `OpenSM.restart`.
+        """
+        with self._lock:
+            self.manager.restart()
+            self._note_processes()
 
     def _installed(self, settings: Settings) -> Settings:
         settings = replace(settings, lmc=lid_mask(self.fabric))
@@ -182,6 +197,10 @@ class Twin:
         return ibnetdiscover.parse(self.sim.run("ibnetdiscover"), "ibnetdiscover")[0]
 
     def check(self) -> None:
-        """Raise `SourceError` if ibsim or OpenSM has ended."""
-        self.sim.child.check()
-        self.manager.child.check()
+        """Raise `SourceError` if ibsim or OpenSM has ended, other than by a restart."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self.sim.child.check()
+                self.manager.child.check()
+            finally:
+                self._lock.release()

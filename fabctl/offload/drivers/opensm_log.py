@@ -1,0 +1,151 @@
+"""What OpenSM did, by its log: it reports success by nothing else.
+
+Read from OpenSM 3.3.23 at its default log level. Unless ``force_log_flush`` is set it keeps all but errors in its buffer; a
+SIGUSR1, meant for logrotate, has it write them.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from fabctl.errors import RefusedError, SourceError
+from fabctl.install.manager import Manager as Handle
+
+TIMEOUT_S = 600.0
+"""Longest wait for a sweep: minhop on 11,664 hosts takes 164 s."""
+
+QUIET_S = 0.4
+"""A sweep that was under way when it was told may be followed by another."""
+
+RECOVER = "start it, then fabctl offload recover"
+_POLL_S = 0.1
+_FLUSH_S = 0.3
+_UP = re.compile(r"-> (?:state_mgr_up_msg: )?\**\s*SUBNET UP")
+_ENGINE = re.compile(r"(\S+) tables configured on all switches")
+_REFUSED = re.compile(
+    r" 0x01 -> (parse_part_conf: .*|osm_prtn_make_partitions: .*|do_ucast_file_load: .*|ucast_mgr_route: .*"
+    r"|osm_qos_\w+: ERR (?!AC01:).*|yyerror: .*|qos_\w+: ERR .*)"
+)
+"""AC01 is a QoS policy file that is not there: OpenSM does without."""
+
+_FAILED = "ERRORS DURING INITIALIZATION"
+
+
+def text_since(log: Path, mark: int) -> str:
+    """Return what a log holds after its first `mark` bytes; all of it if it was begun anew.
+
+    Raises
+    ------
+    SourceError
+        If it cannot be read.
+    """
+    try:
+        with log.open("rb") as stream:
+            stream.seek(mark if mark <= log.stat().st_size else 0)
+            return stream.read().decode("utf-8", "replace")
+    except OSError as error:
+        raise SourceError(f"cannot read OpenSM's log: {error.strerror}", where=str(log)) from error
+
+
+def size(log: Path) -> int:
+    """Return a log's length, 0 if there is none."""
+    return log.stat().st_size if log.exists() else 0
+
+
+def flush(handle: Handle) -> None:
+    """Have OpenSM write what its log's buffer holds.
+
+    Raises
+    ------
+    RefusedError
+        If that would cut the log, or end OpenSM.
+    """
+    values = handle.settings.values
+    if values.get("force_log_flush") == "TRUE":
+        return
+    if values.get("accum_log_file", "TRUE") != "TRUE" or not _catches(handle.pid, signal.SIGUSR1):
+        raise RefusedError(
+            "OpenSM keeps its log in a buffer, so what it does cannot be seen",
+            where=str(handle.settings.config),
+            hint="set force_log_flush TRUE there, and kill -HUP OpenSM",
+        )
+    handle.signal(signal.SIGUSR1)
+    time.sleep(_FLUSH_S)
+
+
+def await_up(handle: Handle, mark: int, timeout_s: float = TIMEOUT_S) -> str:
+    """Wait until a sweep has brought the subnet up since `mark`; return what the log says of it.
+
+    Raises
+    ------
+    SourceError
+        If OpenSM ends, is stopped, does not sweep in time, or refuses a file.
+    """
+    log = handle.settings.log
+    deadline = time.monotonic() + timeout_s
+    quiet_since, seen = time.monotonic(), ""
+    while True:
+        flush(handle)
+        text = text_since(log, mark)
+        refused = _REFUSED.search(text)
+        if refused:
+            raise SourceError(f"OpenSM refuses its files: {refused[1].strip()}", where=str(log))
+        if text != seen:
+            quiet_since, seen = time.monotonic(), text
+        if _UP.search(text) and time.monotonic() - quiet_since >= QUIET_S:
+            return text
+        if not handle.runs:
+            raise SourceError(f"OpenSM, process {handle.pid}, has ended", where=str(log), hint=RECOVER)
+        _refuse_stopped(handle.pid)
+        if time.monotonic() > deadline:
+            what = "its sweep failed" if _FAILED in text else "its log shows no sweep"
+            raise SourceError(
+                f"OpenSM, process {handle.pid}, was told to sweep, and after {timeout_s:.0f} s {what}",
+                where=str(log),
+                hint="is it the master (sminfo), and does log_flags hold 0x02?",
+            )
+        time.sleep(_POLL_S)
+
+
+def engine(handle: Handle) -> str | None:
+    """Return the routing engine that made the routes in force; None if the log does not say."""
+    flush(handle)
+    found = _ENGINE.findall(text_since(handle.settings.log, 0))
+    return found[-1] if found else None
+
+
+def wait_for(found: Callable[[], Handle | None], timeout_s: float, what: str) -> Handle:
+    """Wait until there is a process.
+
+    Raises
+    ------
+    SourceError
+        If there is none in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while (handle := found()) is None:
+        if time.monotonic() > deadline:
+            raise SourceError(f"after {timeout_s:.0f} s {what}")
+        time.sleep(_POLL_S)
+    return handle
+
+
+def _catches(pid: int, number: signal.Signals) -> bool:
+    mask = re.search(r"^SigCgt:\s*([0-9a-f]+)", _status(pid), re.MULTILINE)
+    return mask is not None and bool(int(mask[1], 16) >> (number - 1) & 1)
+
+
+def _refuse_stopped(pid: int) -> None:
+    if re.search(r"^State:\s*[tT]\b", _status(pid), re.MULTILINE):
+        raise SourceError(f"OpenSM, process {pid}, is stopped", hint=f"kill -CONT {pid}")
+
+
+def _status(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return ""

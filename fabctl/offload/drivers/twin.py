@@ -1,0 +1,41 @@
+"""The driver of the OpenSM inside ``fabctl twin run``: no other can be reached through it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from fabctl.errors import UsageError
+from fabctl.model.fabric import Fabric
+from fabctl.offload.drivers import opensm_log
+from fabctl.offload.drivers.opensm import OpensmDriver
+from fabctl.offload.drivers.opensm_process import running
+from fabctl.twin.control import VARIABLE, restart_manager
+
+
+class TwinDriver(OpensmDriver):
+    """The twin's OpenSM, which the twin restarts on demand."""
+
+    name = "twin"
+
+    @classmethod
+    def make(cls, options: Mapping[str, str], fabric: Fabric) -> Self:
+        """Return the driver of the twin that this program runs in."""
+        folder = os.environ.get(VARIABLE, "")
+        if not folder:
+            raise UsageError("there is no twin here", hint="fabctl twin run SOURCE -- fabctl offload ... --driver twin")
+        return super().make(options or {"conf": str(Path(folder) / "opensm")}, fabric)
+
+    @property
+    def restarts(self) -> str:
+        """How it is restarted."""
+        return "the twin restarts it"
+
+    def _restart(self) -> None:
+        with running(self.conf_dir) as handle:
+            opensm_log.flush(handle)
+            pid, mark = handle.pid, opensm_log.size(handle.settings.log)
+        restart_manager()
+        self.await_started(pid, mark)
