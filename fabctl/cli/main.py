@@ -32,6 +32,7 @@ COMMANDS = Registry(
         "bench": Entry("fabctl.cli.bench:bench", "Predict what a job's collectives will reach on these routes."),
         "job": Entry("fabctl.cli.job:job", "Show what jobs send and how they fare together; place them."),
         "explain": Entry("fabctl.cli.explain:explain", "Name the cable that binds two hosts, who is on it, and what helps."),
+        "offload": Entry("fabctl.cli.offload:offload", "Switch offloads on safely: plan, apply, verify, undo."),
         "twin": Entry("fabctl.cli.twin:twin", "Run real tools and whole runbooks on a digital twin of a fabric."),
         "help": Entry("fabctl.cli.help:help_topic", "Explain exit codes, formats, environment and job files."),
     },
