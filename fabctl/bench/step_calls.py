@@ -1,12 +1,14 @@
 """The time of one collective of a step, all its groups side by side: NCCL's latency, and its bytes over whatever is slowest.
 
 Prices are those of `fabctl.bench.pricing`; what differs is that several groups share a host's links and the fabric. SHARP serves
-a group of all ranks only: a Quantum switch has one active streaming tree, and NCCL's plug-in serves one communicator
-(``NCCL_SHARP_MAX_COMMS``).
+groups that span all hosts on HCAs, and so by trees, of their own: NCCL's plug-in serves one communicator of a process
+(``NCCL_SHARP_MAX_COMMS``). So a group of all ranks, and data parallel groups beside tensor parallel ones within hosts, for which
+Megatron-LM takes it (``use_sharp`` of ``initialize_model_parallel``, ``megatron/core/parallel_state.py``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -85,7 +87,7 @@ class CallTimer:
     def _chosen(self, call: Call, hosts: Hosts) -> Priced:
         """Return what NCCL chooses, priced with what hosts and fabric allow when all groups run side by side."""
         size_bytes, groups = int(call.size_bytes.max()), groups_on_busiest(call, self.job)
-        choices = hosts.choices(groups[0], call.operation, size_bytes, sharp=len(call.ranks) == 1)
+        choices = hosts.choices(groups[0], call.operation, size_bytes, sharp=self._own_trees(call, groups))
         asked = (choice for choice in choices if ON_FABRIC[choice.algorithm] == self.spec.algorithm)
         choice = next(asked, choices[0])
         limits = list(hosts.limits(groups, call.operation, choice.algorithm))
@@ -96,6 +98,12 @@ class CallTimer:
         own = Limit(NCCL, f"{choice.algorithm}, {choice.protocol}", choice.bandwidth_gb_s)
         shared = _shared(limits, WIRE_SHARE[choice.protocol])
         return Priced(choice.algorithm, choice.protocol, size_bytes, latency_us, tightest([*shared, own]))
+
+    def _own_trees(self, call: Call, groups: Sequence[Local]) -> bool:
+        """Tell whether each group can have SHARP trees of its own: it spans all hosts, on HCAs that no other group uses."""
+        hcas = [{rank // self.job.ranks_per_port for rank in local.ranks} for local in groups]
+        spanning = len(groups) == len(call.ranks) and all(local.n_nodes == self.job.n_hosts for local in groups)
+        return spanning and sum(map(len, hcas)) == len(set().union(*hcas))
 
     def _fixed(self, call: Call, hosts: Hosts | None) -> Priced:
         """Return a transfer or an all-to-all, which NCCL does not price; on unknown hosts any operation, by its one algorithm."""
@@ -118,7 +126,8 @@ class CallTimer:
     def _fabric_limit(self, call: Call) -> Limit:
         """Return what the fabric allows the largest message, the call's others beside it."""
         if self.scene.plan and call.algorithm == "sharp":
-            return streaming_limit(self.scene.plan, self.rates)
+            together = streaming_limit(self.scene.plan, self.rates)
+            return replace(together, algbw_gb_s=together.algbw_gb_s / len(call.ranks))
         shares = replace(call, size_bytes=call.size_bytes / call.size_bytes.max(), times=1)
         return fabric_limit(one_after_the_other([self._cost(phase) for phase in call_phases(shares, self.spec, self.job)]))
 

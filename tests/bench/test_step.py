@@ -237,8 +237,27 @@ def test_sharp_serves_a_group_of_all_ranks() -> None:
     assert found[True].phases[0].algorithm in ("NVLS", "CollNetDirect", "CollNetChain")
     assert found[True].phases[0].seconds < found[False].phases[0].seconds  # type: ignore[operator]
     assert any("SHARP" in line for line in found[True].assumptions)
-    divided = step(SUPERPOD, LLAMA, Offloads(sharp=True))
+    divided = step(SUPERPOD, LLAMA.replace("zero: 1", "zero: 0"), Offloads(sharp=True))
     assert not {phase.algorithm for phase in divided.phases} & {"CollNetDirect", "CollNetChain"}
+
+
+def test_sharp_serves_replicas_on_rails_of_their_own() -> None:
+    """The gradients of one GPU of each host, eight times: each all-reduce is what it is alone, as NVIDIA's trees per port have it."""
+    shape = "hosts: 16\nranks_per_host: 8\nmodel: llama3-8b\nparallelism: {tp: 8}\n"
+    ring, tree = (step(SUPERPOD, shape, Offloads(sharp=sharp)).phases[-1] for sharp in (False, True))
+    assert (ring.kind, tree.kind, tree.groups, tree.group_size) == ("dp", "dp", 8, 16)
+    assert (ring.algorithm, tree.algorithm) == ("Ring", "CollNetChain")
+    spec, job, tables, rates = placed(SUPERPOD, "hosts: 16\nranks_per_host: 1\n")
+    setup = setup_of(spec, load_node("dgx-h100"), Offloads(sharp=True))
+    size_bytes = int(tree.message_bytes) // 4 * 4
+    row = predict(job, [tables], [COLLECTIVES.load("all_reduce")], [size_bytes], rates, setup).predictions[0].rows[0]
+    assert tree.seconds == pytest.approx(row.time_us * 1e-6, rel=1e-6)
+    assert (tree.algorithm, tree.binds) == (row.algorithm, row.binds)
+
+
+def test_groups_that_share_an_hca_have_no_trees() -> None:
+    shape = "hosts: 16\nranks_per_host: 8\nrails: [0, 1, 2, 3]\nmodel: llama3-8b\nparallelism: {tp: 8}\n"
+    assert step(SUPERPOD, shape, Offloads(sharp=True)).phases[-1].algorithm in ("Ring", "Tree")
 
 
 # ---- weak scaling -------------------------------------------------------------------------------------------------------
