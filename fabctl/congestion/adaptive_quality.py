@@ -16,7 +16,7 @@ from fabctl.congestion.adaptive import Balanced, balance, relative_rates, split_
 from fabctl.congestion.adaptive_demand import demand_of_alltoall, demand_of_flows
 from fabctl.congestion.adaptive_groups import Groups, adaptive_groups
 from fabctl.congestion.adaptive_local import local_channels
-from fabctl.congestion.adaptive_safety import waits_in_a_circle
+from fabctl.congestion.adaptive_safety import may_circle
 from fabctl.congestion.diversity import hashed_channels, lid_channels
 from fabctl.congestion.load import alltoall_loads, channel_loads
 from fabctl.congestion.quality import bisections, estimate
@@ -126,7 +126,7 @@ def adaptive_quality(
         share=demand.share if demand is not None else 0.0,
         classes=0 if groups is None else len(groups.rank),
         widest=1 if groups is None else groups.widest,
-        circle=_circle(tables, groups),
+        circle=None if groups is None else may_circle(tables, groups),
         traffic=traffic,
         alltoall_ideal=len(ports) - 1 if flows is None else None,
         spreads=tuple(spreads),
@@ -235,17 +235,6 @@ def _destinations(tables: RoutingTables, ports: Int32, flows: Flows | None) -> I
     lids = fabric.port_lid[fabric.endpoints]
     known = fabric.endpoints[(lids > 0) & (lids < tables.lft.shape[1])]
     return np.unique(np.concatenate([ports, known] if flows is None else [ports, known, flows.dst]))
-
-
-def _circle(tables: RoutingTables, groups: Groups | None) -> bool | None:
-    """Return whether traffic between HCAs may close a circle of waiting channels."""
-    if groups is None or tables.n_vls > 1:
-        return None
-    fabric = tables.fabric
-    leaves = np.unique(fabric.channel_dst[fabric.channel_of_port[fabric.endpoints]])
-    met = np.zeros(groups.rank.size, dtype=bool)
-    met[groups.start[:, leaves[leaves < fabric.n_switches]]] = True
-    return waits_in_a_circle(ways(groups, met))
 
 
 def _refuse_without_choice(tables: RoutingTables, ports: Int32, groups: Groups | None) -> None:

@@ -12,10 +12,23 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from fabctl.congestion.adaptive import Ways
+from fabctl.congestion.adaptive import Ways, ways
+from fabctl.congestion.adaptive_groups import Groups
+from fabctl.model.tables import RoutingTables
 
 Int64 = NDArray[np.int64]
 BLOCK_EDGES = 1 << 18
+
+
+def may_circle(tables: RoutingTables, groups: Groups) -> bool | None:
+    """Return whether traffic between HCAs may close a circle of waiting channels; None for tables on several virtual lanes."""
+    if tables.n_vls > 1:
+        return None
+    fabric = tables.fabric
+    leaves = np.unique(fabric.channel_dst[fabric.channel_of_port[fabric.endpoints]])
+    met = np.zeros(groups.rank.size, dtype=bool)
+    met[groups.start[:, leaves[leaves < fabric.n_switches]]] = True
+    return waits_in_a_circle(ways(groups, met))
 
 
 def waits_in_a_circle(way: Ways) -> bool:

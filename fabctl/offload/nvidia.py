@@ -1,0 +1,239 @@
+"""What NVIDIA's OpenSM alone understands: refused by name where another one runs, written where it is asked for.
+
+Upstream OpenSM ignores the options of NVIDIA's: it prints ``Unrecognized token``, routes as before and exits with 0 (measured
+on 3.3.23). So whose OpenSM it is comes first, before anything is planned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from fabctl.errors import RefusedError, UsageError
+from fabctl.install.settings import CONFIG
+from fabctl.model.assessment import Assessed, Status
+from fabctl.model.fabric import Fabric
+from fabctl.model.offload_plan import Change, Check, Place, Plan, Risk, Stage
+from fabctl.offload.basis import basis_of
+from fabctl.offload.driver import Driver
+from fabctl.offload.drivers.opensm_conf import value_of, with_value
+from fabctl.offload.drivers.opensm_process import NVIDIA, UPSTREAM
+from fabctl.offload.feature import Request
+from fabctl.offload.secrets import mask
+from fabctl.offload.site import Site
+from fabctl.offload.undo import mirrored
+
+FABRIC = "fabric"
+FILES = "files"
+UFM = "ufm"
+LOCAL = ("opensm", "twin")
+DRIVERS = (*LOCAL, UFM, FILES)
+"""Drivers that reach NVIDIA's ``opensm.conf``, the first that is there."""
+
+OWN_KEYS = ("sharp_enabled", "ar_mode", "ar_sl_mask", "shield_mode", "hbf_sl_mask", "mlnx_congestion_control")
+"""Some of the options that only NVIDIA's OpenSM has: what tells its ``opensm.conf`` from upstream's."""
+
+HOT_KEYS = frozenset({"routing_engine"})
+"""Keys of which it is published that a HUP suffices (*InfiniBand Cluster Bring-up Procedure*, "Adaptive Routing"). Of the others
+it is not, and a restart is what surely makes OpenSM read them."""
+
+
+def key_risk(key: str) -> Risk:
+    """Return how disruptive the change of a key of NVIDIA's ``opensm.conf`` is."""
+    return Risk.SWEEP if key in HOT_KEYS else Risk.RESTART
+
+
+def conf_driver(site: Site, what: str) -> Driver:
+    """Return the driver through which NVIDIA's ``opensm.conf`` is written.
+
+    Parameters
+    ----------
+    what : str
+        The feature, for people.
+
+    Raises
+    ------
+    RefusedError
+        If there is none, or the OpenSM that it reaches is not NVIDIA's, with what it is and what says so.
+    SourceError
+        If the OpenSM has ended.
+    """
+    driver = site.driver(*DRIVERS)
+    manager = driver.manager()
+    if manager is not None and manager.flavour != NVIDIA:
+        whose = f"{manager.flavour} OpenSM {manager.version}".replace("unknown OpenSM", "an unknown OpenSM").rstrip()
+        raise RefusedError(
+            f"{what} needs NVIDIA's OpenSM, and this is {whose} ({manager.evidence}): it would ignore the options in silence",
+            hint="--driver files:folder=DIR renders them for the machine of NVIDIA's OpenSM; --driver ufm:url=... asks UFM's",
+        )
+    return driver
+
+
+def other_manager(site: Site, feature: str, what: str) -> Assessed | None:
+    """Return that a feature cannot be, where an OpenSM runs that is not NVIDIA's; None otherwise.
+
+    Raises
+    ------
+    SourceError
+        If the OpenSM has ended.
+    """
+    driver = next((site.drivers[name] for name in DRIVERS if name in site.drivers), None)
+    manager = driver.manager() if driver else None
+    if manager is None or manager.flavour == NVIDIA:
+        return None
+    if manager.flavour == UPSTREAM:
+        fact, source = (
+            f"upstream OpenSM {manager.version} has no {what}",
+            "linux-rdma/opensm, whose sources hold none of the options",
+        )
+        return Assessed(feature, FABRIC, Status.CANNOT, fact, source)
+    return Assessed(feature, FABRIC, Status.UNKNOWN, f"whose OpenSM this is is unknown: {manager.evidence}", "")
+
+
+def conf_value(site: Site, key: str) -> tuple[str | None, str]:
+    """Return a key's value, None if it is not set, and where that is from; nowhere if nobody has an ``opensm.conf``."""
+    for name in DRIVERS:
+        if name in site.drivers:
+            found, value = _read(site.drivers[name], key)
+            if found:
+                return _set(value), f"{CONFIG}, by the driver '{name}'"
+    if CONFIG in site.captured:
+        return _set(value_of(site.captured[CONFIG], key)), f"{CONFIG}, captured"
+    return None, ""
+
+
+def conf_changes(site: Site, driver: Driver, wanted: Mapping[str, str | None], why: str) -> tuple[Change, ...]:
+    """Return what gives keys of ``opensm.conf`` their values; nothing where they have them.
+
+    One change per key; through the driver ``files`` one of the whole file, which is edited where it lies, else made from the
+    captured one.
+
+    Parameters
+    ----------
+    wanted : mapping of str to (str or None)
+        None removes a key, so that OpenSM's default holds.
+    """
+    if driver.name != FILES:
+        changes = []
+        for key, value in wanted.items():
+            old = driver.read(conf_place(driver, key))
+            if old != value:
+                changes.append(Change(conf_place(driver, key), old, value, key_risk(key), why))
+        return tuple(changes)
+    place = Place(FILES, FABRIC, f"file:{CONFIG}")
+    old = driver.read(place)
+    text = mask(site.captured.get(CONFIG, "")) if old is None else old
+    for key, value in wanted.items():
+        if value_of(text, key) != value:
+            text = with_value(text, key, value)
+    return file_change(driver, CONFIG, text, Risk.NONE, why)
+
+
+def conf_place(driver: Driver, key: str) -> Place:
+    """Return where a driver keeps a key."""
+    return Place(driver.name, FABRIC, f"smconf.{key}" if driver.name == UFM else f"conf:{key}")
+
+
+def file_change(driver: Driver, name: str, text: str, risk: Risk, why: str) -> tuple[Change, ...]:
+    """Return what makes a file hold a text; nothing if it does."""
+    place = Place(driver.name, FABRIC, f"file:{name}")
+    old = driver.read(place)
+    return () if old == text else (Change(place, old, text, Risk.NONE if driver.name == FILES else risk, why),)
+
+
+def planned(
+    site: Site, request: Request, feature: str, changes: Sequence[Change], checks: Sequence[Check], notes: Sequence[str]
+) -> Plan:
+    """Return the plan of one stage, taken back by the values of before.
+
+    Raises
+    ------
+    RefusedError
+        If it needs a restart that the driver cannot do.
+    """
+    if not changes:
+        return Plan(feature, request.words, basis_of(site, ()), (), (), tuple(notes))
+    stage = Stage(feature, tuple(changes), tuple(checks))
+    _refuse_without_restart(site, stage)
+    return Plan(feature, request.words, basis_of(site, changes), (stage,), mirrored((stage,)), tuple(notes))
+
+
+def reach_notes(site: Site, driver: Driver, keys: Sequence[str]) -> tuple[str, ...]:
+    """Return what must be said of how these keys come into force, and of what nobody could prove.
+
+    Parameters
+    ----------
+    keys : sequence of str
+        Those that are written.
+    """
+    notes = []
+    if driver.name == FILES and keys:
+        hot, cold = ([key for key in keys if (key_risk(key) is Risk.RESTART) is restart] for restart in (False, True))
+        needs = [f"{', '.join(hot)}: a HUP (pkill -HUP opensm)"] if hot else []
+        needs += [f"{', '.join(cold)}: a restart (that a HUP suffices is not published)"] if cold else []
+        notes.append(f"rendered, not in force. On the subnet manager's machine these need {'; '.join(needs)}")
+    conf = site.captured.get(CONFIG)
+    if conf and not any(value_of(conf, key) for key in OWN_KEYS):
+        notes.append(f"the captured {CONFIG} sets no option of NVIDIA's OpenSM: if upstream's reads it, all of this is ignored")
+    return tuple(notes)
+
+
+def guids(fabric: Fabric, switches: Sequence[int]) -> str:
+    """Return a file of GUIDs, one in a line, as ``root_guid_file`` has it."""
+    return "".join(f"{fabric.guid_text(switch)}\n" for switch in switches)
+
+
+def conf_folder(driver: Driver, request: Request) -> str:
+    """Return the folder of ``opensm.conf`` on the subnet manager's machine."""
+    return driver.options.get("conf", "") or request.values.get("conf_dir", "/etc/opensm").rstrip("/")
+
+
+def number(key: str, text: str) -> int:
+    """Return a number as OpenSM reads it.
+
+    Raises
+    ------
+    UsageError
+        If it is none.
+    """
+    try:
+        value = int(text, 0)
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise UsageError(f"{key} is a number, and '{text}' is none", hint=f"--set {key}=1")
+    return value
+
+
+def unknown(feature: str) -> Assessed:
+    """Return that nothing is known of a fabric's subnet manager."""
+    return Assessed(feature, FABRIC, Status.UNKNOWN, f"neither {CONFIG} nor the subnet manager is known", "")
+
+
+def refuse_some_switches(site: Site, request: Request, what: str, hint: str) -> None:
+    """Raise `RefusedError` if only some switches are meant by what NVIDIA's OpenSM does on all of them."""
+    if len(set(request.switches)) != site.fabric.n_switches:
+        raise RefusedError(f"NVIDIA's OpenSM has {what} on all switches or on none", hint=f"leave --switch out; {hint}")
+
+
+def _read(driver: Driver, key: str) -> tuple[bool, str | None]:
+    """Return whether there is an ``opensm.conf``, and a key's value."""
+    if driver.name != FILES:
+        return True, driver.read(conf_place(driver, key))
+    text = driver.read(Place(FILES, FABRIC, f"file:{CONFIG}"))
+    return text is not None, None if text is None else value_of(text, key)
+
+
+def _set(value: str | None) -> str | None:
+    """Return a value; None where OpenSM wrote that it has none."""
+    return None if value == "(null)" else value
+
+
+def _refuse_without_restart(site: Site, stage: Stage) -> None:
+    driver = site.driver(stage.changes[0].place.driver)
+    if stage.risk < Risk.RESTART or not hasattr(driver, "restarts") or driver.restarts:
+        return
+    keys = ", ".join(change.place.key.partition(":")[2] for change in stage.changes if change.risk is Risk.RESTART)
+    raise RefusedError(
+        f"{keys}: OpenSM must be restarted, and fabctl cannot do that: it belongs to no unit of systemd",
+        hint="--driver files:folder=DIR renders the files; put them in place and restart OpenSM",
+    )
