@@ -414,7 +414,9 @@ def test_the_exit_code_topic_is_the_whole_table(run: Any) -> None:
 
 def test_the_environment_topic_names_what_the_code_reads(project: Path) -> None:
     code = "".join(path.read_text() for path in (project / "fabctl").rglob("*.py"))
-    read = set(re.findall(r'environ(?:\.get\(|\[)"([A-Z_]+)"', code))
+    read = set(re.findall(r'environ(?:\.get\(|\[)"([A-Z_]+)"', code)) | set(
+        re.findall(r'^VARIABLE = "([A-Z_]+)"', code, re.MULTILINE)
+    )
     assert set(ENVIRONMENT) == read
 
 

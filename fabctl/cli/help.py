@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import click
@@ -21,6 +21,8 @@ TOPICS = Registry(
         "topologies": Entry("fabctl.cli.help:topologies", "The topologies that can be named in place of a file."),
         "nodes": Entry("fabctl.cli.help:nodes", "The node types that --node and a job's node: take."),
         "job": Entry("fabctl.cli.help:job", "The keys of a job file."),
+        "features": Entry("fabctl.cli.help:features", "The offloads of fabctl offload, and what --set takes."),
+        "drivers": Entry("fabctl.cli.help:drivers", "Who reads and writes for fabctl offload, and what --driver takes."),
     },
 )
 
@@ -48,6 +50,8 @@ ENVELOPE = {
 
 ENVIRONMENT = {
     "FABCTL_TOPOLOGY_PATH": "folders with topologies of your own, separated by colons; searched before the shipped ones",
+    "FABCTL_STATE_DIR": "where fabctl offload keeps its journal and its locks",
+    "XDG_STATE_HOME": "where they are without that, in fabctl/, unless you are root: /var/lib/fabctl",
     "FABCTL_TWIN": "folder of the twin that a program runs in; set by fabctl twin run",
     "FABCTL_DEBUG": "set: an internal error shows its traceback",
     "NO_COLOR": "set: plain text on terminals too",
@@ -145,6 +149,39 @@ def job() -> str:
         + "\nRead in place of a job file, found by content (docs/job-inputs.md):\n\n"
         + _columns(others)
     )
+
+
+def features() -> str:
+    """Return the offloads with the keys of ``--set``."""
+    from fabctl.offload import FEATURES
+
+    return (
+        "fabctl offload plan FEATURE [--switch NODESET] [--set KEY=VALUE]... (docs/offload.md says what each needs):\n\n"
+        + _with_keys(FEATURES)
+        + "\nA feature that has no key is on or off.\n"
+    )
+
+
+def drivers() -> str:
+    """Return the drivers with their options."""
+    from fabctl.offload import DRIVERS
+
+    return (
+        "--driver NAME[:KEY=VALUE,KEY=VALUE...], once for each driver that is needed:\n\n"
+        + _with_keys(DRIVERS)
+        + "\nA comma belongs to the value unless KEY= follows it. A secret is named by the path of its file.\n"
+    )
+
+
+def _with_keys(registry: Registry) -> str:
+    """Return a registry's entries, each with the keys that it takes below it."""
+    keys = {name: registry.load(name).keys for name in registry.names()}
+    rows = [row for name, entry in registry.entries.items() for row in ((name, entry.summary), *_indented(keys[name]))]
+    return _columns(rows)
+
+
+def _indented(keys: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [(f"  {key}=", meaning) for key, meaning in keys.items()]
 
 
 def _example(doc: str | None) -> str:

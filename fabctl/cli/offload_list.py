@@ -38,7 +38,7 @@ def list_features(asked: SiteOptions, names: str | None, output: dict[str, Any])
     features = split_names(names, "--feature") if names else ()
     for name in features:
         FEATURES.load(name)
-    site, inputs = make_site(asked)
-    found = survey(site, features)
-    write_report(survey_report(found, inputs), output)
+    reached = make_site(asked)
+    found = survey(reached.site, features)
+    write_report(survey_report(found, reached.inputs), output)
     return ExitCode.PARTIAL if found.unread else ExitCode.DONE

@@ -11,6 +11,7 @@ import click
 
 from fabctl.cli.common import output_options, say, write_report
 from fabctl.cli.completion import complete_names
+from fabctl.cli.offload_layouts import laid_out
 from fabctl.cli.offload_site import SiteOptions, again, make_site, site_options
 from fabctl.errors import ExitCode, UsageError
 from fabctl.offload import FEATURES
@@ -18,6 +19,8 @@ from fabctl.offload import FEATURES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fabctl.cli.offload_layouts import Layout
+    from fabctl.cli.offload_site import Reached
     from fabctl.model.offload_plan import Plan
     from fabctl.offload.site import Site
 
@@ -82,15 +85,15 @@ def plan(wanted: Wanted, asked: SiteOptions, disable: bool, save: str | None, ou
       fabctl offload plan sharp fabric.txt --job job.yaml
       fabctl offload plan sharp fabric.txt --disable --switch leaf-7 --driver files:folder=rendered
     """
-    site, inputs = make_site(asked)
-    made = planned(site, wanted, enable=not disable)
+    reached = make_site(asked)
+    made = planned(reached.site, wanted, enable=not disable)
     steps = [shlex.join(["fabctl", "offload", "apply", save or SAVED, "--confirm", str(CONFIRM_MINUTES)])]
     if save:
-        save_plan(made, site, save)
+        save_plan(made, reached.site, save)
     else:
         again_words = [*wanted.words, *again(asked), *(["--disable"] if disable else [])]
         steps.insert(0, shlex.join(["fabctl", "offload", "plan", *again_words, "--save", SAVED]))
-    return write_plan(made, site, inputs, output, next_step=steps)
+    return write_plan(made, reached, output, layout=None if disable else laid_out(reached, wanted), next_step=steps)
 
 
 @click.command()
@@ -150,7 +153,7 @@ def read_plan(path: str) -> tuple[Plan, Site]:
 
 
 def write_plan(
-    made: Plan, site: Site, inputs: Sequence[dict[str, Any]], output: dict[str, Any], *, next_step: Sequence[str]
+    made: Plan, reached: Reached, output: dict[str, Any], *, layout: Layout | None, next_step: Sequence[str]
 ) -> ExitCode:
     """Write a plan's report, with the commands to type next if there is something to change; return 1 if there is."""
     from fabctl.offload.names import place_label
@@ -160,7 +163,15 @@ def write_plan(
     stages = (*made.stages, *made.undo)
     places = {change.place for stage in stages for change in stage.changes}
     places |= {check.place for stage in stages for check in stage.checks}
-    labels = {place: place_label(site.fabric, place) for place in places}
-    report = plan_report(made, plan_id(made), labels, next_step=next_step if made.changes else (), inputs=inputs)
+    report = plan_report(
+        made,
+        plan_id(made),
+        {place: place_label(reached.site.fabric, place) for place in places},
+        layout=layout and (layout.text, layout.data),
+        next_step=next_step if made.changes else (),
+        inputs=reached.inputs,
+    )
     write_report(report, output)
+    if layout and layout.code:
+        return layout.code
     return ExitCode.FINDINGS if made.changes else ExitCode.DONE

@@ -70,8 +70,16 @@ def site_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return decorated
 
 
-def make_site(asked: SiteOptions) -> tuple[Site, list[dict[str, Any]]]:
-    """Return the site, and the lines of its files in the envelope's ``inputs``.
+class Reached(NamedTuple):
+    """A site, the lines of its files in the envelope's ``inputs``, and what its jobs are called."""
+
+    site: Site
+    inputs: list[dict[str, Any]]
+    job_names: tuple[str, ...]
+
+
+def make_site(asked: SiteOptions) -> Reached:
+    """Return the site that a command line asks for.
 
     Raises
     ------
@@ -101,7 +109,8 @@ def make_site(asked: SiteOptions) -> tuple[Site, list[dict[str, Any]]]:
         captured=_captured(Path(asked.captured)) if asked.captured else {},
         source="live" if asked.live else "" if loaded.report.path == "-" else str(Path(loaded.report.path).absolute()),
     )
-    return site, [input_entry(loaded), *job_inputs, *node_inputs(asked.node_name)]
+    inputs = [input_entry(loaded), *job_inputs, *node_inputs(asked.node_name)]
+    return Reached(site, inputs, tuple(spec.name for spec in specs))
 
 
 def _fabric(asked: SiteOptions) -> LoadedFabric:

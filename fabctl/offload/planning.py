@@ -40,14 +40,22 @@ def make_plan(site: Site, name: str, *, enable: bool = True, switches: str = "",
         As `fabctl.offload.feature.Feature.plan` does.
     """
     feature: Feature = FEATURES.load(name)
-    values = _values(feature, settings)
+    values = settings_of(name, settings)
     meant = tuple(dict.fromkeys(find_switch(site.fabric, switch) for switch in expand(switches))) if switches else ()
     return feature.plan(
         site, Request(enable, meant or tuple(range(site.fabric.n_switches)), values, _words(name, enable, switches, values))
     )
 
 
-def _values(feature: Feature, settings: Iterable[str]) -> Mapping[str, str]:
+def settings_of(name: str, settings: Iterable[str]) -> Mapping[str, str]:
+    """Return ``KEY=VALUE`` texts as a mapping.
+
+    Raises
+    ------
+    UsageError
+        If one is none, is given twice, or the feature does not know its key.
+    """
+    feature: Feature = FEATURES.load(name)
     values: dict[str, str] = {}
     for text in settings:
         key, equals, value = text.partition("=")

@@ -40,7 +40,7 @@ def diff_report(
         What has changed since the plan was made, so that it would be refused.
     """
     rows = [change_row(change, labels) for change in changes]
-    lines = [line for change, names in alike(changes, labels) for line in unified(change, names)]
+    lines = [line for change, names in alike(changes, labels) for line in ("", *unified(change, names))]
     head = f"{request}: {count_words(len(changes))} to change"
     return Report(
         kind="OffloadDiff",
@@ -97,8 +97,8 @@ def short(value: str | None, *, lines: bool = False) -> str:
     """Return a value in a few characters; of a text the number of lines."""
     if value is None:
         return ABSENT
-    if lines or "\n" in value:
-        count = len(value.splitlines())
+    count = len(value.splitlines())
+    if lines or count > 1:
         return f"{count:,} line{'s' if count != 1 else ''}"
     return value if len(value) <= SHOWN_CHARS else f"{value[: SHOWN_CHARS - 3]}..."
 

@@ -23,8 +23,8 @@ def drift_report(drift: Drift) -> Report:
     unread = [{"label": failure.label, "why": failure.why} for failure in drift.unread]
     rows = [{**reading_data(one.reading), "kind": one.kind, "operation": one.operation} for one in drift.drifted]
     shown = [{**reading_row(one.reading), "kind": one.kind, "operation": one.operation} for one in drift.drifted]
-    compared = f"{drift.n_places:,} configured places and {drift.n_checks:,} values of the hardware"
-    text: list[str | Table] = [f"{compared}: {len(rows):,} {'are' if len(rows) != 1 else 'is'} no longer as fabctl left them"]
+    compared = f"{drift.n_places:,} configured places and {drift.n_checks:,} values of the hardware were compared"
+    text: list[str | Table] = [f"{compared}: {len(rows):,} drifted from what fabctl left"]
     if not drift.n_places:
         text = ["nothing that fabctl applied is in force"]
     text += [Table("", _COLUMNS, shown)] if rows else []

@@ -40,7 +40,7 @@ _SHOWN_CHARS = 48
 def survey_report(survey: Survey, inputs: Sequence[Mapping[str, Any]] = ()) -> Report:
     """Return the report of a survey."""
     by_kind = [(name, list(alike)) for name, alike in groupby(survey.alike, key=lambda group: (group.feature, group.kind))]
-    text: list[str | Table] = [_head(survey), Table("", _SUMMARY, [_summary(alike) for _, alike in by_kind])]
+    text: list[str | Table] = [_head(survey), "", Table("", _SUMMARY, [_summary(alike) for _, alike in by_kind])]
     different = [_different(group) for _, alike in by_kind for group in alike[1:]]
     if different:
         text.append(Table("Those that differ", _DIFFERENT, different))

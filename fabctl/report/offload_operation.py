@@ -108,9 +108,7 @@ def _head(operation: Operation) -> list[str]:
         f"  written    {operation.written:,} of {count_words(operation.to_change)}",
     ]
     if operation.readings:
-        lines.append(
-            f"  read back  {len(operation.readings):,} values, {'all' if operation.holds else f'{held:,} of them'} as planned"
-        )
+        lines.append(f"  read back  {held:,} of {len(operation.readings):,} values as planned")
     if operation.reason:
         lines.append(f"  because    {operation.reason}")
     return lines + [f"  next       {step}" for step in _next(operation)]
@@ -159,7 +157,7 @@ def _data(operation: Operation) -> dict[str, Any]:
 def reading_row(reading: Reading) -> dict[str, Any]:
     """Return a reading for people, its values cut."""
     shown = {"expected": short(reading.expected), "found": short(reading.found) if reading.answered else "no answer"}
-    return {**reading_data(reading), **shown, "evidence": short(reading.evidence)}
+    return {**reading_data(reading), **shown, "evidence": " ".join(reading.evidence.split())}
 
 
 def reading_data(reading: Reading) -> dict[str, Any]:

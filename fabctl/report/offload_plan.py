@@ -42,7 +42,13 @@ _MAIN = (
 
 
 def plan_report(
-    plan: Plan, number: str, labels: Labels, *, next_step: Sequence[str] = (), inputs: Sequence[Mapping[str, Any]] = ()
+    plan: Plan,
+    number: str,
+    labels: Labels,
+    *,
+    layout: tuple[Sequence[str | Table], Mapping[str, Any]] | None = None,
+    next_step: Sequence[str] = (),
+    inputs: Sequence[Mapping[str, Any]] = (),
 ) -> Report:
     """Return the report of a plan.
 
@@ -52,15 +58,20 @@ def plan_report(
         What the plan is called.
     labels : mapping of Place to str
         What people call each place.
+    layout : (sequence of str or Table, mapping), optional
+        What the feature lays out over the fabric, for people and for JSON.
     next_step : sequence of str
         Commands to type next.
     """
     text: list[str | Table] = [f"Plan {number}: {plan.request}", *_head(plan)]
     if plan.changes:
-        text.append(Table("Changes", _CHANGES, list(_changes(plan, labels))))
+        skipped = 0 if len(plan.stages) > 1 else 1
+        text.append(Table("Changes", _CHANGES[skipped:], list(_changes(plan, labels))))
         text += _diffs(plan, labels)
         if any(stage.checks for stage in plan.stages):
-            text.append(Table("Read back afterwards", _CHECKS, list(_checks(plan, labels))))
+            text.append(Table("Read back afterwards", _CHECKS[skipped:], list(_checks(plan, labels))))
+    if layout:
+        text += layout[0]
     if plan.notes:
         text += ["\nNotes", *(f"  {note}" for note in plan.notes)]
     if next_step:
@@ -79,6 +90,7 @@ def plan_report(
             "stages": [_stage(stage, labels) for stage in plan.stages],
             "undo": [_stage(stage, labels) for stage in plan.undo],
             "notes": list(plan.notes),
+            "layout": layout[1] if layout else None,
             "next": list(next_step),
         },
         text=text,

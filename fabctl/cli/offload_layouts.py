@@ -1,0 +1,45 @@
+"""What features lay out over a fabric, shown below their plans: SHARP's trees for jobs, adaptive routing's groups."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fabctl.errors import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from fabctl.cli.offload_plan import Wanted
+    from fabctl.cli.offload_site import Reached
+    from fabctl.report.output import Table
+
+
+class Layout(NamedTuple):
+    """A layout for people and for JSON; `code` where not all of it can be had."""
+
+    text: Sequence[str | Table]
+    data: Mapping[str, Any]
+    code: ExitCode = ExitCode.DONE
+
+
+def laid_out(reached: Reached, wanted: Wanted) -> Layout | None:
+    """Return the layout of a feature; None if it has none."""
+    lay_out = _LAYOUTS.get(wanted.feature)
+    return lay_out(reached, wanted) if lay_out else None
+
+
+def _trees(reached: Reached, wanted: Wanted) -> Layout | None:
+    from fabctl.offload.planning import settings_of
+    from fabctl.offload.sharp.plan import sharp_trees
+    from fabctl.offload.sharp.settings import settings_of as sharp_settings
+    from fabctl.report.offload_sharp import sharp_data, sharp_text
+
+    if not reached.site.jobs:
+        return None
+    values = settings_of(wanted.feature, wanted.settings)
+    trees = sharp_trees(reached.site, reached.job_names, sharp_settings(values))
+    code = ExitCode.DONE if trees.streaming == len(trees.jobs) else ExitCode.PARTIAL if trees.streaming else ExitCode.REFUSED
+    return Layout(sharp_text(trees), sharp_data(trees), code)
+
+
+_LAYOUTS: dict[str, Callable[[Reached, Wanted], Layout | None]] = {"sharp": _trees}
