@@ -6,13 +6,31 @@ between them (plans, journal, apply, rollback) knows neither.
 
 from fabctl.registry import Entry, Registry
 
-FEATURES = Registry("feature", {}, group="fabctl.features")
+FEATURES = Registry(
+    "feature",
+    {
+        "qos": Entry("fabctl.offload.features.qos:FEATURE", "service levels to virtual lanes, and the lanes' shares"),
+        "partitions": Entry("fabctl.offload.features.partitions:FEATURE", "P_Keys: who may talk to whom"),
+        "multicast": Entry("fabctl.offload.features.multicast:FEATURE", "multicast groups of the subnet manager"),
+        "routes": Entry("fabctl.offload.features.routes:FEATURE", "routes of fabctl's in the running subnet manager"),
+        "congestion-control": Entry(
+            "fabctl.offload.features.congestion_control:FEATURE", "switches mark packets, and senders slow down, switch by switch"
+        ),
+        "ports": Entry("fabctl.offload.features.ports:FEATURE", "state, speed and width of switch ports"),
+        "telemetry": Entry("fabctl.offload.features.telemetry:FEATURE", "error counters against thresholds; nothing is written"),
+    },
+    group="fabctl.features",
+)
 DRIVERS = Registry(
     "driver",
     {
         "files": Entry(
             "fabctl.offload.drivers.files:FilesDriver", "renders configuration into a folder; nothing else is touched"
         ),
+        "opensm": Entry("fabctl.offload.drivers.opensm:OpensmDriver", "the OpenSM that runs on this machine"),
+        "twin": Entry("fabctl.offload.drivers.twin:TwinDriver", "the OpenSM inside fabctl twin run"),
+        "mad": Entry("fabctl.offload.drivers.mad:MadDriver", "switches and HCAs themselves, with infiniband-diags"),
+        "ufm": Entry("fabctl.offload.drivers.ufm:UfmDriver", "NVIDIA's UFM, over its REST interface"),
     },
     group="fabctl.drivers",
 )
