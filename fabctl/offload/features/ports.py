@@ -1,0 +1,236 @@
+"""State, speed and width of switch ports that are named one by one, by the `mad` driver.
+
+A port is set on the switch's side: an HCA whose own port is switched off cannot be reached to switch it on again. What nobody
+could reach any more afterwards, or what would be lost of the fabric, is worked out first: on the graph of the fabric without the
+ports that are switched off, the subnet manager must still reach every switch and every host, and so must fabctl.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fabctl.errors import RefusedError, UsageError
+from fabctl.model.assessment import Assessed, Status
+from fabctl.model.components import components
+from fabctl.model.fabric import Fabric
+from fabctl.model.lookup import find_switch
+from fabctl.model.offload_plan import Change, Check, Place, Plan, Risk, Stage
+from fabctl.nodeset import expand
+from fabctl.offload.basis import basis_of
+from fabctl.offload.driver import Driver
+from fabctl.offload.feature import Request
+from fabctl.offload.features.settings import refuse_unknown
+from fabctl.offload.site import Site
+from fabctl.offload.undo import mirrored
+from fabctl.units import Speed
+
+_PORT = re.compile(r"(.+)/P(\d{1,3})")
+_SUPPORTED = "supported"
+
+
+@dataclass(frozen=True)
+class _Port:
+    """A switch port: node index, number, the target of its places, and its name."""
+
+    switch: int
+    number: int
+    target: str
+    label: str
+
+
+class Ports:
+    """Ports of switches: on or off, and at which speed and width."""
+
+    name = "ports"
+    keys: Mapping[str, str] = {
+        "ports": "the switch ports that are meant: leaf-1/P20,leaf-[2-3]/P[1-4]",
+        "speed": "fastest speed to allow, SDR to NDR, or supported; the link is trained anew",
+        "width": "widest link to allow, 1X to 12X, or supported; the link is trained anew",
+    }
+
+    def assess(self, site: Site) -> Sequence[Assessed]:
+        """Return that ports can be set where the `mad` driver is; their state is asked for when they are named."""
+        status, fact = Status.UNKNOWN, "its ports are set by name: --driver mad"
+        if "mad" in site.drivers:
+            status, fact = Status.CAN, "its ports are switched on and off, and slowed down, by name"
+        labels = site.fabric.labels[: site.fabric.n_switches]
+        return [Assessed(self.name, label, status, fact, "ibportstate(8)") for label in labels]
+
+    def plan(self, site: Site, request: Request) -> Plan:
+        """Return what differs from what is wanted at the ports that are named."""
+        refuse_unknown(self, request.values)
+        driver = site.driver("mad")
+        ports = _named_ports(site.fabric, request)
+        speed, width = request.values.get("speed"), request.values.get("width")
+        if (speed or width) and not request.enable:
+            raise UsageError("--disable switches ports off; speed and width are set without it")
+        notes: list[str] = []
+        if speed or width:
+            stage = _rate_stage(driver, ports, speed, width)
+        else:
+            if not request.enable:
+                notes = _refuse_cut(site, driver, ports)
+            stage = _state_stage(driver, ports, request.enable)
+        stages = (stage,) if stage.changes else ()
+        basis = basis_of(site, (change for kept in stages for change in kept.changes))
+        return Plan(self.name, request.words, basis, stages, mirrored(stages), tuple(notes))
+
+
+FEATURE = Ports()
+
+
+def _named_ports(fabric: Fabric, request: Request) -> list[_Port]:
+    text = request.values.get("ports")
+    if not text:
+        raise UsageError("which ports?", hint="--set ports=leaf-1/P20,leaf-[2-3]/P[1-4]")
+    found: dict[tuple[int, int], _Port] = {}
+    for name in expand(text):
+        match = _PORT.fullmatch(name)
+        if match is None:
+            raise UsageError(f"'{name}' is no port", hint="write switch/P7")
+        switch, number = _switch(fabric, match[1], name), int(match[2])
+        known = fabric.port_number[fabric.port_node == switch].max(initial=0)
+        if not 1 <= number <= max(int(fabric.node_port_count[switch]), int(known)):
+            raise UsageError(f"switch '{fabric.labels[switch]}' has no port {number}", hint="write switch/P7")
+        label = f"{fabric.labels[switch]}/P{number}"
+        found[switch, number] = _Port(switch, number, f"{fabric.guid_text(switch)}/P{number}", label)
+    outside = [port for port in found.values() if port.switch not in request.switches]
+    if outside:
+        raise UsageError(f"{outside[0].label} is a port of a switch that --switch leaves out")
+    return list(found.values())
+
+
+def _switch(fabric: Fabric, name: str, port: str) -> int:
+    if name in fabric.labels[fabric.n_switches :]:
+        node = fabric.labels.index(name)
+        ends = [fabric.port_label(int(fabric.port_peer[end])) for end in _cabled(fabric, node)]
+        raise RefusedError(
+            f"'{port}' is a port of an HCA: once it is off, nobody reaches it to switch it on again",
+            hint=f"name the other end of its cable: {' or '.join(ends)}" if ends else "name a port of a switch",
+        )
+    return find_switch(fabric, name)
+
+
+def _cabled(fabric: Fabric, node: int) -> list[int]:
+    return np.flatnonzero((fabric.port_node == node) & (fabric.port_peer >= 0)).tolist()
+
+
+def _state_stage(driver: Driver, ports: Sequence[_Port], enable: bool) -> Stage:
+    wanted = "enabled" if enable else "disabled"
+    changes = []
+    for port in ports:
+        place = Place(driver.name, port.target, "port.state")
+        old = driver.read(place)
+        if old != wanted:
+            changes.append(Change(place, old, wanted, Risk.SWEEP, f"{port.label} is {wanted}"))
+    return Stage(f"ports {wanted}", tuple(changes), tuple(Check(change.place, wanted) for change in changes))
+
+
+def _rate_stage(driver: Driver, ports: Sequence[_Port], speed: str | None, width: str | None) -> Stage:
+    changes: list[Change] = []
+    checks: list[Check] = []
+    for port in ports:
+        info = dict(word.split("=", 1) for word in (driver.read(Place(driver.name, port.target, "port.info")) or "").split())
+        mine = list(_rate_changes(driver, port, info, speed, width))
+        changes += mine
+        checks += [Check(change.place, change.new or "") for change in mine]
+        if mine and info["physical"] == "LinkUp":
+            checks.append(Check(Place(driver.name, port.target, "port.link"), "up"))
+    return Stage("links trained anew", tuple(changes), tuple(checks))
+
+
+def _rate_changes(driver: Driver, port: _Port, info: Mapping[str, str], speed: str | None, width: str | None) -> Iterator[Change]:
+    wanted = {}
+    if speed:
+        wanted["speed"] = _up_to(speed, info["supported_speeds"], [name.name for name in Speed if name], port)
+    if width:
+        wanted["width"] = _up_to(width, info["supported_widths"], ["1X", "2X", "4X", "8X", "12X"], port)
+    for what, new in wanted.items():
+        old = info[f"{what}s"]
+        if old != new:
+            yield Change(Place(driver.name, port.target, f"port.{what}"), old, new, Risk.SWEEP, f"{port.label} is trained anew")
+
+
+def _up_to(word: str, supported: str, order: Sequence[str], port: _Port) -> str:
+    """Return those of some rates that a port supports, up to one."""
+    possible = supported.split(",")
+    if word == _SUPPORTED:
+        return supported
+    if word not in order:
+        raise UsageError(f"'{word}' is none of {', '.join(order)}, {_SUPPORTED}")
+    if word not in possible:
+        raise RefusedError(f"{port.label} does not support {word}: it supports {', '.join(possible)}")
+    return ",".join(name for name in possible if order.index(name) <= order.index(word))
+
+
+# ---- what would be cut off -----------------------------------------------------------------------------------------------------
+
+
+def _refuse_cut(site: Site, driver: Driver, ports: Sequence[_Port]) -> list[str]:
+    """Refuse to switch ports off that the subnet manager, fabctl, a switch or a host needs; return what is lost nevertheless."""
+    fabric = site.fabric
+    manager = _manager(fabric)
+    local = _node(fabric, driver.read(Place(driver.name, "fabric", "local")) or "")
+    before = _reached(fabric, manager, ())
+    after = _reached(fabric, manager, ports)
+    which = ports[0].label if len(ports) == 1 else f"these {len(ports)} ports"
+    if local >= 0 and not after[local]:
+        raise RefusedError(
+            f"without {which} fabctl, on {fabric.labels[local]}, is cut off from the subnet manager and could not undo it",
+            hint="run it on the subnet manager's host",
+        )
+    lost = np.flatnonzero(before & ~after)
+    for node in lost.tolist():
+        if node < fabric.n_switches:
+            raise RefusedError(f"without {which} switch '{fabric.labels[node]}' is cut off", hint=_spare(ports))
+    hosts = fabric.hosts
+    for host in np.unique(hosts.node_host[lost[fabric.is_hca[lost]]]).tolist():
+        mine = hosts.node_host == host
+        if not (after & mine).any():
+            home = " with the subnet manager" if mine[manager] else ""
+            raise RefusedError(
+                f"without {which} host '{hosts.name[host]}'{home} has no path left", hint="drain the host, then unplug its cable"
+            )
+    return [
+        f"{fabric.labels[node]} is off the fabric then; its host has other HCAs" for node in lost[fabric.is_hca[lost]].tolist()
+    ]
+
+
+def _manager(fabric: Fabric) -> int:
+    port = int(fabric.port_of_lid[fabric.sm_lid]) if 0 < fabric.sm_lid < len(fabric.port_of_lid) else -1
+    if port < 0:
+        raise RefusedError(
+            "where the subnet manager runs is unknown, so what a port cuts off cannot be told", hint="read the fabric with --live"
+        )
+    return int(fabric.port_node[port])
+
+
+def _node(fabric: Fabric, guid: str) -> int:
+    return int(np.flatnonzero(fabric.node_guid == int(guid or "0", 16)).max(initial=-1))
+
+
+def _reached(fabric: Fabric, start: int, without: Sequence[_Port]) -> NDArray[np.bool_]:
+    """Return the mask of nodes that a node reaches without some ports; adapters pass nothing on."""
+    at = fabric.port_node.astype(np.int64) * 256 + fabric.port_number
+    gone = np.isin(at, [port.switch * 256 + port.number for port in without])
+    channels = fabric.channel_port
+    kept = ~(gone[channels] | gone[fabric.port_peer[channels]])
+    source, destination = fabric.channel_src[kept], fabric.channel_dst[kept]
+    inner = (source < fabric.n_switches) & (destination < fabric.n_switches)
+    part = components(fabric.n_switches, source[inner], destination[inner])
+    down = (source < fabric.n_switches) & (destination >= fabric.n_switches)
+    home = {part[start]} if start < fabric.n_switches else set(part[source[down & (destination == start)]].tolist())
+    reached = np.zeros(fabric.n_nodes, dtype=bool)
+    reached[: fabric.n_switches] = np.isin(part, list(home))
+    reached[destination[down & reached[source]]] = True
+    reached[start] = True
+    return reached
+
+
+def _spare(ports: Sequence[_Port]) -> str:
+    return "leave it a cable" if len(ports) > 1 else f"{ports[0].label} is the only way to it"

@@ -1,0 +1,38 @@
+"""``--set KEY=VALUE``, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+
+from fabctl.errors import UsageError
+from fabctl.offload.feature import Feature
+
+
+def refuse_unknown(feature: Feature, values: Mapping[str, str]) -> None:
+    """Raise `UsageError` for a key that a feature does not know; the nearest is offered."""
+    for key in values:
+        if key not in feature.keys:
+            near = get_close_matches(key, feature.keys, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"it knows {', '.join(feature.keys)}"
+            raise UsageError(f"{feature.name} knows no '{key}'", hint=hint)
+
+
+def number(values: Mapping[str, str], key: str, lowest: int, highest: int, default: int) -> int:
+    """Return a number, decimal or hexadecimal.
+
+    Raises
+    ------
+    UsageError
+        If it is none, or out of its range.
+    """
+    word = values.get(key)
+    if word is None:
+        return default
+    try:
+        found = int(word, 0)
+    except ValueError as error:
+        raise UsageError(f"{key} is a number, not '{word}'", hint=f"--set {key}={default}") from error
+    if not lowest <= found <= highest:
+        raise UsageError(f"{key} is {lowest} to {highest}, not {found}", hint=f"--set {key}={default}")
+    return found
