@@ -23,6 +23,7 @@ import pytest
 from fabctl import errors
 from fabctl.cli.common import TEXT_FORMATS
 from fabctl.cli.help import ENVELOPE, ENVIRONMENT, FORMATS, TOPICS
+from fabctl.cli.lazy import LazyGroup
 from fabctl.cli.main import COMMANDS
 from fabctl.errors import ExitCode
 from fabctl.generate import FAMILIES
@@ -381,7 +382,8 @@ def test_every_command_explains_itself(run: Any, name: str) -> None:
     assert examples, "no Examples: block"
     lines = [line for line in examples[1].splitlines() if f"fabctl {name}" in line]
     assert lines, f"no example begins with fabctl {name}"
-    known = {option for parameter in command.params for option in parameter.opts}
+    parts = [command, *(map(command.table.load, command.table.names()) if isinstance(command, LazyGroup) else ())]
+    known = {option for part in parts for parameter in part.params for option in parameter.opts}
     used = {option for line in lines for option in re.findall(r"(?<!\w)--?[a-z][\w-]*", line.split(f"fabctl {name}")[1])}
     assert used <= known
     undocumented = [p.name for p in command.params if isinstance(p, click.Option) and not p.help]
@@ -414,10 +416,8 @@ def test_the_exit_code_topic_is_the_whole_table(run: Any) -> None:
 
 def test_the_environment_topic_names_what_the_code_reads(project: Path) -> None:
     code = "".join(path.read_text() for path in (project / "fabctl").rglob("*.py"))
-    read = set(re.findall(r'environ(?:\.get\(|\[)"([A-Z_]+)"', code)) | set(
-        re.findall(r'^VARIABLE = "([A-Z_]+)"', code, re.MULTILINE)
-    )
-    assert set(ENVIRONMENT) == read
+    read = re.findall(r'environ(?:\.get\(|\[)"([A-Z_]+)"', code) + re.findall(r'^VARIABLE = "([A-Z_]+)"', code, re.MULTILINE)
+    assert set(ENVIRONMENT) == set(read)
 
 
 def test_the_formats_topic_is_the_whole_list(run: Any) -> None:

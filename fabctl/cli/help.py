@@ -53,6 +53,7 @@ ENVIRONMENT = {
     "FABCTL_STATE_DIR": "where fabctl offload keeps its journal and its locks",
     "XDG_STATE_HOME": "where they are without that, in fabctl/, unless you are root: /var/lib/fabctl",
     "FABCTL_TWIN": "folder of the twin that a program runs in; set by fabctl twin run",
+    "LD_PRELOAD": "with umad2sim in it the InfiniBand tools talk to a simulator: congestion control is refused there",
     "FABCTL_DEBUG": "set: an internal error shows its traceback",
     "NO_COLOR": "set: plain text on terminals too",
     "TERM": "dumb: the same",

@@ -49,16 +49,22 @@ class LabFeature:
             raise SourceError("the switch does not answer")
         places = [Place(driver.name, site.fabric.guid_text(switch), "cc.threshold") for switch in request.switches]
         changes = [Change(place, driver.read(place), threshold, Risk.HOT, "marks packets") for place in places]
-        changes = [change for change in changes if change.old != threshold]
+        changes = [change for change in changes if change.old != threshold and driver.name == "lab"]
         stages = [Stage("threshold", tuple(changes), tuple(Check(place, threshold) for place in places))] if changes else []
         if request.values.get("file"):
             place = Place(driver.name, "fabric", CONF)
-            old = driver.read(place) or ""
-            risk = Risk[request.values.get("risk", "SWEEP")]
-            stages.append(Stage("file", (Change(place, old or None, old + "lab TRUE\n", risk, "opensm reads it"),), ()))
+            old = driver.read(place)
+            if "lab TRUE" not in (old or ""):
+                risk = Risk[request.values.get("risk", "SWEEP")]
+                stages.append(Stage("file", (Change(place, old, (old or "") + "lab TRUE\n", risk, "opensm reads it"),), ()))
         every = [change for stage in stages for change in stage.changes]
         return Plan(
-            self.name, request.words, basis_of(site, every), tuple(stages), mirrored(stages), ("a note of the feature",) if every else ()
+            self.name,
+            request.words,
+            basis_of(site, every),
+            tuple(stages),
+            mirrored(stages),
+            ("a note of the feature",) if every else (),
         )
 
 

@@ -11,6 +11,7 @@ from fabctl.errors import RefusedError, UsageError
 from fabctl.model.fabric import Fabric
 from fabctl.model.offload_plan import Place, Risk
 from fabctl.offload.driver import Manager, Observed
+from fabctl.offload.secrets import mask, unmask
 
 
 class FilesDriver:
@@ -40,9 +41,9 @@ class FilesDriver:
         return None
 
     def read(self, place: Place) -> str | None:
-        """Return a file's bytes as latin-1 text; None if there is none."""
+        """Return a file's bytes as latin-1 text, secrets masked; None if there is none."""
         path = self._path(place)
-        return path.read_bytes().decode("latin-1") if path.exists() else None
+        return mask(path.read_bytes().decode("latin-1")) if path.exists() else None
 
     def write(self, place: Place, value: str | None) -> None:
         """Write a file whole, or remove it."""
@@ -51,7 +52,8 @@ class FilesDriver:
             path.unlink(missing_ok=True)
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, value.encode("latin-1"))
+            current = path.read_bytes().decode("latin-1") if path.exists() else ""
+            write_atomic(path, unmask(value, current).encode("latin-1"))
 
     def settle(self, risk: Risk) -> None:
         """Do nothing: nobody reads these files yet."""
