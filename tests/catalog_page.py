@@ -38,6 +38,7 @@ def tables() -> str:
             f"{asic.sharp_payload_bytes}" if asic.sharp_payload_bytes else "not published" if asic.sharp else "",
             asic.streaming_trees.replace("-", " ") or ("not published" if asic.sharp else ""),
             _yes(asic.adaptive_routing),
+            "not published" if asic.pfrn is None else _yes(asic.pfrn),
             asic.source,
         )
         for asic in switch_asics()
@@ -46,7 +47,17 @@ def tables() -> str:
         (hca.name, _ids(hca.device_ids), hca.speed, _yes(hca.streaming), _yes(hca.adaptive_routing), hca.source) for hca in hcas()
     )
     gpu_head = ("GPU", "architecture, compute capability", "memory GB/s", "NVLinks x GB/s", *PRECISIONS, "source")
-    switch_head = ("ASIC", "device id", "ports", "SHARP", "bytes an operation", "streaming trees", "adaptive routing", "source")
+    switch_head = (
+        "ASIC",
+        "device id",
+        "ports",
+        "SHARP",
+        "bytes an operation",
+        "streaming trees",
+        "adaptive routing",
+        "pFRN",
+        "source",
+    )
     hca_head = ("HCA", "device id", "speed", "streams", "adaptive routing", "source")
     return "\n\n".join(_table(*table) for table in ((gpu_head, gpu_rows), (switch_head, switch_rows), (hca_head, hca_rows)))
 

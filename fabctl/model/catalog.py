@@ -64,6 +64,8 @@ class SwitchAsic:
     subnet_llt, subnet_sat : int
         Low-latency and streaming trees that a subnet of such switches has; 0: unknown.
     adaptive_routing : bool
+    pfrn : bool, optional
+        Whether it tells its neighbours of failed links, and heeds them; None: unknown.
     source : str
     """
 
@@ -77,6 +79,7 @@ class SwitchAsic:
     subnet_llt: int = 0
     subnet_sat: int = 0
     adaptive_routing: bool = False
+    pfrn: bool | None = None
     source: str = ""
 
 

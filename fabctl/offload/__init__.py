@@ -13,6 +13,11 @@ FEATURES = Registry(
         "partitions": Entry("fabctl.offload.features.partitions:FEATURE", "P_Keys: who may talk to whom"),
         "multicast": Entry("fabctl.offload.features.multicast:FEATURE", "multicast groups of the subnet manager"),
         "routes": Entry("fabctl.offload.features.routes:FEATURE", "routes of fabctl's in the running subnet manager"),
+        "adaptive-routing": Entry(
+            "fabctl.offload.features.adaptive_routing:FEATURE", "switches choose among ports by load (NVIDIA's OpenSM)"
+        ),
+        "shield": Entry("fabctl.offload.features.shield:FEATURE", "switches route around failed links (NVIDIA's OpenSM)"),
+        "hbf": Entry("fabctl.offload.features.hbf:FEATURE", "switches spread static routes by hashes (NVIDIA's OpenSM)"),
         "congestion-control": Entry(
             "fabctl.offload.features.congestion_control:FEATURE", "switches mark packets, and senders slow down, switch by switch"
         ),

@@ -15,18 +15,19 @@ from fabctl.model.fabric import Fabric
 from fabctl.model.offload_plan import Change, Check, Place, Plan, Risk, Stage
 from fabctl.offload.basis import basis_of
 from fabctl.offload.driver import Driver
+from fabctl.offload.drivers.opensm import OpensmDriver
 from fabctl.offload.drivers.opensm_conf import value_of, with_value
 from fabctl.offload.drivers.opensm_process import NVIDIA, UPSTREAM
 from fabctl.offload.feature import Request
 from fabctl.offload.secrets import mask
 from fabctl.offload.site import Site
+from fabctl.offload.subnet_manager import OPENSM, conf_change, require_nvidia
 from fabctl.offload.undo import mirrored
 
 FABRIC = "fabric"
 FILES = "files"
 UFM = "ufm"
-LOCAL = ("opensm", "twin")
-DRIVERS = (*LOCAL, UFM, FILES)
+DRIVERS = (*OPENSM, UFM, FILES)
 """Drivers that reach NVIDIA's ``opensm.conf``, the first that is there."""
 
 OWN_KEYS = ("sharp_enabled", "ar_mode", "ar_sl_mask", "shield_mode", "hbf_sl_mask", "mlnx_congestion_control")
@@ -57,15 +58,9 @@ def conf_driver(site: Site, what: str) -> Driver:
     SourceError
         If the OpenSM has ended.
     """
-    driver = site.driver(*DRIVERS)
-    manager = driver.manager()
-    if manager is not None and manager.flavour != NVIDIA:
-        whose = f"{manager.flavour} OpenSM {manager.version}".replace("unknown OpenSM", "an unknown OpenSM").rstrip()
-        raise RefusedError(
-            f"{what} needs NVIDIA's OpenSM, and this is {whose} ({manager.evidence}): it would ignore the options in silence",
-            hint="--driver files:folder=DIR renders them for the machine of NVIDIA's OpenSM; --driver ufm:url=... asks UFM's",
-        )
-    return driver
+    if any(name in site.drivers for name in OPENSM):
+        return require_nvidia(site, what)
+    return site.driver(UFM, FILES)
 
 
 def other_manager(site: Site, feature: str, what: str) -> Assessed | None:
@@ -113,15 +108,12 @@ def conf_changes(site: Site, driver: Driver, wanted: Mapping[str, str | None], w
         None removes a key, so that OpenSM's default holds.
     """
     if driver.name != FILES:
-        changes = []
-        for key, value in wanted.items():
-            old = driver.read(conf_place(driver, key))
-            if old != value:
-                changes.append(Change(conf_place(driver, key), old, value, key_risk(key), why))
-        return tuple(changes)
+        old = {key: driver.read(conf_place(driver, key)) for key in wanted}
+        return tuple(_conf_change(driver, key, old[key], new, why) for key, new in wanted.items() if old[key] != new)
     place = Place(FILES, FABRIC, f"file:{CONFIG}")
-    old = driver.read(place)
-    text = mask(site.captured.get(CONFIG, "")) if old is None else old
+    text = driver.read(place)
+    if text is None:
+        text = mask(site.captured.get(CONFIG, ""))
     for key, value in wanted.items():
         if value_of(text, key) != value:
             text = with_value(text, key, value)
@@ -143,17 +135,10 @@ def file_change(driver: Driver, name: str, text: str, risk: Risk, why: str) -> t
 def planned(
     site: Site, request: Request, feature: str, changes: Sequence[Change], checks: Sequence[Check], notes: Sequence[str]
 ) -> Plan:
-    """Return the plan of one stage, taken back by the values of before.
-
-    Raises
-    ------
-    RefusedError
-        If it needs a restart that the driver cannot do.
-    """
+    """Return the plan of one stage, taken back by the values of before."""
     if not changes:
         return Plan(feature, request.words, basis_of(site, ()), (), (), tuple(notes))
     stage = Stage(feature, tuple(changes), tuple(checks))
-    _refuse_without_restart(site, stage)
     return Plan(feature, request.words, basis_of(site, changes), (stage,), mirrored((stage,)), tuple(notes))
 
 
@@ -172,6 +157,10 @@ def reach_notes(site: Site, driver: Driver, keys: Sequence[str]) -> tuple[str, .
         needs += [f"{', '.join(cold)}: a restart (that a HUP suffices is not published)"] if cold else []
         notes.append(f"rendered, not in force. On the subnet manager's machine these need {'; '.join(needs)}")
     conf = site.captured.get(CONFIG)
+    if driver.name == FILES and keys and conf is None and driver.read(Place(FILES, FABRIC, f"file:{CONFIG}")) is None:
+        notes.append(
+            f"there is no {CONFIG} to edit: these keys belong into the one in use (--captured DIR with it shows that file edited)"
+        )
     if conf and not any(value_of(conf, key) for key in OWN_KEYS):
         notes.append(f"the captured {CONFIG} sets no option of NVIDIA's OpenSM: if upstream's reads it, all of this is ignored")
     return tuple(notes)
@@ -187,21 +176,33 @@ def conf_folder(driver: Driver, request: Request) -> str:
     return driver.options.get("conf", "") or request.values.get("conf_dir", "/etc/opensm").rstrip("/")
 
 
-def number(key: str, text: str) -> int:
-    """Return a number as OpenSM reads it.
+def refuse_older(site: Site, version: str, what: str) -> None:
+    """Raise `RefusedError` if NVIDIA's OpenSM is known to be older than a version."""
+    for name in OPENSM:
+        if name in site.drivers:
+            found = site.drivers[name].manager()
+            if found and found.flavour == NVIDIA and _numbers(found.version) < _numbers(version):
+                raise RefusedError(f"{what} needs NVIDIA's OpenSM {version}, and this is {found.version}")
+
+
+def runs(site: Site) -> bool:
+    """Return whether NVIDIA's OpenSM is known to run."""
+    managers = [site.drivers[name].manager() for name in (*OPENSM, UFM) if name in site.drivers]
+    return any(manager is not None and manager.flavour == NVIDIA for manager in managers)
+
+
+def choice(values: Mapping[str, str], key: str, choices: Sequence[str]) -> str:
+    """Return one of some words; empty if nothing was said.
 
     Raises
     ------
     UsageError
-        If it is none.
+        For any other word.
     """
-    try:
-        value = int(text, 0)
-    except ValueError:
-        value = -1
-    if value < 0:
-        raise UsageError(f"{key} is a number, and '{text}' is none", hint=f"--set {key}=1")
-    return value
+    word = values.get(key, "")
+    if word and word not in choices:
+        raise UsageError(f"{key} is {', '.join(choices[:-1])} or {choices[-1]}, not '{word}'", hint=f"--set {key}={choices[0]}")
+    return word
 
 
 def unknown(feature: str) -> Assessed:
@@ -228,12 +229,12 @@ def _set(value: str | None) -> str | None:
     return None if value == "(null)" else value
 
 
-def _refuse_without_restart(site: Site, stage: Stage) -> None:
-    driver = site.driver(stage.changes[0].place.driver)
-    if stage.risk < Risk.RESTART or not hasattr(driver, "restarts") or driver.restarts:
-        return
-    keys = ", ".join(change.place.key.partition(":")[2] for change in stage.changes if change.risk is Risk.RESTART)
-    raise RefusedError(
-        f"{keys}: OpenSM must be restarted, and fabctl cannot do that: it belongs to no unit of systemd",
-        hint="--driver files:folder=DIR renders the files; put them in place and restart OpenSM",
-    )
+def _conf_change(driver: Driver, key: str, old: str | None, new: str | None, why: str) -> Change:
+    if isinstance(driver, OpensmDriver):
+        return conf_change(driver, key, old, new, why, key_risk(key))
+    return Change(conf_place(driver, key), old, new, key_risk(key), why)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Return the numbers of a version: (5, 21) of ``5.21.12.MLNX20250617``."""
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())

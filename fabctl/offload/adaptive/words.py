@@ -11,14 +11,16 @@ from fabctl.errors import RefusedError
 from fabctl.model.adaptive_plan import AdaptivePlan
 from fabctl.model.catalog import hca
 from fabctl.model.fabric import Fabric
+from fabctl.model.naming import natural_key
 from fabctl.nodeset import folded
 from fabctl.offload.adaptive.groups import able
 
 _LONGEST, _NAMED = 60, 6
 
 ORDER = (
-    "packets arrive in any order. WRITE_WITH_IMM is not routed adaptively: above 8192 bytes (NCCL_IB_AR_THRESHOLD) NCCL ends a message"
-    " with one of 0 bytes (NVIDIA/nccl#850); DeepEP's kernels between hosts warn of deadlock and corruption (deepseek-ai/DeepEP#20)"
+    "packets arrive in any order. WRITE_WITH_IMM is not routed adaptively: above 8192 bytes (NCCL_IB_AR_THRESHOLD) NCCL ends a"
+    " message with one of 0 bytes (NVIDIA/nccl#850); DeepEP's kernels between hosts warn of deadlock and corruption"
+    " (deepseek-ai/DeepEP#20)"
 )
 UNREAD = "the groups that switches hold are not read back, as that takes vendor MADs: ibdiagnet -r writes them to ibdiagnet2.far"
 
@@ -28,7 +30,7 @@ def group_notes(what: AdaptivePlan) -> list[str]:
     notes = [f"groups by {what.algorithm}, from the routes of {what.routes}: what the subnet manager chooses is its own"]
     for tier in sorted({switch.tier for switch in what.switches}):
         switches = [switch for switch in what.switches if switch.tier == tier]
-        name = "leaves" if tier == 0 else f"switches of tier {tier}"
+        name = "leaves" if tier == 0 else f"switches of tier {tier}" if tier > 0 else "switches of no tier"
         choosing = [switch for switch in switches if switch.groups]
         if not choosing:
             notes.append(f"{len(switches)} {name}: no choice")
@@ -37,7 +39,8 @@ def group_notes(what: AdaptivePlan) -> list[str]:
         span = f"{min(widest)}" if min(widest) == max(widest) else f"{min(widest)} to {max(widest)}"
         rest = f"; {len(switches) - len(choosing)} have no choice" if len(choosing) < len(switches) else ""
         most = max(len(switch.groups) for switch in choosing)
-        notes.append(f"{len(choosing)} {name} choose among {span} ports, in up to {most} groups each{rest}")
+        groups = f"up to {most} groups" if most > 1 else "one group"
+        notes.append(f"{len(choosing)} {name} choose among {span} ports, {groups} each{rest}")
     return notes
 
 
@@ -51,7 +54,7 @@ def safety_notes(what: AdaptivePlan) -> list[str]:
     """
     if what.circle and what.algorithm != "DF_PLUS":
         raise RefusedError(
-            f"groups by {what.algorithm}, on the routes of {what.routes}, can close a circle of waiting channels: traffic could stop",
+            f"groups ({what.algorithm}) on the routes of {what.routes} can make channels wait in a circle: traffic could stop",
             hint="up*/down* routes have no such circle: --set engine=ar_updn, with --set roots=NODESET, and without --tables",
         )
     if what.circle is None:
@@ -122,4 +125,6 @@ def switch_notes(fabric: Fabric) -> list[str]:
 def some(labels: Sequence[str]) -> str:
     """Return names for people, the first of them where they are many."""
     text = folded(labels)
-    return text if len(text) <= _LONGEST or len(labels) <= _NAMED else f"{', '.join(labels[:_NAMED])} ..."
+    if len(text) <= _LONGEST or len(labels) <= _NAMED:
+        return text
+    return f"{', '.join(sorted(labels, key=natural_key)[:_NAMED])} ..."

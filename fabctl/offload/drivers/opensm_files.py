@@ -16,8 +16,10 @@ FILES = {
     POLICY: "qos_policy_file",
     LFTS: "lfts_file",
     "root-guids.txt": "root_guid_file",
+    "congestion-control-policy.conf": "congestion_control_policy_file",
+    "ar_mgr.conf": "",
 }
-"""Name of each file, and the key of ``opensm.conf`` that says where it lies."""
+"""Name of each file, and the key of ``opensm.conf`` that says where it lies; none has the file of the plugin armgr."""
 
 _COMPILED_IN = (PARTITIONS, POLICY)
 """Read from ``/etc/opensm`` if no key says otherwise, wherever ``opensm.conf`` lies."""

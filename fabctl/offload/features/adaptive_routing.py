@@ -25,7 +25,9 @@ from fabctl.offload.adaptive.groups import ENGINES, ROOTS, adaptive_plan, engine
 from fabctl.offload.adaptive.levels import N_SLS, masked_sls, named, parse_sls, sl_mask
 from fabctl.offload.driver import Driver
 from fabctl.offload.feature import Request
+from fabctl.offload.features.settings import number
 from fabctl.offload.site import Site
+from fabctl.offload.subnet_manager import OPENSM
 
 NAME = "adaptive-routing"
 STATIC_ENGINES = ("updn", "ftree", "minhop", "dor")
@@ -137,7 +139,7 @@ def _engine(site: Site, request: Request) -> str:
 
 
 def _engine_check(driver: Driver, engine: str) -> list[Check]:
-    return [Check(Place(driver.name, nvidia.FABRIC, "routing-engine"), engine)] if driver.name in nvidia.LOCAL else []
+    return [Check(Place(driver.name, nvidia.FABRIC, "routing-engine"), engine)] if driver.name in OPENSM else []
 
 
 def _sls(site: Site, request: Request) -> tuple[int, ...]:
@@ -172,7 +174,7 @@ def _roots(site: Site, request: Request, driver: Driver, engine: str) -> _Roots:
             )
         return _Roots({}, (), ("root_guid_file is not set, nor can it be through UFM: NVIDIA recommends one, XDR needs one",))
     roots = asked or top_switches(fabric)
-    path = kept if kept and driver.name in nvidia.LOCAL else f"{nvidia.conf_folder(driver, request)}/{ROOTS}"
+    path = kept if kept and driver.name in OPENSM else f"{nvidia.conf_folder(driver, request)}/{ROOTS}"
     how = "as asked" if asked else "the highest tier, found by structure: look at them"
     files = nvidia.file_change(driver, ROOTS, nvidia.guids(fabric, roots), Risk.SWEEP, f"roots: {how}")
     return _Roots(
@@ -204,7 +206,7 @@ def _is_old_form(request: Request) -> bool:
     if values.get("ar_tree_asymmetric_flow", "0") not in ("0", "1", "3"):
         raise UsageError("ar_tree_asymmetric_flow is 0, 1 or 3 (UFM user manual 6.23.11)")
     for key in ("ar_mode", "ar_transport_mask"):
-        nvidia.number(key, values.get(key, "0"))
+        number(values, key, 0, 255, 0)
     return old
 
 
