@@ -64,10 +64,11 @@ def read_credentials(path: Path) -> Credentials:
         raise InputError(
             f"cannot read the credentials: {error.strerror}", where=str(path), hint="one line: TOKEN, or USER:PASSWORD; mode 600"
         ) from error
-    with os.fdopen(descriptor, "rb") as stream:
+    try:
         _refuse_unsafe(path, os.fstat(descriptor))
-        data = stream.read(_LONGEST + 1)
-    return _credentials(data, path)
+        return _credentials(os.read(descriptor, _LONGEST + 1), path)
+    finally:
+        os.close(descriptor)
 
 
 def _refuse_unsafe(path: Path, found: os.stat_result) -> None:

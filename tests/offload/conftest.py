@@ -1,0 +1,3 @@
+from emulator.ufm_fixture import identities, ufm
+
+__all__ = ["identities", "ufm"]
