@@ -42,4 +42,13 @@ def _trees(reached: Reached, wanted: Wanted) -> Layout | None:
     return Layout(sharp_text(trees), sharp_data(trees), code)
 
 
-_LAYOUTS: dict[str, Callable[[Reached, Wanted], Layout | None]] = {"sharp": _trees}
+def _groups(reached: Reached, wanted: Wanted) -> Layout | None:
+    from fabctl.offload.features.adaptive_routing import details
+    from fabctl.offload.planning import settings_of
+    from fabctl.report.offload_adaptive import adaptive_data, adaptive_text
+
+    found = details(reached.site, settings_of(wanted.feature, wanted.settings))
+    return Layout(adaptive_text(found), adaptive_data(found)) if found else None
+
+
+_LAYOUTS: dict[str, Callable[[Reached, Wanted], Layout | None]] = {"sharp": _trees, "adaptive-routing": _groups}

@@ -86,11 +86,11 @@ class AdaptivePlan:
     switches : tuple of SwitchGroups
     circle : bool, optional
         Whether channels may wait for each other in a circle, on one virtual lane; None: the routes have several, it is not told.
+    environment : tuple of str
+        ``NAME=VALUE`` for the hosts.
     gains : tuple of AdaptiveGain
     gain_note : str
         What the gains rest on, or why there are none.
-    environment : tuple of str
-        ``NAME=VALUE`` for the hosts.
     """
 
     engine: str
@@ -99,6 +99,6 @@ class AdaptivePlan:
     sls: tuple[int, ...]
     switches: tuple[SwitchGroups, ...]
     circle: bool | None
-    gains: tuple[AdaptiveGain, ...]
-    gain_note: str
     environment: tuple[str, ...]
+    gains: tuple[AdaptiveGain, ...] = ()
+    gain_note: str = ""

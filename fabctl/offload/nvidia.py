@@ -60,7 +60,7 @@ def conf_driver(site: Site, what: str) -> Driver:
     """
     if any(name in site.drivers for name in OPENSM):
         return require_nvidia(site, what)
-    return site.driver(UFM, FILES)
+    return site.driver(*DRIVERS)
 
 
 def other_manager(site: Site, feature: str, what: str) -> Assessed | None:

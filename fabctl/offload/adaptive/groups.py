@@ -1,4 +1,4 @@
-"""The engine that fits a fabric, each switch's groups of ports, whether they are safe, and what a job gains by them."""
+"""The engine that fits a fabric, each switch's groups of ports, and whether they are safe."""
 
 from __future__ import annotations
 
@@ -8,29 +8,22 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fabctl.bench.predict import Setup, predict
 from fabctl.congestion.adaptive_groups import Groups, adaptive_groups
 from fabctl.congestion.adaptive_safety import may_circle
-from fabctl.errors import FabctlError, RefusedError
+from fabctl.errors import RefusedError
 from fabctl.model import dragonfly_plus
-from fabctl.model.adaptive_plan import AdaptiveGain, AdaptivePlan, PortGroup, SwitchGroups
+from fabctl.model.adaptive_plan import AdaptivePlan, PortGroup, SwitchGroups
 from fabctl.model.catalog import switch_asic
 from fabctl.model.fabric import Fabric
-from fabctl.model.offloads import Offloads
-from fabctl.model.rates import data_rates
 from fabctl.model.tables import RoutingTables
 from fabctl.offload.site import Site
 from fabctl.routing.compute import compute_tables
 from fabctl.routing.options import Options
-from fabctl.traffic.collectives import COLLECTIVES
-from fabctl.traffic.placement import Job
 from fabctl.units import Speed
 
 Int64 = NDArray[np.int64]
 
 ROOTS = "root-guids.txt"
-GAIN_OPERATIONS = ("alltoall", "all_reduce")
-GAIN_BYTES = 256 << 20
 
 
 class Engine(NamedTuple):
@@ -98,13 +91,11 @@ def adaptive_plan(site: Site, engine: str, sls: Iterable[int], *, roots: tuple[i
     InputError, RefusedError
         If the fabric cannot be routed, or has nothing to choose among.
     """
-    fabric = site.fabric
     kind = ENGINES[engine]
-    tables = site.tables or compute_tables(fabric, kind.routes, Options(roots=roots))
+    tables = routes(site, engine, roots)
     groups = adaptive_groups(tables, _reached(tables), kind.mode)
     if groups.widest < 2:
         raise RefusedError(f"adaptive routing has nothing to choose: no group ({kind.algorithm}) has more than one port")
-    gains, gain_note = _gains(site, tables)
     levels = tuple(sorted(sls))
     return AdaptivePlan(
         engine=engine,
@@ -113,10 +104,19 @@ def adaptive_plan(site: Site, engine: str, sls: Iterable[int], *, roots: tuple[i
         sls=levels,
         switches=switch_groups(groups),
         circle=may_circle(tables, groups),
-        gains=gains,
-        gain_note=gain_note,
         environment=environment(levels),
     )
+
+
+def routes(site: Site, engine: str, roots: tuple[int, ...] = ()) -> RoutingTables:
+    """Return the tables that the site brings, else those of fabctl's engine with an adaptive engine's kind of paths.
+
+    Raises
+    ------
+    InputError, RefusedError
+        If the fabric cannot be routed.
+    """
+    return site.tables or compute_tables(site.fabric, ENGINES[engine].routes, Options(roots=roots))
 
 
 def switch_groups(groups: Groups) -> tuple[SwitchGroups, ...]:
@@ -188,27 +188,3 @@ def _names(groups: Groups, cell: Int64) -> NDArray[np.uint64]:
     weight = np.random.default_rng(1).integers(1, 1 << 63, len(groups.fabric.channel_port), dtype=np.uint64)
     total = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(weight[groups.channel], dtype=np.uint64)])
     return np.asarray(total[groups.ptr[cell + 1]] - total[groups.ptr[cell]], dtype=np.uint64)
-
-
-def _gains(site: Site, tables: RoutingTables) -> tuple[tuple[AdaptiveGain, ...], str]:
-    if not site.jobs:
-        return (), "no job is given (--job FILE): what it gains is not predicted"
-    job = site.jobs[0]
-    try:
-        return _predicted(site, job, tables), f"bench, {GAIN_BYTES >> 20} MiB, routes {tables.origin}: balanced at best (fluid)"
-    except FabctlError as error:
-        return (), f"not predicted: {error.message}"
-
-
-def _predicted(site: Site, job: Job, tables: RoutingTables) -> tuple[AdaptiveGain, ...]:
-    collectives = [COLLECTIVES.load(name) for name in GAIN_OPERATIONS]
-    rates = data_rates(site.fabric)
-    busbw = []
-    for adaptive in (False, True):
-        setup = Setup(site.node, Offloads(pxn=job.pxn, adaptive=adaptive), ("ar",) if adaptive else ())
-        table = predict(job, [tables], collectives, [GAIN_BYTES], rates, setup)
-        busbw.append([prediction.rows[-1] for prediction in table.predictions])
-    return tuple(
-        AdaptiveGain(name, static.size_bytes, static.busbw_gb_s, adaptive.busbw_gb_s)
-        for name, static, adaptive in zip(GAIN_OPERATIONS, *busbw, strict=True)
-    )

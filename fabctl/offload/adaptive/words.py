@@ -64,14 +64,6 @@ def safety_notes(what: AdaptivePlan) -> list[str]:
     return ["free of credit loops: on one virtual lane no circle of channels can wait for itself"]
 
 
-def gain_notes(what: AdaptivePlan) -> list[str]:
-    """Return what a job gains."""
-    rows = [
-        f"{gain.operation} {gain.static_gb_s:.1f} -> {gain.adaptive_gb_s:.1f} GB/s ({gain.speedup:.2f}x)" for gain in what.gains
-    ]
-    return [f"busbw, static -> adaptive: {'; '.join(rows)} ({what.gain_note})"] if rows else [what.gain_note]
-
-
 def hca_notes(fabric: Fabric, *, asked: bool) -> list[str]:
     """Return which HCAs do not take packets in any order, or are not known to.
 

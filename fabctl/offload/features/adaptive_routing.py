@@ -7,6 +7,7 @@ Facts: NVIDIA, *InfiniBand Cluster Bring-up Procedure*, "Adaptive Routing" (engi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -21,7 +22,8 @@ from fabctl.model.offload_plan import Change, Check, Place, Plan, Risk
 from fabctl.nodeset import expand
 from fabctl.offload import nvidia
 from fabctl.offload.adaptive import armgr, words
-from fabctl.offload.adaptive.groups import ENGINES, ROOTS, adaptive_plan, engine_for, is_xdr, top_switches
+from fabctl.offload.adaptive.gain import gains
+from fabctl.offload.adaptive.groups import ENGINES, ROOTS, adaptive_plan, engine_for, is_xdr, routes, top_switches
 from fabctl.offload.adaptive.levels import N_SLS, masked_sls, named, parse_sls, sl_mask
 from fabctl.offload.driver import Driver
 from fabctl.offload.feature import Request
@@ -61,11 +63,13 @@ class AdaptiveRouting:
 
     def plan(self, site: Site, request: Request) -> Plan:
         """Plan adaptive routing, or static routing with ``--disable``."""
-        driver = nvidia.conf_driver(site, "adaptive routing")
-        nvidia.refuse_some_switches(
-            site, request, "adaptive routing", "it goes by service level: --set sls=1 leaves the others static"
-        )
+        hint = "it goes by service level: --set sls=1 leaves the others static"
+        nvidia.refuse_some_switches(site, request, "adaptive routing", hint)
         old_form = _is_old_form(request)
+        if request.enable and not old_form and not site.drivers:
+            notes = (*_meaning(site, request.values), "nothing is planned to be written: --driver files:folder=DIR renders it")
+            return nvidia.planned(site, request, NAME, (), (), notes)
+        driver = nvidia.conf_driver(site, "adaptive routing")
         if old_form:
             return armgr.plan(site, request, driver)
         return _enabled(site, request, driver) if request.enable else _disabled(site, request, driver)
@@ -74,24 +78,24 @@ class AdaptiveRouting:
 FEATURE = AdaptiveRouting()
 
 
-def details(site: Site, request: Request) -> AdaptivePlan:
-    """Return what a plan means, switch by switch.
+def details(site: Site, values: Mapping[str, str]) -> AdaptivePlan | None:
+    """Return what ``--set`` values mean switch by switch, and what a job gains; None of the old form.
 
     Raises
     ------
     UsageError, RefusedError
         As the plan.
     """
-    return adaptive_plan(site, _engine(site, request), _sls(site, request), roots=_asked_roots(site.fabric, request))
+    if values.get("form") == "armgr":
+        return None
+    engine, roots = _engine(site, values), _asked_roots(site.fabric, values)
+    found, note = gains(site, routes(site, engine, roots))
+    return replace(adaptive_plan(site, engine, _sls(site, values), roots=roots), gains=found, gain_note=note)
 
 
 def _enabled(site: Site, request: Request, driver: Driver) -> Plan:
-    engine, sls, values = _engine(site, request), _sls(site, request), request.values
-    _refuse_xdr(site.fabric, engine)
-    hcas = words.hca_notes(site.fabric, asked="sls" in values)
-    switches = words.switch_notes(site.fabric)
-    what = details(site, request)
-    safety = words.safety_notes(what)
+    engine, sls, values = _engine(site, request.values), _sls(site, request.values), request.values
+    meaning = _meaning(site, values)
     wanted: dict[str, str | None] = {"routing_engine": engine}
     if "sls" in values:
         wanted["ar_sl_mask"] = sl_mask(sls)
@@ -99,22 +103,29 @@ def _enabled(site: Site, request: Request, driver: Driver) -> Plan:
     roots = _roots(site, request, driver, engine)
     wanted |= roots.keys
     changes = (*roots.files, *nvidia.conf_changes(site, driver, wanted, f"adaptive routing on SL {named(sls)}"))
-    notes = [
-        *words.group_notes(what),
-        *safety,
-        *hcas,
-        *switches,
-        *roots.notes,
-        *words.gain_notes(what),
-        f"hosts: {' '.join(what.environment)}",
-        words.ORDER,
-        words.UNREAD,
-        *nvidia.reach_notes(site, driver, list(wanted)),
-    ]
+    notes = [*meaning, *roots.notes, *nvidia.reach_notes(site, driver, list(wanted))]
     return nvidia.planned(site, request, NAME, changes, _engine_check(driver, engine), notes)
 
 
+def _meaning(site: Site, values: Mapping[str, str]) -> list[str]:
+    """Return what adaptive routing means here; refuse what it would break."""
+    engine, fabric = _engine(site, values), site.fabric
+    _refuse_xdr(fabric, engine)
+    able = [*words.hca_notes(fabric, asked="sls" in values), *words.switch_notes(fabric)]
+    what = adaptive_plan(site, engine, _sls(site, values), roots=_asked_roots(fabric, values))
+    return [
+        *words.group_notes(what),
+        *words.safety_notes(what),
+        *able,
+        f"hosts: {' '.join(what.environment)}",
+        words.ORDER,
+        words.UNREAD,
+    ]
+
+
 def _disabled(site: Site, request: Request, driver: Driver) -> Plan:
+    if foreign := sorted(request.values.keys() - {"engine", "conf_dir", "form"}):
+        raise UsageError(f"--disable takes no {foreign[0]}", hint=f"it takes --set engine={'|'.join(STATIC_ENGINES)}")
     current = nvidia.conf_value(site, "routing_engine")[0] or ""
     engine = request.values.get("engine") or _STATIC.get(current, "" if current in ENGINES else current)
     if engine not in STATIC_ENGINES:
@@ -130,8 +141,8 @@ def _disabled(site: Site, request: Request, driver: Driver) -> Plan:
     return nvidia.planned(site, request, NAME, changes, _engine_check(driver, engine), notes)
 
 
-def _engine(site: Site, request: Request) -> str:
-    engine = request.values.get("engine", "")
+def _engine(site: Site, values: Mapping[str, str]) -> str:
+    engine = values.get("engine", "")
     if engine and engine not in ENGINES:
         raise UsageError(f"'{engine}' is no adaptive routing engine", hint=f"--set engine={'|'.join(ENGINES)}")
     current = nvidia.conf_value(site, "routing_engine")[0] or ""
@@ -142,9 +153,9 @@ def _engine_check(driver: Driver, engine: str) -> list[Check]:
     return [Check(Place(driver.name, nvidia.FABRIC, "routing-engine"), engine)] if driver.name in OPENSM else []
 
 
-def _sls(site: Site, request: Request) -> tuple[int, ...]:
-    if "sls" in request.values:
-        return parse_sls(request.values["sls"])
+def _sls(site: Site, values: Mapping[str, str]) -> tuple[int, ...]:
+    if "sls" in values:
+        return parse_sls(values["sls"])
     mask = nvidia.conf_value(site, "ar_sl_mask")[0]
     found = masked_sls(mask) if mask else tuple(range(N_SLS))
     if not found:
@@ -162,7 +173,7 @@ class _Roots(NamedTuple):
 
 def _roots(site: Site, request: Request, driver: Driver, engine: str) -> _Roots:
     fabric, kept = site.fabric, nvidia.conf_value(site, "root_guid_file")[0]
-    asked = _asked_roots(fabric, request)
+    asked = _asked_roots(fabric, request.values)
     if ENGINES[engine].mode != "tree":
         return _Roots({}, (), ())
     if kept and not asked:
@@ -182,8 +193,8 @@ def _roots(site: Site, request: Request, driver: Driver, engine: str) -> _Roots:
     )
 
 
-def _asked_roots(fabric: Fabric, request: Request) -> tuple[int, ...]:
-    text = request.values.get("roots", "")
+def _asked_roots(fabric: Fabric, values: Mapping[str, str]) -> tuple[int, ...]:
+    text = values.get("roots", "")
     return tuple(sorted({find_switch(fabric, name) for name in expand(text)})) if text else ()
 
 
