@@ -73,7 +73,7 @@ def apply(
     LockedError
         If another fabctl is at work on the fabric.
     JournalError
-        If the journal cannot be written; what was written before is taken back.
+        If the journal cannot be written; nothing is written then.
     """
     if confirm_minutes is not None and confirm_minutes <= 0:
         raise UsageError("the time to confirm must be more than nothing")
@@ -155,14 +155,14 @@ def _leave_out(work: Work, plan: Plan, troubles: dict[str, Trouble]) -> None:
 
 
 def _take_back(work: Work, plan: Plan, failure: BaseException) -> None:
-    """Put everything back; raise `UnverifiedError` where something had been written, and not the journal's own error."""
+    """Put everything back; raise `UnverifiedError` if something had been written."""
     why = failure.message if isinstance(failure, FabctlError) else type(failure).__name__
     if isinstance(failure, JournalError):
         work.journal.lenient = True
     work.say(f"that failed: {why}")
     wrote = bool(touched(work.journal, work.id))
     undo(work, plan, why)
-    if wrote and isinstance(failure, FabctlError) and not isinstance(failure, JournalError):
+    if wrote and isinstance(failure, FabctlError):
         raise UnverifiedError(
             f"{why}; the old values are back in force",
             where=f"operation {work.id}",
