@@ -1,0 +1,185 @@
+"""All trees of a rail over what is free: the lowest root first, then the fewest switches.
+
+A tree goes up a tier with each cable where the switches stand in tiers, as up*/down* routes do (SHARP's trees follow the subnet
+manager's); elsewhere (Dragonfly+, hypercubes) it goes nearer to its root with each cable, by the distances of the whole fabric.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fabctl.model.fabric import Fabric
+from fabctl.offload.sharp.demand import Branch, Demand, Rules
+from fabctl.offload.sharp.pool import Grown, Pool
+from fabctl.traffic.switch_trees import Hops, TreeMaker
+
+
+class SpentError(Exception):
+    """The steps that a search was given are used up."""
+
+
+@dataclass
+class _Growth:
+    """A tree on its way to its root."""
+
+    root: int
+    depths: Hops
+    pending: set[int]
+    joined: set[int]
+    children: Counter[int]
+    up: dict[int, int] = field(default_factory=dict)
+
+
+class Ways:
+    """The trees of a fabric.
+
+    Parameters
+    ----------
+    fabric : Fabric
+    usable : bool array of shape (n_switches,)
+        Switches that may be on a tree.
+    """
+
+    def __init__(self, fabric: Fabric, usable: NDArray[np.bool_]) -> None:
+        self.fabric = fabric
+        self.usable = usable
+        self.maker = TreeMaker(fabric, usable=usable, upwards=in_tiers(fabric, usable))
+        self.steps_left = 0
+        self.above: defaultdict[int, defaultdict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+        for channel, src, dst in self.maker.edges():
+            self.above[src][dst].append(channel)
+        self._reverse: list[int] = fabric.channel_reverse.tolist()
+        self._roots: dict[tuple[int, ...], list[tuple[int, int]]] = {}
+
+    def pool(self, rules: Rules) -> Pool:
+        """Return a pool in which all is free."""
+        return Pool(rules, self._reverse)
+
+    def roots(self, branch: Branch) -> list[tuple[int, int]]:
+        """Return each possible root and the depth of the tree, lowest first."""
+        key = tuple(branch.leaves)
+        if key not in self._roots:
+            roots, depths = self.maker.roots(np.array(key))
+            self._roots[key] = list(zip(roots.tolist(), depths.tolist(), strict=True))
+        return self._roots[key]
+
+    def least_depth(self, demand: Demand) -> int:
+        """Return a lower bound of the sum of the depths of a job's trees."""
+        return sum(self.roots(branch)[0][1] for branch in demand.branches)
+
+    def of_job(self, demand: Demand, pool: Pool) -> Iterator[tuple[Grown, ...]]:
+        """Yield all choices of trees for a job; the pool holds each until the next is asked for.
+
+        Raises
+        ------
+        SpentError
+            After `steps_left` steps.
+        """
+        yield from self._of_branches(demand, 0, pool)
+
+    def _of_branches(self, demand: Demand, first: int, pool: Pool) -> Iterator[tuple[Grown, ...]]:
+        if first == len(demand.branches):
+            yield ()
+            return
+        for tree in self.of_branch(demand.branches[first], demand.name, pool):
+            pool.hold(tree, demand.name)
+            try:
+                for rest in self._of_branches(demand, first + 1, pool):
+                    yield (tree, *rest)
+            finally:
+                pool.release(tree, demand.name)
+
+    def of_branch(self, branch: Branch, job: str, pool: Pool) -> Iterator[Grown]:
+        """Yield all trees of a rail over what is free, the lowest and least used roots first."""
+        radix = pool.rules.radix
+        if not pool.has_tree():
+            return
+        if not all(pool.takes(leaf, job) and count <= (radix[leaf] or count) for leaf, count in branch.hosts_at.items()):
+            return
+        roots = self.roots(branch)
+        order = sorted(range(len(roots)), key=lambda place: (roots[place][1], pool.trees_at[roots[place][0]], place))
+        for place in order:
+            root, depth = roots[place]
+            if root not in branch.hosts_at and not pool.takes(root, job):
+                continue
+            pending = set(branch.hosts_at) - {root}
+            growth = _Growth(root, self.maker.depths(root), pending, {root, *pending}, Counter(branch.hosts_at))
+            yield from self._grow(growth, depth, job, pool)
+
+    def _grow(self, growth: _Growth, depth: int, job: str, pool: Pool) -> Iterator[Grown]:
+        """Join the farthest switch with the fewest ways up by each of them in turn."""
+        self.steps_left -= 1
+        if self.steps_left < 0:
+            raise SpentError
+        if not growth.pending:
+            yield _finished(growth, depth)
+            return
+        farthest = max(int(growth.depths[switch]) for switch in growth.pending)
+        options = {
+            switch: self._options(switch, growth, job, pool)
+            for switch in sorted(growth.pending)
+            if growth.depths[switch] == farthest
+        }
+        child = min(options, key=lambda switch: len(options[switch]))
+        meeting = Counter(parent for ways in options.values() for parent in ways)
+        growth.pending.remove(child)
+        for parent in sorted(
+            options[child],
+            key=lambda parent: (parent not in growth.joined, -meeting[parent], pool.trees_at[parent], parent),
+        ):
+            new = parent not in growth.joined
+            growth.children[parent] += 1
+            growth.up[child] = options[child][parent]
+            if new:
+                growth.joined.add(parent)
+                growth.pending.add(parent)
+            yield from self._grow(growth, depth, job, pool)
+            if new:
+                growth.joined.remove(parent)
+                growth.pending.remove(parent)
+            del growth.up[child]
+            growth.children[parent] -= 1
+        growth.pending.add(child)
+
+    def _options(self, switch: int, growth: _Growth, job: str, pool: Pool) -> dict[int, int]:
+        """Return the switches to which one can go, with the channel to each."""
+        found, nearer = {}, growth.depths[switch] - 1
+        for parent, channels in self.above[switch].items():
+            radix = pool.rules.radix[parent]
+            if growth.depths[parent] != nearer or (radix and growth.children[parent] >= radix):
+                continue
+            channel = pool.free_cable(channels)
+            if channel is not None and (parent in growth.joined or pool.takes(parent, job)):
+                found[parent] = channel
+        return found
+
+
+def _finished(growth: _Growth, depth: int) -> Grown:
+    upwards = sorted(growth.up, key=lambda switch: (-int(growth.depths[switch]), switch))
+    return Grown(
+        growth.root,
+        depth,
+        (growth.root, *upwards),
+        tuple(growth.up[switch] for switch in upwards),
+        max(growth.children.values()),
+    )
+
+
+TIERED = 0.9
+"""A fabric stands in tiers when at least this share of the cables between its switches goes up or down one."""
+
+
+def in_tiers(fabric: Fabric, usable: NDArray[np.bool_]) -> bool:
+    """Return whether usable switches stand in tiers (`TIERED`): trees then go up only, and leave out what skips a tier."""
+    n = fabric.n_switches
+    src, dst = fabric.channel_src, fabric.channel_dst
+    between = np.flatnonzero((src < n) & (dst < n) & (src != dst))
+    between = between[usable[src[between]] & usable[dst[between]]]
+    tiers = fabric.tiers.astype(np.int64)
+    adjacent = np.abs(tiers[src[between]] - tiers[dst[between]]) == 1
+    return bool(adjacent.sum() >= TIERED * len(between))
