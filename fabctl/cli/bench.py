@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fabctl.cli.charts import wants_chart, write_chart
+from fabctl.cli.collectives import chosen_collectives, collective_option
 from fabctl.cli.common import input_entry, load_source, output_options, refuse_two_stdins, source_options, write_report
-from fabctl.cli.completion import complete_names
 from fabctl.cli.hardware import chosen_node, chosen_offloads, node_inputs, node_options, offload_options
-from fabctl.cli.job_files import read_jobs
-from fabctl.cli.routes import engine_tables, for_jobs, named_engines, route_remarks, routes_options, split_names
+from fabctl.cli.job_files import read_one_job
+from fabctl.cli.routes import engine_tables, for_jobs, named_engines, route_remarks, routes_options
 from fabctl.cli.subcommands import CommandWithSubcommands
 from fabctl.errors import InputError
 from fabctl.registry import Entry, Registry
 from fabctl.report.charts import CHARTS
-from fabctl.traffic.collectives import COLLECTIVES
 from fabctl.units import parse_size
 
 if TYPE_CHECKING:
@@ -45,13 +44,7 @@ SUBCOMMANDS = Registry(
 @click.command(cls=CommandWithSubcommands, subcommands=SUBCOMMANDS)
 @source_options
 @click.option("--job", "job_path", metavar="FILE", help="Job file (fabctl help job); without one, all compute hosts.")
-@click.option(
-    "--collective",
-    "collective_names",
-    metavar="A,B|all",
-    shell_complete=complete_names(COLLECTIVES),
-    help=f"Collectives, in place of the job's: {', '.join(COLLECTIVES.names())}.",
-)
+@collective_option
 @node_options
 @offload_options
 @routes_options
@@ -106,7 +99,7 @@ def bench(
     spec, job_inputs = _job(job_path, collective_names)
     if spec.sizes and (minbytes, maxbytes, stepfactor) == (None, None, None):
         sizes = list(spec.sizes)
-    collectives = _collectives(spec, collective_names)
+    collectives = chosen_collectives(spec, collective_names)
     if source is None and node_name and not (job_path or engine_names or tables_paths):
         table = _one_host(node_name, collectives, sizes, switched)
         write_chart(bench_chart(table), output) if chart else write_report(
@@ -145,36 +138,18 @@ def _one_host(
 
 def _job(path: str | None, collective_names: str | None) -> tuple[JobSpec, list[dict[str, Any]]]:
     """Return the one job to predict; a training, a flow list or a trace needs ``--collective``."""
-    from fabctl.traffic.job import JobSpec
-
-    if path is None:
-        return JobSpec(), []
-    specs, inputs = read_jobs([path])
-    if len(specs) > 1:
-        raise InputError(f"this file holds {len(specs)} jobs, and one is wanted", where=path, hint="put each into its own file")
-    if not (specs[0].collectives or specs[0].pattern or collective_names):
+    spec, inputs = read_one_job(path)
+    if not (spec.collectives or spec.pattern or collective_names):
         raise InputError(
             "this job names no collective of all its ranks to predict",
-            where=path,
+            where=str(path),
             hint=f"fabctl bench step SOURCE --job {path} predicts a training's step, fabctl job show {path} its phases alone;"
             " or give --collective",
         )
-    return specs[0], inputs
+    return spec, inputs
 
 
 def _sizes(minbytes: str | None, maxbytes: str | None, stepfactor: int | None) -> list[int]:
     from fabctl.bench.sizes import size_range
 
     return size_range(parse_size(minbytes or BEGIN), parse_size(maxbytes or END), FACTOR if stepfactor is None else stepfactor)
-
-
-def _collectives(spec: JobSpec, names: str | None) -> list[Collective]:
-    from fabctl.traffic.patterns import as_collective
-
-    if names is None and spec.pattern:
-        return [as_collective(spec)]
-    if names is None:
-        chosen = spec.collectives
-    else:
-        chosen = tuple(COLLECTIVES.names()) if names == "all" else split_names(names, "--collective")
-    return [COLLECTIVES.load(name) for name in chosen]

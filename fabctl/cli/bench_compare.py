@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fabctl.cli.collectives import chosen_collectives, collective_option
 from fabctl.cli.common import (
     check_report,
     input_entry,
@@ -18,12 +19,10 @@ from fabctl.cli.common import (
     topology_folders,
     write_report,
 )
-from fabctl.cli.completion import complete_names
 from fabctl.cli.hardware import chosen_node, node_options
-from fabctl.cli.job_files import read_jobs
+from fabctl.cli.job_files import read_one_job
 from fabctl.cli.routes import DEFAULT_REMARK, engine_tables, for_jobs, named_engines, routes_options, split_names
 from fabctl.errors import InputError, UsageError
-from fabctl.traffic.collectives import COLLECTIVES
 from fabctl.units import parse_size
 
 if TYPE_CHECKING:
@@ -64,13 +63,7 @@ def _complete_scenarios(_context: click.Context, _parameter: click.Parameter, in
 @click.option(
     "--placements", metavar="A,B", help="Where the job runs: given, packed, spread, random:SEED, rail.  [default: given]"
 )
-@click.option(
-    "--collective",
-    "collective_names",
-    metavar="A,B|all",
-    shell_complete=complete_names(COLLECTIVES),
-    help=f"Collectives, in place of the job's: {', '.join(COLLECTIVES.names())}.",
-)
+@collective_option
 @click.option("--sizes", "size_list", metavar="A,B", help=f"Messages, in place of the job's.  [default: {SIZES}]")
 @click.option(
     "--efficiency",
@@ -172,34 +165,19 @@ def compare(
 
 def _job(path: str | None, collective_names: str | None) -> tuple[JobSpec, list[dict[str, Any]]]:
     """Return the one job to compare: collectives, or a training."""
-    from fabctl.traffic.job import JobSpec
-
-    if path is None:
-        return JobSpec(), []
-    specs, inputs = read_jobs([path])
-    if len(specs) > 1:
-        raise InputError(f"this file holds {len(specs)} jobs, and one is wanted", where=path, hint="put each into its own file")
-    spec = specs[0]
+    spec, inputs = read_one_job(path)
     if not (spec.collectives or spec.training or spec.pattern or collective_names):
-        raise InputError("this job names neither collectives nor a training", where=path, hint="give --collective")
+        raise InputError("this job names neither collectives nor a training", where=str(path), hint="give --collective")
     return spec, inputs
 
 
 def _operations(spec: JobSpec, names: str | None, sizes: str | None) -> tuple[list[Collective], list[int]]:
     """Return the collectives and messages to compare; none of a training."""
-    from fabctl.traffic.patterns import as_collective
-
     if spec.training:
         if names or sizes:
             raise UsageError("--sizes and --collective are of collectives, and this job is a training")
         return [], []
-    if names is None and spec.pattern:
-        collectives = [as_collective(spec)]
-    else:
-        every = (
-            tuple(COLLECTIVES.names()) if names == "all" else split_names(names, "--collective") if names else spec.collectives
-        )
-        collectives = [COLLECTIVES.load(name) for name in every]
+    collectives = chosen_collectives(spec, names)
     if sizes is None and spec.sizes:
         return collectives, list(spec.sizes)
     wanted = sorted({parse_size(size) for size in split_names(sizes or SIZES, "--sizes")})

@@ -10,20 +10,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fabctl.cli.charts import wants_chart, write_chart
+from fabctl.cli.collectives import collective_option, named_collectives
 from fabctl.cli.common import input_entry, load_source, output_options, source_options, write_report
-from fabctl.cli.completion import complete_names
 from fabctl.cli.hardware import chosen_node, node_options
 from fabctl.cli.job_files import read_one_job
 from fabctl.cli.progress import progress
 from fabctl.cli.routes import engine_tables, for_jobs, named_engines, routes_options, split_names
 from fabctl.errors import InputError, UsageError
 from fabctl.report.charts import CHARTS
-from fabctl.traffic.collectives import COLLECTIVES
 from fabctl.units import parse_size
 
 if TYPE_CHECKING:
     from fabctl.model.tables import RoutingTables
-    from fabctl.traffic.job import JobSpec
 
 BEGIN, END, FACTOR = "1K", "1G", 4
 
@@ -41,13 +39,7 @@ BEGIN, END, FACTOR = "1K", "1G", 4
     show_default=True,
     help="Sets of offloads: cpu for none, default for what NCCL uses unasked, gdr, gdr+sharp ...",
 )
-@click.option(
-    "--collective",
-    "collective_names",
-    metavar="A,B|all",
-    shell_complete=complete_names(COLLECTIVES),
-    help=f"Collectives, in place of the job's: {', '.join(COLLECTIVES.names())}.",
-)
+@collective_option
 @node_options
 @routes_options
 @click.option("-b", "--minbytes", metavar="SIZE", default=BEGIN, show_default=True, help="Smallest message.")
@@ -103,6 +95,8 @@ def sweep(
     for name in sets:
         offloads_of(name)
     spec, job_inputs = read_one_job(job_path)
+    if not (spec.collectives or collective_names):
+        raise InputError("this job names no collective of all its ranks", where=spec.path, hint="--collective all_reduce")
     loaded = load_source(source, source_format, strict=strict)
     fabric, node = loaded.fabric, chosen_node(node_name, spec, loaded.report)
     case = Case(with_ranks(spec, node), fabric, data_rates(fabric, assumed), node)
@@ -110,7 +104,7 @@ def sweep(
         routes=(*dict.fromkeys(tables_paths), *engines),
         scales=scales_of(case, [_scale(text) for text in split_names(scales, "--scales")] if scales else []),
         offloads=sets,
-        collectives=_collectives(spec, collective_names),
+        collectives=named_collectives(spec, collective_names),
         sizes=tuple(sizes),
     )
     inputs = [input_entry(loaded), *job_inputs, *map(_tables_entry, dict.fromkeys(tables_paths))]
@@ -135,16 +129,6 @@ def _scale(text: str) -> int:
     if not text.isdecimal():
         raise UsageError(f"'{text}' is no number of hosts", hint="--scales 2,4,8")
     return int(text)
-
-
-def _collectives(spec: JobSpec, names: str | None) -> tuple[str, ...]:
-    """Return names of registered collectives: those asked for, else those of the job."""
-    chosen = spec.collectives if names is None else COLLECTIVES.names() if names == "all" else split_names(names, "--collective")
-    for name in chosen:
-        COLLECTIVES.load(name)
-    if not chosen:
-        raise InputError("this job names no collective of all its ranks", where=spec.path, hint="--collective all_reduce")
-    return tuple(chosen)
 
 
 def _tables_entry(path: str) -> dict[str, Any]:
