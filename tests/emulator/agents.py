@@ -107,15 +107,17 @@ def named(value: int, table: dict[str, int]) -> str:
 # ---- congestion control --------------------------------------------------------------------------------------------------------
 
 SWITCH_SETTING = (
-    ("Control_Map", "0x{:08x}", 0),
-    ("Victim_Mask", "{:064x}", 16),
-    ("Credit_Mask", "{:064x}", 16),
-    ("Threshold", "0x{:02x}", 0),
-    ("Packet_Size", "{}", 0),
-    ("CS_Threshold", "0x{:02x}", 0),
-    ("CS_ReturnDelay", "0x{:04x}", 0),
-    ("Marking_Rate", "{}", 0),
+    ("Control_Map", "0x{:08x}", 0, 0),
+    ("Victim_Mask", "{:064x}", 16, 0),
+    ("Credit_Mask", "{:064x}", 16, 1),
+    ("Threshold", "0x{:02x}", 0, 2),
+    ("Packet_Size", "{}", 0, 2),
+    ("CS_Threshold", "0x{:02x}", 0, 3),
+    ("CS_ReturnDelay", "0x{:04x}", 0, 3),
+    ("Marking_Rate", "{}", 0, 4),
 )
+"""Name, format, base of its number on the command line, and the bit of the control map that makes it count in a Set."""
+
 REACTION = ("CCTI_Timer", "CCTI_Increase", "Trigger_Threshold", "CCTI_Min")
 
 
@@ -129,7 +131,7 @@ def cc_query(node: Node, operation: str, _: list[str]) -> str:
             [("CongestionInfo", node.get("cc.info", "0x0000")), ("ControlTableCap", node.get("cc.cap"))]
         )
     if operation in ("ss", "switchcongestionsetting"):
-        fields = [(name, form.format(int(node.get(f"cc.{name}"), 0))) for name, form, _ in SWITCH_SETTING]
+        fields = [(name, form.format(int(node.get(f"cc.{name}"), 0))) for name, form, _, _ in SWITCH_SETTING]
         return f"# SwitchCongestionSetting: Lid {lid}\n" + dotted(fields)
     if operation in ("cs", "cacongestionsetting"):
         head = [("Port_Control", f"0x{int(node.get('cc.Port_Control')):04x}"), ("Control_Map", "0xffff")]
@@ -152,9 +154,10 @@ def cc_config(node: Node, operation: str, words: list[str]) -> str:
         shift, multiplier = (int(part, 0) for part in words[6].split(":"))
         given = [*words[:6], str(multiplier | shift << 14), words[7]]
         ports = (1 << int(node.get("ports")) + 1) - 1
-        for (name, _, base), word in zip(SWITCH_SETTING, given, strict=True):
-            value = int(word, base)
-            node.values[f"cc.{name}"] = str(value & ports if name.endswith("Mask") else value)
+        valid = int(given[0], 0)
+        for (name, _, base, bit), word in zip(SWITCH_SETTING[1:], given[1:], strict=True):
+            if valid >> bit & 1:
+                node.values[f"cc.{name}"] = str(int(word, base) & ports if base else int(word, 0))
     elif operation in ("cs", "cacongestionsetting"):
         node.values["cc.Port_Control"] = str(int(words[0], 0))
         for sl in range(16):

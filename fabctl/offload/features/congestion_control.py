@@ -1,7 +1,7 @@
 """Congestion control of the InfiniBand Architecture: switches mark packets where queues grow, and senders slow down.
 
 Set per switch, and per HCA port where it is asked for, by the `mad` driver. This is annex A10 of the specification, which OpenSM
-configures the same for all switches; NVIDIA's own policies for ConnectX-6 and later are another feature.
+configures the same for all switches. Without ``mad``, NVIDIA's OpenSM does it its own way (`fabctl.offload.nvidia_congestion`).
 
 Defaults: ``threshold``, ``marking_rate``, ``packet_size``, ``ccti_increase`` and ``trigger_threshold`` are those of Mellanox's
 Congestion Control Manager (Mellanox OFED user manual 2.3, section 3.2.2.8.1; 512 bytes are 8 credits); ``ccti_timer`` and the
@@ -21,6 +21,7 @@ from fabctl.errors import RefusedError, SourceError, UsageError
 from fabctl.model.assessment import Assessed, Status
 from fabctl.model.fabric import Fabric
 from fabctl.model.offload_plan import Change, Check, Place, Plan, Risk, Stage
+from fabctl.offload import nvidia_congestion
 from fabctl.offload.basis import basis_of
 from fabctl.offload.congestion_values import (
     N_PORTS,
@@ -66,18 +67,21 @@ class CongestionControl:
         "cct": f"pauses by step, shift:multiplier, at most {_MAX_TABLE} [default: 0:0-127]",
         "sls": "SLs that react: numbers and ranges, 0-7,9 [default: 0-15]",
         "sharp_sls": "SLs that SHARP uses, which must not react; none where it uses none",
+        **nvidia_congestion.KEYS,
     }
 
     def assess(self, site: Site) -> Sequence[Assessed]:
         """Return what each switch says of itself."""
-        return [
-            Assessed(self.name, site.fabric.labels[switch], *_status(site, switch)) for switch in range(site.fabric.n_switches)
-        ]
+        switches = range(site.fabric.n_switches)
+        each = (Assessed(self.name, site.fabric.labels[switch], *_status(site, switch)) for switch in switches)
+        return [*nvidia_congestion.assess(site), *each]
 
     def plan(self, site: Site, request: Request) -> Plan:
         """Return the settings that differ from what is wanted, with those of now as the way back."""
         refuse_unknown(self, request.values)
         refuse_congestion_control()
+        if nvidia_congestion.wanted(site, request.values):
+            return nvidia_congestion.plan(site, request)
         driver = site.driver("mad")
         _refuse_overwritten(site)
         hcas = list(_hca_changes(site, request, driver)) if _with_hcas(request.values) else []
