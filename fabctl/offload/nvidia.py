@@ -6,6 +6,7 @@ on 3.3.23). So whose OpenSM it is comes first, before anything is planned.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from fabctl.errors import RefusedError, UsageError
@@ -14,12 +15,12 @@ from fabctl.model.assessment import Assessed, Status
 from fabctl.model.fabric import Fabric
 from fabctl.model.offload_plan import Change, Check, Place, Plan, Risk, Stage
 from fabctl.offload.basis import basis_of
-from fabctl.offload.driver import Driver
+from fabctl.offload.driver import Driver, Manager
 from fabctl.offload.drivers.opensm import OpensmDriver
 from fabctl.offload.drivers.opensm_conf import value_of, with_value
 from fabctl.offload.drivers.opensm_process import NVIDIA, UPSTREAM
 from fabctl.offload.feature import Request
-from fabctl.offload.secrets import mask
+from fabctl.offload.secrets import bare_secret
 from fabctl.offload.site import Site
 from fabctl.offload.subnet_manager import OPENSM, conf_change, require_nvidia
 from fabctl.offload.undo import mirrored
@@ -32,6 +33,8 @@ DRIVERS = (*OPENSM, UFM, FILES)
 
 OWN_KEYS = ("sharp_enabled", "ar_mode", "ar_sl_mask", "shield_mode", "hbf_sl_mask", "mlnx_congestion_control")
 """Some of the options that only NVIDIA's OpenSM has: what tells its ``opensm.conf`` from upstream's."""
+
+UFM_HINT = "--driver files:folder=DIR renders opensm.conf; UFM's is /opt/ufm/files/conf/opensm/opensm.conf"
 
 HOT_KEYS = frozenset({"routing_engine"})
 """Keys of which it is published that a HUP suffices (*InfiniBand Cluster Bring-up Procedure*, "Adaptive Routing"). Of the others
@@ -113,7 +116,8 @@ def conf_changes(site: Site, driver: Driver, wanted: Mapping[str, str | None], w
     place = Place(FILES, FABRIC, f"file:{CONFIG}")
     text = driver.read(place)
     if text is None:
-        text = mask(site.captured.get(CONFIG, ""))
+        text = site.captured.get(CONFIG, "")
+        _refuse_secret(text)
     for key, value in wanted.items():
         if value_of(text, key) != value:
             text = with_value(text, key, value)
@@ -178,17 +182,14 @@ def conf_folder(driver: Driver, request: Request) -> str:
 
 def refuse_older(site: Site, version: str, what: str) -> None:
     """Raise `RefusedError` if NVIDIA's OpenSM is known to be older than a version."""
-    for name in OPENSM:
-        if name in site.drivers:
-            found = site.drivers[name].manager()
-            if found and found.flavour == NVIDIA and _numbers(found.version) < _numbers(version):
-                raise RefusedError(f"{what} needs NVIDIA's OpenSM {version}, and this is {found.version}")
+    for manager in _managers(site):
+        if _numbers(manager.version) < _numbers(version):
+            raise RefusedError(f"{what} needs NVIDIA's OpenSM {version}, and this is {manager.version}")
 
 
 def runs(site: Site) -> bool:
     """Return whether NVIDIA's OpenSM is known to run."""
-    managers = [site.drivers[name].manager() for name in (*OPENSM, UFM) if name in site.drivers]
-    return any(manager is not None and manager.flavour == NVIDIA for manager in managers)
+    return bool(_managers(site))
 
 
 def choice(values: Mapping[str, str], key: str, choices: Sequence[str]) -> str:
@@ -229,12 +230,30 @@ def _set(value: str | None) -> str | None:
     return None if value == "(null)" else value
 
 
+def _refuse_secret(text: str) -> None:
+    key = bare_secret(text)
+    if key:
+        raise RefusedError(
+            f"the captured {CONFIG} holds a secret, {key}, and fabctl copies none",
+            hint=f"copy that {CONFIG} into the folder of --driver files: it is edited there, and keeps its secrets",
+        )
+
+
 def _conf_change(driver: Driver, key: str, old: str | None, new: str | None, why: str) -> Change:
     if isinstance(driver, OpensmDriver):
         return conf_change(driver, key, old, new, why, key_risk(key))
+    if driver.name == UFM and (old is None or new is None):
+        raise RefusedError(
+            f"UFM cannot {'add' if old is None else 'remove'} {key}: it changes settings that it has", hint=UFM_HINT
+        )
     return Change(conf_place(driver, key), old, new, key_risk(key), why)
+
+
+def _managers(site: Site) -> list[Manager]:
+    found = [site.drivers[name].manager() for name in (*OPENSM, UFM) if name in site.drivers]
+    return [manager for manager in found if manager is not None and manager.flavour == NVIDIA]
 
 
 def _numbers(version: str) -> tuple[int, ...]:
     """Return the numbers of a version: (5, 21) of ``5.21.12.MLNX20250617``."""
-    return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
+    return tuple(map(int, re.findall(r"\d+", version)[:2]))

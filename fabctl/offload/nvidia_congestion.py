@@ -36,9 +36,20 @@ _FILE = re.compile(r"[\w.-]+", re.ASCII)
 _PARAMETER = re.compile(r"(\w+)=(-?\d+)", re.ASCII)
 
 
-def wanted(site: Site) -> bool:
-    """Return whether this is meant, and not congestion control of single switches by MADs."""
-    return "mad" not in site.drivers and any(name in site.drivers for name in nvidia.DRIVERS)
+def wanted(site: Site, values: Mapping[str, str]) -> bool:
+    """Return whether this is meant, and not congestion control of single switches by MADs.
+
+    Raises
+    ------
+    UsageError
+        If the driver is of the one, and a key of the other.
+    """
+    own = sorted(values.keys() & KEYS.keys())
+    if "mad" not in site.drivers:
+        return bool(own) or nvidia.FILES in site.drivers or nvidia.runs(site)
+    if own:
+        raise UsageError(f"--set {own[0]} is of NVIDIA's OpenSM, and --driver mad sets switches one by one", hint="leave one out")
+    return False
 
 
 def assess(site: Site) -> tuple[Assessed, ...]:

@@ -150,7 +150,8 @@ def _engine(site: Site, values: Mapping[str, str]) -> str:
 
 
 def _engine_check(driver: Driver, engine: str) -> list[Check]:
-    return [Check(Place(driver.name, nvidia.FABRIC, "routing-engine"), engine)] if driver.name in OPENSM else []
+    keys = {nvidia.UFM: "smconf.routing_engine_active"} | dict.fromkeys(OPENSM, "routing-engine")
+    return [Check(Place(driver.name, nvidia.FABRIC, keys[driver.name]), engine)] if driver.name in keys else []
 
 
 def _sls(site: Site, values: Mapping[str, str]) -> tuple[int, ...]:
