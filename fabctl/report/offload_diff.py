@@ -40,7 +40,7 @@ def diff_report(
         What has changed since the plan was made, so that it would be refused.
     """
     rows = [change_row(change, labels) for change in changes]
-    lines = [line for change, names in alike(changes, labels) for line in ("", *unified(change, names))]
+    lines = [line for change, names in alike(changes, labels) for line in _lines(change, names)]
     head = f"{request}: {count_words(len(changes))} to change"
     return Report(
         kind="OffloadDiff",
@@ -103,12 +103,24 @@ def short(value: str | None, *, lines: bool = False) -> str:
     return value if len(value) <= SHOWN_CHARS else f"{value[: SHOWN_CHARS - 3]}..."
 
 
+def _lines(change: Change, names: Sequence[str]) -> list[str]:
+    """Return a change of a text as a unified diff, any other as the line that goes and the line that comes."""
+    if is_text(change):
+        return ["", *unified(change, names)]
+    what = _what(change, names)
+    return [f"{sign} {what} = {value}" for sign, value in (("-", change.old), ("+", change.new)) if value is not None]
+
+
 def unified(change: Change, names: Sequence[str]) -> list[str]:
     """Return a change as a unified diff."""
     old, new = ([] if value is None else value.splitlines() for value in (change.old, change.new))
-    what = change.place.key.removeprefix("file:") if names == ("fabric",) else f"{folded(names)} {change.place.key}"
+    what = _what(change, names)
     heads = [f"--- {what if change.old is not None else '/dev/null'}", f"+++ {what if change.new is not None else '/dev/null'}"]
     if old and new and len(old) + len(new) > _DIFFED_LINES:
         return [*heads, f"-{value_text(change.old)}", f"+{value_text(change.new)}"]
     body = list(unified_diff(old, new, lineterm=""))[2:]
     return [*heads, *(body or [" (only line ends differ)"])]
+
+
+def _what(change: Change, names: Sequence[str]) -> str:
+    return change.place.key.removeprefix("file:") if names == ("fabric",) else f"{folded(names)} {change.place.key}"

@@ -65,11 +65,10 @@ def plan_report(
     """
     text: list[str | Table] = [f"Plan {number}: {plan.request}", *_head(plan)]
     if plan.changes:
-        skipped = 0 if len(plan.stages) > 1 else 1
-        text.append(Table("Changes", _CHANGES[skipped:], list(_changes(plan, labels))))
+        text.append(Table("Changes", _telling(_CHANGES, plan), list(_changes(plan, labels))))
         text += _diffs(plan, labels)
         if any(stage.checks for stage in plan.stages):
-            text.append(Table("Read back afterwards", _CHECKS[skipped:], list(_checks(plan, labels))))
+            text.append(Table("Read back afterwards", _telling(_CHECKS, plan), list(_checks(plan, labels))))
     if layout:
         text += layout[0]
     if plan.notes:
@@ -113,6 +112,13 @@ def _head(plan: Plan) -> list[str]:
     if plan.basis.manager:
         lines.append(f"  subnet manager {plan.basis.manager}")
     return lines
+
+
+def _telling(columns: tuple[Column, ...], plan: Plan) -> tuple[Column, ...]:
+    """Return the columns that say something: not the stage where there is one, not why where nobody says it."""
+    silent = {"stage"} if len(plan.stages) == 1 else set()
+    silent |= set() if any(change.why for change in plan.changes) else {"why"}
+    return tuple(column for column in columns if column.key not in silent)
 
 
 def _changes(plan: Plan, labels: Labels) -> Iterator[Row]:

@@ -120,7 +120,9 @@ def test_the_cycle(bench: Bench) -> None:
     assert f"fabctl offload apply {bench.plan_path} --confirm 10" in out
     assert bench.written() == before
 
-    assert "-0\n+8\n" in bench("diff", bench.plan_path, code=ExitCode.FINDINGS)
+    assert "- leaf-[01-02] cc.threshold = 0\n+ leaf-[01-02] cc.threshold = 8\n" in bench(
+        "diff", bench.plan_path, code=ExitCode.FINDINGS
+    )
     assert bench.written() == before
 
     out = bench("apply", bench.plan_path)
