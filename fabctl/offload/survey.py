@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fabctl.errors import SourceError
+from fabctl.errors import RefusedError, SourceError
 from fabctl.model.assessment import Alike, Assessed, Kind, Status, Survey
 from fabctl.model.fabric import Fabric
 from fabctl.offload import FEATURES
@@ -16,7 +16,7 @@ from fabctl.offload.site import Site
 def survey(site: Site, features: Sequence[str] = ()) -> Survey:
     """Assess features, all of them by default. Writes nothing.
 
-    A feature whose driver cannot be reached is unknown, and the others are assessed all the same.
+    A feature whose driver cannot be reached, or refuses, is unknown, and the others are assessed all the same.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def survey(site: Site, features: Sequence[str] = ()) -> Survey:
         feature = FEATURES.load(name)
         try:
             assessed = feature.assess(site)
-        except SourceError as error:
+        except (SourceError, RefusedError) as error:
             unread[name] = error.message
             assessed = [Assessed(name, Kind.FABRIC, Status.UNKNOWN, error.message)]
         alike += _alike(assessed, kinds)
