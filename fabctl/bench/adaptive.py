@@ -23,8 +23,13 @@ from fabctl.traffic.patterns import alltoall
 from fabctl.traffic.placement import Job
 
 
-def adaptive_cost(tables: RoutingTables, demand: Demand, rates: Float64) -> Cost:
-    """Return what a demand costs where switches balance it (`fabctl.congestion.adaptive`).
+def groups_of(tables: RoutingTables, job: Job) -> Groups:
+    """Return the ports among which switches choose on the ways to a job's HCAs."""
+    return adaptive_groups(tables, job.ports.ravel(), _mode(tables.fabric))
+
+
+def adaptive_cost(tables: RoutingTables, groups: Groups, demand: Demand, rates: Float64) -> Cost:
+    """Return what a demand costs where switches balance it over groups (`fabctl.congestion.adaptive`).
 
     Raises
     ------
@@ -32,8 +37,6 @@ def adaptive_cost(tables: RoutingTables, demand: Demand, rates: Float64) -> Cost
         As `fabctl.bench.cost.cost`.
     """
     fabric = tables.fabric
-    ports = [flow for flow in (demand.flows.dst, *(exchange.ports.ravel() for exchange in demand.exchanges)) if len(flow)]
-    groups = adaptive_groups(tables, np.concatenate(ports), _mode(fabric))
     parts = [_exchange(tables, groups, exchange) for exchange in demand.exchanges]
     if len(demand.flows):
         parts.append(demand_of_flows(tables, groups, demand.flows))

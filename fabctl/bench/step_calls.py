@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fabctl.bench.cost import Cost, cost, one_after_the_other, slowest
+from fabctl.bench.cost import one_after_the_other
 from fabctl.bench.nccl import ring
 from fabctl.bench.nccl.ring import WIRE_SHARE, Ranks
 from fabctl.bench.pricing import NCCL, ON_FABRIC, Priced, fabric_limit, tightest
@@ -21,13 +21,11 @@ from fabctl.bench.scene import Scene, Setup
 from fabctl.bench.sharp_limit import streaming_limit
 from fabctl.bench.step_hosts import Hosts, Local, groups_on_busiest
 from fabctl.bench.walked import Walked
-from fabctl.congestion.rows import loads
-from fabctl.model.phases import Phase
 from fabctl.model.predictions import Limit
 from fabctl.model.rates import Float64
 from fabctl.model.tables import RoutingTables
 from fabctl.traffic.call import Call
-from fabctl.traffic.collective import Demand, Steps
+from fabctl.traffic.collective import Steps
 from fabctl.traffic.job import JobSpec
 from fabctl.traffic.phases import call_phases
 from fabctl.traffic.placement import Job
@@ -59,7 +57,8 @@ class CallTimer:
     def __init__(self, spec: JobSpec, job: Job, tables: RoutingTables, rates: Float64, setup: Setup) -> None:
         self.spec, self.job, self.tables, self.rates = spec, job, tables, rates
         ranks = Ranks(job.n_hosts, job.ranks_per_host, job.ports.shape[1])
-        self.scene = Scene.of(setup, ranks, Walked(job, rates))
+        self.walked = Walked(job, rates)
+        self.scene = Scene.of(setup, ranks, self.walked)
         self.hosts = Hosts(self.scene.hosts, job) if self.scene.hosts else None
         hop = self.scene.hosts.hop if self.scene.hosts else None
         self.hop_us = hop.extra_us if hop else 0.0
@@ -129,20 +128,9 @@ class CallTimer:
             together = streaming_limit(self.scene.plan, self.rates)
             return replace(together, algbw_gb_s=together.algbw_gb_s / len(call.ranks))
         shares = replace(call, size_bytes=call.size_bytes / call.size_bytes.max(), times=1)
-        return fabric_limit(one_after_the_other([self._cost(phase) for phase in call_phases(shares, self.spec, self.job)]))
-
-    def _cost(self, phase: Phase) -> Cost:
-        if phase.fixed is not None:
-            n = len(self.rates)
-            volume, flows = loads(phase.fixed, phase.flows.weight, n), np.bincount(phase.fixed.index, minlength=n)
-            found = slowest(self.tables.fabric, volume, flows, self.rates)
-        elif self.scene.setup.offloads.adaptive:
-            from fabctl.bench.adaptive import adaptive_cost
-
-            found = adaptive_cost(self.tables, Demand(phase.flows), self.rates)
-        else:
-            found = cost(self.tables, Demand(phase.flows), self.rates)
-        return replace(found, us_per_byte=found.us_per_byte * phase.times, host_us_per_byte=found.host_us_per_byte * phase.times)
+        adaptive, phases = self.scene.setup.offloads.adaptive, call_phases(shares, self.spec, self.job)
+        costs = [self.walked.phase_cost(self.tables, phase, adaptive=adaptive) for phase in phases]
+        return fabric_limit(one_after_the_other(costs))
 
 
 def _shared(limits: list[Limit], share: float) -> list[Limit]:

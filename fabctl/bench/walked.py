@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fabctl.bench.adaptive import adaptive_cost
+from fabctl.bench.adaptive import adaptive_cost, groups_of
 from fabctl.bench.cost import Cost, cost, one_after_the_other, slowest
+from fabctl.congestion.adaptive_groups import Groups
 from fabctl.congestion.phases import phase_channels
 from fabctl.congestion.rows import loads
 from fabctl.model.phases import Phase
@@ -61,6 +62,7 @@ class Walked:
     job: Job
     rates: Float64
     _costs: dict[tuple[int, Traffic], tuple[RoutingTables, Cost]] = field(default_factory=dict)
+    _groups: dict[int, tuple[RoutingTables, Groups]] = field(default_factory=dict)
 
     def cost(self, tables: RoutingTables, collective: Collective, traffic: Traffic) -> Cost:
         """Return what a byte of message costs.
@@ -79,9 +81,10 @@ class Walked:
 
     def _walk(self, tables: RoutingTables, collective: Collective, traffic: Traffic) -> Cost:
         if traffic.algorithm in PAIRS:
-            return self._of_demand(tables, Demand(exchanges=PAIRS[traffic.algorithm](self.job)), traffic)
+            demand = Demand(exchanges=PAIRS[traffic.algorithm](self.job))
+            return self._of_demand(tables, demand, adaptive=traffic.adaptive)
         if traffic.algorithm == PATTERN:
-            return self._of_demand(tables, collective.demand(self.job), traffic)
+            return self._of_demand(tables, collective.demand(self.job), adaptive=traffic.adaptive)
         phases = collective_phases(
             traffic.operation,
             traffic.algorithm,
@@ -91,18 +94,21 @@ class Walked:
             channels=traffic.channels,
             cross_nic=traffic.cross_nic,
         )
-        return one_after_the_other([self._of_phase(tables, phase, traffic) for phase in phases])
+        return one_after_the_other([self.phase_cost(tables, phase, adaptive=traffic.adaptive) for phase in phases])
 
-    def _of_phase(self, tables: RoutingTables, phase: Phase, traffic: Traffic) -> Cost:
+    def phase_cost(self, tables: RoutingTables, phase: Phase, *, adaptive: bool) -> Cost:
+        """Return what all runs of a phase cost, per byte of message if its flows are bytes per byte; raises as `cost` does."""
         if phase.fixed is None:
-            found = self._of_demand(tables, Demand(phase.flows), traffic)
+            found = self._of_demand(tables, Demand(phase.flows), adaptive=adaptive)
         else:
             channels, n = phase_channels(tables, phase), len(self.rates)
             flows = np.bincount(channels.index, minlength=n)
             found = slowest(tables.fabric, loads(channels, phase.flows.weight, n), flows, self.rates)
         return replace(found, us_per_byte=found.us_per_byte * phase.times, host_us_per_byte=found.host_us_per_byte * phase.times)
 
-    def _of_demand(self, tables: RoutingTables, demand: Demand, traffic: Traffic) -> Cost:
-        if not traffic.adaptive:
+    def _of_demand(self, tables: RoutingTables, demand: Demand, *, adaptive: bool) -> Cost:
+        if not adaptive:
             return cost(tables, demand, self.rates)
-        return adaptive_cost(tables, demand, self.rates)
+        if id(tables) not in self._groups:
+            self._groups[id(tables)] = tables, groups_of(tables, self.job)
+        return adaptive_cost(tables, self._groups[id(tables)][1], demand, self.rates)
