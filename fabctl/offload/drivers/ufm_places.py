@@ -213,22 +213,31 @@ class Reservations:
         def holds() -> bool:
             return self.read(what) == value
 
+        old = self.read(what)
         if value is None:
             self._client.remove(holds, "app", "sharp", "resources", what)
-        else:
-            if self.read(what) is not None:
-                raise RefusedError(f"SHARP reservation '{what}' is there already", hint="remove it first, or take another name")
+        elif old is None:
             body = self._body(what, values.Reservation.parse(value))
             self._client.change(holds, "POST", "app", "sharp", "resources", body=body, partially_alloc="false")
-        if not self._client.wait(holds, _RESERVATION_POLLS):
-            raise RefusedError(
-                f"UFM said yes, and did nothing with SHARP reservation '{what}': it makes them from partitions itself",
-                hint="change the partition; or set reservation_auto_by_pkeys FALSE in sharp_am.cfg",
-            )
+        else:
+            raise RefusedError(f"SHARP reservation '{what}' is there already", hint="remove it first, or take another name")
+        if self._client.wait(holds, _RESERVATION_POLLS):
+            return
+        found = self.read(what)
+        if found != old:
+            raise RefusedError(f"UFM reserves {found} as '{what}', and was asked for {value}")
+        raise RefusedError(
+            f"UFM said yes, and did nothing with SHARP reservation '{what}': it makes them from partitions itself",
+            hint="change the partition; or set reservation_auto_by_pkeys FALSE in sharp_am.cfg",
+        )
 
     def _body(self, app: str, wanted: values.Reservation) -> Mapping[str, object]:
-        body: dict[str, object] = {"app_id": app, "hosts_names": ",".join(self._hosts(wanted)), "app_resources_limit": -1}
-        return body if wanted.pkey is None else body | {"pkey": values.pkey_path(wanted.pkey)}
+        return {
+            "app_id": app,
+            "hosts_names": ",".join(self._hosts(wanted)),
+            "app_resources_limit": -1,
+            "pkey": values.pkey_path(wanted.pkey),
+        }
 
     def _hosts(self, wanted: values.Reservation) -> list[str]:
         """Return the hosts of some ports, which is how UFM wants to be asked for a reservation.

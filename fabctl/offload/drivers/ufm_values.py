@@ -126,18 +126,17 @@ class Reservation:
     ----------
     guids : tuple of int
         Port GUIDs, in order.
-    pkey : int, optional
-        Of the job's partition, without the membership bit.
+    pkey : int
+        Of the job's partition, without the membership bit; UFM takes the default one if it is not told another.
     """
 
     guids: tuple[int, ...]
-    pkey: int | None = None
+    pkey: int = DEFAULT_PKEY
 
     @property
     def text(self) -> str:
         """``pkey=0x8012 0x248a0703008a850a ...``."""
-        pkey = () if self.pkey is None else (f"pkey={self.pkey | FULL_MEMBER:#06x}",)
-        return " ".join((*pkey, *(f"{guid:#018x}" for guid in self.guids)))
+        return " ".join((f"pkey={self.pkey | FULL_MEMBER:#06x}", *(f"{guid:#018x}" for guid in self.guids)))
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -148,11 +147,11 @@ class Reservation:
         InputError
             For anything else.
         """
-        match = re.fullmatch(r"(?:pkey=0x([0-9a-f]{1,4}) )?(0x[0-9a-f]{16}(?: 0x[0-9a-f]{16})*)", text)
+        match = re.fullmatch(r"pkey=0x([89a-f][0-9a-f]{3})((?: 0x[0-9a-f]{16})+)", text)
         if match is None:
             raise InputError(f"'{text}' is no SHARP reservation", hint="pkey=0x8012 0x248a0703008a850a ...")
         guids = tuple(sorted(int(guid, 16) for guid in match[2].split()))
-        return cls(guids, int(match[1], 16) & DEFAULT_PKEY if match[1] else None)
+        return cls(guids, int(match[1], 16) & DEFAULT_PKEY)
 
     @classmethod
     def of_json(cls, answer: Any) -> Self:
@@ -164,8 +163,8 @@ class Reservation:
             If the answer is not in that form.
         """
         with _as_documented("a SHARP reservation"):
-            pkey = answer.get("pkey")
-            return cls(tuple(sorted(guid_of(guid) for guid in answer["guids"])), int(pkey, 16) & DEFAULT_PKEY if pkey else None)
+            pkey = int(answer.get("pkey") or hex(DEFAULT_PKEY), 16) & DEFAULT_PKEY
+            return cls(tuple(sorted(guid_of(guid) for guid in answer["guids"])), pkey)
 
 
 def setting_text(value: Any) -> str:
