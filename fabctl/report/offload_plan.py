@@ -10,7 +10,7 @@ from fabctl.report.offload_diff import Labels, alike, change_row, count_words, i
 from fabctl.report.offload_list import some
 from fabctl.report.output import Column, Report, Row, Table
 
-_SHOWN_LINES = 60
+_SHOWN_LINES = 30
 """Longer diffs are cut; ``fabctl offload diff`` shows them whole."""
 
 _CHANGES = (

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 import pytest
+from test_cli_contract import heavy_modules
 
 from fabctl.cli.offload import SUBCOMMANDS
 from fabctl.model.offload_plan import Risk
@@ -54,6 +55,11 @@ def test_every_subcommand_explains_itself(run: Any, name: str) -> None:
     known = {option for parameter in command.params for option in parameter.opts}
     assert {option for line in lines for option in re.findall(r"(?<!\S)--?[a-z][\w-]*", line)} <= known
     assert [parameter.name for parameter in command.params if isinstance(parameter, click.Option) and not parameter.help] == []
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS.names())
+def test_help_imports_nothing_heavy(name: str) -> None:
+    assert heavy_modules("offload", name, "--help") == set()
 
 
 def test_help_topics_list_every_key(run: Any) -> None:
