@@ -11,6 +11,7 @@ from fabctl.errors import InputError, RefusedError
 from fabctl.install.bundle import Bundle
 from fabctl.model.binding import bind_tables
 from fabctl.model.fabric import Fabric
+from fabctl.model.routes import Verification
 from fabctl.model.tables import NO_ROUTE, RoutingTables
 from fabctl.routing.verify import verify
 from fabctl.sources.qos_policy import service_levels
@@ -58,13 +59,23 @@ def wanted_tables(bundle: Bundle, fabric: Fabric) -> RoutingTables:
             hint=_AGAIN,
         )
     if not found.safe:
-        what = f"lose {found.lost_hca} paths" if found.lost_hca else "loop" if found.loop else "may deadlock"
         raise RefusedError(
-            f"on the fabric as it is these routes {what}: has a cable or switch gone since the export?",
+            f"on the fabric as it is these routes {_danger(found)}: has a cable or switch gone since the export?",
             where=str(bundle.folder),
             hint=_AGAIN,
         )
     return tables
+
+
+def refuse_unsafe(tables: RoutingTables, origin: str) -> None:
+    """Raise `RefusedError` if tables lose traffic, loop or may deadlock: a subnet manager would install them as they are."""
+    found = verify(tables)
+    if not found.safe:
+        raise RefusedError(f"routes of {origin} {_danger(found)}", hint="--set engine=updn is free of credit loops on any fabric")
+
+
+def _danger(found: Verification) -> str:
+    return f"lose {found.lost_hca} paths" if found.lost_hca else "loop" if found.loop else "may deadlock"
 
 
 def compared_lids(fabric: Fabric, held: RoutingTables) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from fabctl.atomic import write_atomic
 from fabctl.errors import InputError, RefusedError, SourceError, UsageError
@@ -15,8 +15,9 @@ from fabctl.model.fabric import Fabric
 from fabctl.model.offload_plan import Place, Risk
 from fabctl.offload.driver import Manager, Observed
 from fabctl.offload.drivers import opensm_conf, opensm_log, opensm_observe
-from fabctl.offload.drivers.opensm_files import path_of
+from fabctl.offload.drivers.opensm_files import PARTITIONS, path_of
 from fabctl.offload.drivers.opensm_process import Flavour, identify, running, unit_of
+from fabctl.offload.partitions_conf import definitions
 from fabctl.offload.secrets import mask, unmask
 from fabctl.sources.live import discover_live, run_tool
 
@@ -41,6 +42,7 @@ class OpensmDriver:
     """
 
     name = "opensm"
+    keys: ClassVar[Mapping[str, str]] = {"conf": "folder of opensm.conf [default: /etc/opensm; in a twin its own]"}
 
     def __init__(self, conf_dir: Path) -> None:
         self.conf_dir = conf_dir.absolute()
@@ -135,8 +137,8 @@ class OpensmDriver:
     def observe(self, place: Place) -> Observed:
         """Read back what a switch or an HCA holds, or what OpenSM says.
 
-        Of nodes: ``sl2vl``, ``vlarb``, ``high-limit``, ``pkeys``, ``lft``. Of OpenSM: ``routing-engine``, ``path-sl:SLID:DLID``,
-        ``mcast:MGID``, and the files that it reads.
+        Of nodes: ``sl2vl``, ``vlarb``, ``pkeys``, ``lft``. Of OpenSM: ``routing-engine``, ``path-sl:SLID:DLID``,
+        ``mcast:MGID`` (a group that its files ask for), and the files that it reads.
         """
         if place.target != FABRIC:
             if self._fabric is None:
@@ -147,7 +149,11 @@ class OpensmDriver:
             source, _, destination = words.partition(":")
             return opensm_observe.observe_level(int(source), int(destination))
         if kind == "mcast":
-            return opensm_observe.observe_group(words)
+            seen = opensm_observe.observe_group(opensm_observe.effective_group(words))
+            text = _content(path_of(self.settings, PARTITIONS)) or ""
+            if any(one.asks_for(words) for one in definitions(text)):
+                return seen
+            return Observed(None, f"{PARTITIONS} does not ask for it; {seen.evidence}")
         if kind == "routing-engine":
             with running(self.conf_dir) as handle:
                 found = opensm_log.engine(handle)

@@ -6,9 +6,11 @@ Ports with equal tables are folded: ``P1-4: 0,1,2; P5: 0,0,0``. Ports without a 
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 
@@ -22,14 +24,11 @@ from fabctl.sources.lft_dump import SOURCE as LFT_DUMP
 from fabctl.sources.live import LEVEL, PATH, run_tool
 
 _TOOLS_AT_ONCE = 6
+_TRIES = 3
 _SL2VL = re.compile(r"^ports: in +(\d+), out +(\d+): \|(.*)\|\s*$", re.MULTILINE)
 _CELLS = re.compile(r"^(?:VL +|WEIGHT): \|(.*)\|\s*$", re.MULTILINE)
 _PKEYS = re.compile(r"^ *\d+: ((?:0x[0-9a-f]{4} ?)+)", re.MULTILINE)
-_LIMIT = re.compile(r"^VLHighLimit:\.*(\d+)", re.MULTILINE)
 _GROUP = re.compile(r"^\s*(mlid|mtu|rate|pkey|SL)\.+(0x[0-9a-f]+)", re.MULTILINE)
-_TIMED_OUT = 110
-PORT_KEYS = ("sl2vl", "vlarb", "high-limit", "pkeys")
-"""What each connected port of a switch or an HCA has."""
 
 
 def observe_node(fabric: Fabric, guid: str, key: str) -> Observed:
@@ -42,7 +41,7 @@ def observe_node(fabric: Fabric, guid: str, key: str) -> Observed:
     guid : str
         As plans write it.
     key : str
-        One of `PORT_KEYS`, or ``lft``.
+        ``sl2vl``, ``vlarb``, ``pkeys`` or ``lft``.
 
     Raises
     ------
@@ -55,7 +54,7 @@ def observe_node(fabric: Fabric, guid: str, key: str) -> Observed:
     lid = fabric.node_lid(node) if node < fabric.n_switches else 0
     if key == "lft":
         return _lft(fabric, node)
-    if key not in PORT_KEYS:
+    if key not in _READERS:
         raise RefusedError(f"OpenSM's driver does not observe {key!r}")
     read = _READERS[key]
     ports = [port for port in np.flatnonzero(fabric.port_node == node).tolist() if fabric.port_peer[port] >= 0]
@@ -65,7 +64,7 @@ def observe_node(fabric: Fabric, guid: str, key: str) -> Observed:
     by_value: dict[str, list[int]] = {}
     for (_, number), value in zip(asked, values, strict=True):
         by_value.setdefault(value, []).append(number)
-    return Observed(folded(by_value), f"smpquery {_COMMAND[key]} {asked[0][0] if asked else 0} PORT, {len(ports)} ports")
+    return Observed(folded(by_value), f"smpquery {key} {asked[0][0] if asked else 0} PORT, {len(ports)} ports")
 
 
 def folded(ports: Mapping[str, Iterable[int]]) -> str:
@@ -96,21 +95,42 @@ def lft_value(tables: RoutingTables, switch: int, lids: Sequence[int]) -> str:
 def observe_level(source: int, destination: int) -> Observed:
     """Ask the subnet manager for the SL of a path between LIDs."""
     arguments = ("-p", "--slid", str(source), "--dlid", str(destination))
-    found = LEVEL.search(_text(*run_tool("saquery", *arguments)))
+    found = LEVEL.search(_asked_manager(*arguments))
     evidence = f"saquery {' '.join(arguments)}: {found[0] if found else 'no path'}"
     return Observed(str(int(found[1], 0)) if found else None, evidence)
+
+
+def is_ip_group(group: str) -> bool:
+    """Return whether a multicast GID is of IPv4 or IPv6 over InfiniBand (RFC 4391)."""
+    return ipaddress.IPv6Address(group).exploded.split(":")[1] in ("401b", "601b")
+
+
+def effective_group(group: str) -> str:
+    """Return a group of the default partition as OpenSM makes it: IP groups carry the P_Key (opensm(8))."""
+    words = ipaddress.IPv6Address(group).exploded.split(":")
+    if is_ip_group(group) and words[2] == "0000":
+        words[2] = "ffff"
+    return str(ipaddress.IPv6Address(":".join(words)))
 
 
 def observe_group(mgid: str) -> Observed:
     """Ask the subnet manager for a multicast group; None if there is no such group."""
     arguments = ("MCMR", "--mgid", mgid)
-    text = _text(*run_tool("saquery", *arguments))
+    text = _asked_manager(*arguments)
     found = {name: int(value, 16) for name, value in _GROUP.findall(text)}
     evidence = f"saquery {' '.join(arguments)}"
     if "pkey" not in found:
         return Observed(None, f"{evidence}: no such group")
     value = f"P_Key {found['pkey'] & 0x7FFF:#06x}, rate {found['rate'] & 0x3F}, MTU {found['mtu'] & 0x3F}, SL {found['SL']}"
     return Observed(value, f"{evidence}: MLID {found['mlid']:#x}")
+
+
+def _asked_manager(*arguments: str) -> str:
+    """Return what ``saquery`` prints; a subnet manager that has just started may leave a question unanswered."""
+    for _ in range(_TRIES - 1):
+        with suppress(SourceError):
+            return _text(*run_tool("saquery", *arguments))
+    return _text(*run_tool("saquery", *arguments))
 
 
 def _lft(fabric: Fabric, switch: int) -> Observed:
@@ -145,13 +165,6 @@ def _weights(rows: Sequence[str]) -> str:
     return ",".join(f"{lane}:{weight}" for lane, weight in pairs)
 
 
-def _high_limit(lid: int, port: int) -> str:
-    found = _LIMIT.search(_text(*run_tool("smpquery", "portinfo", str(lid), str(port))))
-    if found is None:
-        raise SourceError(f"smpquery portinfo {lid} {port} printed no VLHighLimit")
-    return found[1]
-
-
 def _pkeys(lid: int, port: int) -> str:
     blocks = _PKEYS.findall(_text(*run_tool("smpquery", "pkeys", str(lid), str(port))))
     if not blocks:
@@ -160,8 +173,8 @@ def _pkeys(lid: int, port: int) -> str:
     return " ".join(f"{key:#06x}" for key in sorted(keys))
 
 
-_READERS: dict[str, Callable[[int, int], str]] = {"sl2vl": _sl2vl, "vlarb": _vlarb, "high-limit": _high_limit, "pkeys": _pkeys}
-_COMMAND = {"sl2vl": "sl2vl", "vlarb": "vlarb", "high-limit": "portinfo", "pkeys": "pkeys"}
+_READERS: dict[str, Callable[[int, int], str]] = {"sl2vl": _sl2vl, "vlarb": _vlarb, "pkeys": _pkeys}
+"""What each connected port of a switch or an HCA has."""
 
 
 def _node(fabric: Fabric, guid: str) -> int:
