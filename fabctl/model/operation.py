@@ -128,7 +128,8 @@ class Operation:
     reason : str
         Why it came into its state.
     alive : bool
-        Whether a process is at work on it now; if not, an operation that has not ended waits for ``confirm`` or ``recover``.
+        Whether a process is at work on it now, or watches its deadline. If none does, an operation that has not ended needs
+        ``recover``.
     """
 
     id: int

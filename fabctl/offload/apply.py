@@ -82,7 +82,7 @@ def apply(
     refuse_no_way_back(plan)
     key = fabric_key(site.fabric)
     with fabric_lock(journal.folder, key, f"apply of '{plan.request}'"), held_back(*HANGUP):
-        _refuse_unfinished(journal, key)
+        _refuse_unfinished(journal, site)
         _refuse_lost(plan, site)
         before = _before(plan, site)
         if _in_force(plan, site, before):
@@ -170,8 +170,8 @@ def _take_back(work: Work, plan: Plan, failure: BaseException) -> None:
         ) from failure
 
 
-def _refuse_unfinished(journal: Journal, key: str) -> None:
-    for operation in unfinished(journal, key):
+def _refuse_unfinished(journal: Journal, site: Site) -> None:
+    for operation in unfinished(journal, site.fabric):
         number = operation.id
         if operation.state is State.UNCONFIRMED:
             raise RefusedError(

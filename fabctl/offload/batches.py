@@ -57,7 +57,7 @@ def batches(stage: Stage, canary: Collection[str], size: int) -> list[Batch]:
 
 
 def _part(stage: Stage, groups: Sequence[Sequence[str]], number: int) -> Stage:
-    group = groups[number]
+    group = set(groups[number])
     later = {target for group in groups[number + 1 :] for target in group}
     earlier = {target for group in groups[:number] for target in group}
     last = number == len(groups) - 1

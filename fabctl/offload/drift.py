@@ -5,8 +5,8 @@ from __future__ import annotations
 from fabctl.errors import FabctlError
 from fabctl.model.offload_plan import Place
 from fabctl.model.operation import Drift, Drifted, Failure, Reading, State
+from fabctl.offload.history import entries_of
 from fabctl.offload.journal import Journal, Kind
-from fabctl.offload.lock import fabric_key
 from fabctl.offload.names import place_label
 from fabctl.offload.reach import reached
 from fabctl.offload.rollback import left_out
@@ -30,8 +30,8 @@ def drift(site: Site | None, journal: Journal) -> Drift:
     FabctlError
         If the site cannot be reached.
     """
-    entries = [entry for entry in journal.entries() if site is None or entry.key == fabric_key(site.fabric)]
-    entries = [entry for entry in entries if entry.key == entries[-1].key]
+    entries = entries_of(journal, site.fabric if site else None)
+    entries = [entry for entry in entries if site or entry.key == entries[-1].key]
     values: dict[Place, tuple[int, str | None]] = {}
     checks: dict[Place, tuple[int, str | None]] = {}
     for entry in entries:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from fabctl.model.fabric import Fabric
 from fabctl.model.operation import Failure, Operation, Reading, State
 from fabctl.offload.journal import Entry, Event, Journal, Kind
-from fabctl.offload.lock import is_locked
+from fabctl.offload.lock import is_locked, switch_keys
+from fabctl.offload.watch import watch_key
 
 
 def operation_of(journal: Journal, number: int) -> Operation:
@@ -20,15 +22,23 @@ def operation_of(journal: Journal, number: int) -> Operation:
     return _told(journal, journal.entry(number))
 
 
-def operations(journal: Journal) -> list[Operation]:
-    """Return all operations, newest last."""
-    return [_told(journal, entry) for entry in journal.entries()]
+def operations(journal: Journal, fabric: Fabric | None = None) -> list[Operation]:
+    """Return all operations, or those on a fabric; newest last."""
+    return [_told(journal, entry) for entry in entries_of(journal, fabric)]
 
 
-def unfinished(journal: Journal, key: str = "") -> list[Operation]:
-    """Return the operations that have not ended, on all fabrics or on that with a key; oldest first."""
-    among = [entry for entry in journal.entries() if key in ("", entry.key)]
-    return [operation for operation in (_told(journal, entry) for entry in among) if not operation.state.ended]
+def unfinished(journal: Journal, fabric: Fabric | None = None) -> list[Operation]:
+    """Return the operations that have not ended, all of them or those on a fabric; oldest first."""
+    return [operation for operation in operations(journal, fabric) if not operation.state.ended]
+
+
+def entries_of(journal: Journal, fabric: Fabric | None) -> list[Entry]:
+    """Return the beginnings of all operations, or of those on a fabric: it still has the switch that they were locked by."""
+    entries = journal.entries()
+    if fabric is None:
+        return entries
+    keys = switch_keys(fabric)
+    return [entry for entry in entries if entry.key in keys or not keys.isdisjoint(switch_keys(journal.fabric(entry.id)))]
 
 
 def _told(journal: Journal, entry: Entry) -> Operation:
@@ -56,7 +66,7 @@ def _told(journal: Journal, entry: Entry) -> Operation:
         readings=tuple(readings.values()),
         failures=tuple(Failure(event.label, event.words) for event in events if event.kind is Kind.FAILED),
         reason=last.words,
-        alive=not state.ended and is_locked(journal.folder, entry.key),
+        alive=not state.ended and is_locked(journal.folder, watch_key(entry.id) if state is State.UNCONFIRMED else entry.key),
     )
 
 

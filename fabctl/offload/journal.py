@@ -159,6 +159,8 @@ class Journal:
         self.path = folder / NAME
         self.lenient = False
         """Whether a step is taken though it cannot be written down: old values are put back even where the disk is full."""
+        self.missed = 0
+        """Events that a lenient journal does not hold."""
 
     def __enter__(self) -> Self:
         os.close(private_file(self.path))
@@ -199,8 +201,8 @@ class Journal:
                 self._append(number, event)
         return number
 
-    def record(self, operation: int, event: Event) -> None:
-        """Write an event down; it is on the disk when this returns.
+    def record(self, operation: int, *events: Event) -> None:
+        """Write events down, all or none; they are on the disk when this returns.
 
         Raises
         ------
@@ -209,10 +211,12 @@ class Journal:
         """
         try:
             with self._transaction():
-                self._append(operation, event)
+                for event in events:
+                    self._append(operation, event)
         except JournalError:
             if not self.lenient:
                 raise
+            self.missed += len(events)
 
     def entry(self, operation: int) -> Entry:
         """Return an operation as it was begun.

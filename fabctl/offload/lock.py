@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import numpy as np
-
 from fabctl.errors import LockedError
 from fabctl.model.fabric import Fabric
 from fabctl.offload.state import private_file
@@ -24,8 +22,12 @@ _POLL_S = 0.02
 
 def fabric_key(fabric: Fabric) -> str:
     """Return the name under which a fabric is locked: its lowest switch GUID, which stays while cables come and go."""
-    switches = fabric.node_guid[: fabric.n_switches]
-    return f"0x{int(np.min(switches if len(switches) else fabric.node_guid)):016x}"
+    return min(switch_keys(fabric))
+
+
+def switch_keys(fabric: Fabric) -> set[str]:
+    """Return the GUIDs of a fabric's switches; of all its nodes if it has none."""
+    return {fabric.guid_text(node) for node in range(fabric.n_switches or fabric.n_nodes)}
 
 
 @contextmanager

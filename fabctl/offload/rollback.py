@@ -56,7 +56,7 @@ def rollback(number: int, site: Site | None, journal: Journal, say: Say = quiet,
             return operation
         plan = journal.plan(number)
         if operation.state in (State.APPLIED, State.UNCONFIRMED):
-            _refuse_later(journal, operation, entry.key)
+            _refuse_later(journal, operation, site)
             if not overwrite:
                 _refuse_foreign(plan, site, journal, number)
         undo(Work(site, journal, number, say), plan, "asked for")
@@ -77,12 +77,13 @@ def undo(work: Work, plan: Plan, why: str) -> None:
             work.enter(State.ROLLED_BACK, f"{why}; nothing had been written")
             return
         work.enter(State.ROLLING_BACK, why)
-        work.say("putting the old values back")
+        work.say("putting the old values back; this is not interrupted")
         work.journal.lenient = True
         troubles = put_back(work, plan, written)
+        if work.journal.missed:
+            work.say("the journal does not hold all of this: make room, then fabctl offload recover")
         if troubles:
-            for trouble in troubles:
-                work.journal.record(work.id, Event(Kind.FAILED, label=trouble.label, words=trouble.why))
+            work.journal.record(work.id, *(Event(Kind.FAILED, label=trouble.label, words=trouble.why) for trouble in troubles))
             work.enter(State.ROLLBACK_FAILED, f"{why}; {troubles[0]}")
             more = f", and {len(troubles) - 1} more" if len(troubles) > 1 else ""
             raise RollbackError(
@@ -136,11 +137,10 @@ def as_before(
     }
 
 
-def _refuse_later(journal: Journal, operation: Operation, key: str) -> None:
+def _refuse_later(journal: Journal, operation: Operation, site: Site) -> None:
     own = touched(journal, operation.id)
-    for later in operations(journal):
-        stands = later.id > operation.id and later.state is not State.ROLLED_BACK
-        if stands and journal.entry(later.id).key == key and own & touched(journal, later.id):
+    for later in operations(journal, site.fabric):
+        if later.id > operation.id and later.state is not State.ROLLED_BACK and own & touched(journal, later.id):
             raise RefusedError(
                 f"operation {later.id} ({later.request}) has changed the same places since",
                 hint=f"roll that back first: fabctl offload rollback {later.id}",

@@ -51,10 +51,13 @@ def _watch(journal: Journal, number: int) -> None:
         if time.time() >= (event.deadline_at or 0) and (state is State.UNCONFIRMED or not is_locked(journal.folder, entry.key)):
             try:
                 recover_one(journal, number, None, _say)
+                failed = journal.missed > 0
             except LockedError:
-                pass
+                failed = False
             except FabctlError as error:
                 _say(str(error))
+                failed = True
+            if failed:
                 pause = next(pauses, None)
                 if pause is None:
                     return

@@ -128,11 +128,7 @@ class Work:
             if time.monotonic() > deadline:
                 break
             time.sleep(_POLL_S if pending else 0)
-        for reading in readings.values():
-            kind = Kind.READ if reading.answered else Kind.SILENT
-            self.journal.record(
-                self.id, Event(kind, stage, reading.place, reading.label, reading.expected, reading.found, reading.evidence)
-            )
+        self.journal.record(self.id, *(_event(stage, reading) for reading in readings.values()))
         return [self._trouble(place, difference(readings[place])) for place in pending]
 
     def confirm_written(self, wanted: Iterable[tuple[Place, str | None]]) -> list[Trouble]:
@@ -162,6 +158,11 @@ class Work:
 
     def _trouble(self, place: Place, why: str) -> Trouble:
         return Trouble(owner(place), place_label(self.site.fabric, place), why)
+
+
+def _event(stage: str, reading: Reading) -> Event:
+    kind = Kind.READ if reading.answered else Kind.SILENT
+    return Event(kind, stage, reading.place, reading.label, reading.expected, reading.found, reading.evidence)
 
 
 def observe(site: Site, place: Place, expected: str | None) -> Reading:
