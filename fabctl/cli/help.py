@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -176,13 +176,11 @@ def drivers() -> str:
 
 def _with_keys(registry: Registry) -> str:
     """Return a registry's entries, each with the keys that it takes below it."""
-    keys = {name: registry.load(name).keys for name in registry.names()}
-    rows = [row for name, entry in registry.entries.items() for row in ((name, entry.summary), *_indented(keys[name]))]
-    return _columns(rows)
-
-
-def _indented(keys: Mapping[str, str]) -> list[tuple[str, str]]:
-    return [(f"  {key}=", meaning) for key, meaning in keys.items()]
+    blocks = []
+    for name, entry in registry.entries.items():
+        keys = registry.load(name).keys
+        blocks.append(f"  {name}  {entry.summary}\n" + _columns((f"  {key}=", meaning) for key, meaning in keys.items()))
+    return "\n".join(blocks)
 
 
 def _example(doc: str | None) -> str:
