@@ -223,6 +223,8 @@ class UfmServer:
             case "PUT", ["resources", "pkeys"]:
                 return self._partition(body)
             case "PUT", ["resources", "pkeys", "qos_conf"]:
+                if body["pkey"] not in self.state.pkeys:
+                    return 404, f"PKey {body['pkey']} not found"
                 self.state.pkeys[body["pkey"]]["qos_conf"] = {key: body[key] for key in _quality()}
                 return 200, body
             case "DELETE", ["resources", "pkeys", pkey]:

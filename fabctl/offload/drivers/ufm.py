@@ -19,6 +19,7 @@ from fabctl.offload.drivers.ufm_places import (
     Counters,
     Health,
     Kind,
+    PartitionKeys,
     Partitions,
     Qualities,
     Reservations,
@@ -52,6 +53,7 @@ class UfmDriver:
     ``sharp.APP``          fabric        ``pkey=0x8012 0x0c42a10300280000 ...``, port GUIDs in order
     ``port-health``        GUID/Pn       ``healthy`` or ``unhealthy``, which is isolated
     ``counters``           GUID          JSON, counters by port number; read only
+    ``pkeys``              fabric        ``0x8012 0xffff``, all partitions; read only
     =====================  ============  ===========================================================================
     """
 
@@ -73,7 +75,11 @@ class UfmDriver:
             "pkey-qos": Qualities(client),
             "sharp": Reservations(client, fabric),
         }
-        self._of_target: Mapping[str, Kind] = {"port-health": Health(client), "counters": Counters(client)}
+        self._of_target: Mapping[str, Kind] = {
+            "port-health": Health(client),
+            "counters": Counters(client),
+            "pkeys": PartitionKeys(client),
+        }
         self._written: dict[Place, str | None] = {}
 
     @classmethod

@@ -115,6 +115,24 @@ class Partitions:
             self._client.change(lambda: self.read(what) == value, "PUT", "resources", "pkeys", body=body)
 
 
+class PartitionKeys:
+    """P_Keys of all partitions, with the membership bit; they can only be read."""
+
+    form = re.compile("fabric")
+    request = "GET resources/pkeys"
+
+    def __init__(self, client: UfmClient) -> None:
+        self._client = client
+
+    def read(self, what: str) -> str | None:
+        """Return them in order."""
+        return " ".join(f"{key | values.FULL_MEMBER:#06x}" for key in values.keys_of(self._client.get("resources", "pkeys")))
+
+    def write(self, what: str, value: str | None) -> None:
+        """Refuse."""
+        raise RefusedError("the list of partitions can only be read; pkey.0x8012 is one of them")
+
+
 class Qualities:
     """MTU, rate and service level of partitions: ``mtu=2 rate=2.5 sl=0``."""
 

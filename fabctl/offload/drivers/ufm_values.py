@@ -92,6 +92,18 @@ class Partition:
         }
 
 
+def keys_of(answer: Any) -> list[int]:
+    """Return the P_Keys of all partitions, in order, from ``GET resources/pkeys``.
+
+    Raises
+    ------
+    SourceError
+        If the answer is not in that form.
+    """
+    with _as_documented("a list of partitions"):
+        return sorted(int(key, 16) & DEFAULT_PKEY for key in answer)
+
+
 def quality_text(answer: Any) -> str | None:
     """Return ``mtu=2 rate=2.5 sl=0`` of a partition read with ``qos_conf=true``; None if UFM says nothing of it."""
     with _as_documented("a partition's QoS"):
