@@ -14,11 +14,12 @@ deaf       a Set changes nothing, exit code 0
 partial    a Set changes the first field only, exit code 0
 nocc       the node says that it does not have the class (MAD status 0x4)
 lost       the first Set is taken, but its answer is lost: exit code 255
+dies       the same, and nothing is answered any more
 
 Every call is a line of ``$FABCTL_EMULATOR/log``. It imports little: a test starts it hundreds of times.
 """
 
-# ruff: noqa: PTH105, PTH108, PTH119, PTH123
+# ruff: noqa: PTH105, PTH119, PTH123
 
 from __future__ import annotations
 
@@ -308,8 +309,9 @@ def answer(tool: str, operation: str, lid: int, words: list[str]) -> int:
             changed = [name for name, value in node.values.items() if before.get(name) != value]
             node.values = before | {name: node.values[name] for name in changed[:1]}
         node.save()
-    if "lost" in active and tool in SET:
-        os.unlink(f"{ROOT}/faults/{lid}")
+    if active & {"lost", "dies"} and tool in SET:
+        with open(f"{ROOT}/faults/{lid}", "w") as file:
+            file.write("timeout" if "dies" in active else "")
         return failed(tool, f"mad_rpc: _do_madrpc failed; dport (Lid {lid})")
     if "zeros" in active:
         text = zeroed(text)

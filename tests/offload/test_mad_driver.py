@@ -12,7 +12,7 @@ from small_fabrics import two_levels
 
 from fabctl.errors import FabctlError, RefusedError, SourceError, UsageError
 from fabctl.model.offload_plan import Place, Risk
-from fabctl.offload.drivers import mad
+from fabctl.offload.drivers import mad, mad_ports
 from fabctl.offload.drivers.mad import ATTRIBUTES, MadDriver
 
 FABRIC = two_levels(hosts=4, hosts_per_leaf=2, spines=2)
@@ -137,6 +137,21 @@ def test_a_set_whose_answer_is_lost_is_an_error_though_it_was_taken(agents: Agen
     with pytest.raises(SourceError):
         driver.write(LEAF, ON)
     assert driver.read(LEAF) == ON
+
+
+def test_the_answer_of_a_port_may_go_down_with_its_link(agents: Agents, driver: MadDriver) -> None:
+    agents.fault("leaf-0", "lost:ibportstate")
+    driver.write(port("leaf-0/P3", "state"), "disabled")
+    assert driver.read(port("leaf-0/P3", "state")) == "disabled"
+
+
+def test_a_switch_that_never_answers_again_is_an_error(
+    agents: Agents, driver: MadDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mad_ports, "REROUTE_S", 0.0)
+    agents.fault("leaf-0", "dies:ibportstate")
+    with pytest.raises(SourceError, match="leaf-0/P3: `smpquery portinfo 1 3`"):
+        driver.write(port("leaf-0/P3", "state"), "disabled")
 
 
 @pytest.mark.parametrize("fault", ["deaf", "partial"])

@@ -1,10 +1,13 @@
 """State, speed and width of one port: read by ``smpquery portinfo``, set by ``ibportstate``.
 
-``ibportstate query`` is not used: it also asks the port at the other end, and fails where that does not answer.
+``ibportstate query`` is not used: it also asks the port at the other end, and fails where that does not answer. The answer to a
+Set may be lost with the very link that it takes down, and the switch be out of reach until the subnet manager has routed around:
+so a Set without an answer is followed by reading until the switch answers again.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +27,10 @@ EXTENDED = {Speed.FDR: 1, Speed.EDR: 2, Speed.HDR: 4, Speed.NDR: 8}
 WIDTHS = {"1X": 1, "4X": 2, "8X": 4, "12X": 8, "2X": 16}
 """Bits of LinkWidthEnabled."""
 
+REROUTE_S = 60.0
+"""How long a switch may be out of reach after one of its ports was set: OpenSM sweeps every 10 s, and when a switch reports."""
+
+_POLL_S = 0.5
 _NO_EXTENDED = 30
 """LinkSpeedExtEnabled that switches all extended speeds off."""
 
@@ -123,7 +130,23 @@ def _refuse_untrained() -> None:
 
 
 def _set(tools: Tools, target: Target, *words: str) -> None:
-    tools.ask("ibportstate", "", target, str(target.port), *words)
+    """Set a port; where no answer comes, wait until the switch can be asked again, and leave the judgement to who reads."""
+    try:
+        tools.ask("ibportstate", "", target, str(target.port), *words)
+    except SourceError:
+        deadline = time.monotonic() + REROUTE_S
+        while not _answers(tools, target, last=time.monotonic() > deadline):
+            time.sleep(_POLL_S)
+
+
+def _answers(tools: Tools, target: Target, *, last: bool) -> bool:
+    try:
+        _port_info(tools, target)
+    except SourceError:
+        if last:
+            raise
+        return False
+    return True
 
 
 def _port_info(tools: Tools, target: Target) -> tuple[PortInfo, str]:
