@@ -86,7 +86,7 @@ def _head(survey: Survey) -> str:
     counts = ", ".join(f"{survey.counts[kind]:,} {kind.plural}" for kind in (Kind.SWITCH, Kind.HCA, Kind.HOST))
     if survey.drivers:
         return f"{counts}; asked through {', '.join(survey.drivers)}"
-    return f"{counts}; no driver: nothing was asked what is on (fabctl help drivers)"
+    return f"{counts}; no driver: what is on is not known (fabctl help drivers)"
 
 
 def _summary(alike: Sequence[Alike]) -> Row:

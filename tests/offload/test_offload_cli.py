@@ -75,7 +75,7 @@ def bench(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 def test_list_counts_what_is_alike_and_names_what_differs(bench: Bench) -> None:
     out = bench("list", bench.fabric_path, "--feature", "lab")
-    assert "6 switches, 4 HCAs, 4 hosts; no driver: nothing was asked what is on" in out
+    assert "6 switches, 4 HCAs, 4 hosts; no driver: what is on is not known" in out
     assert re.search(r"^lab +switches +4 can, 2 cannot +a leaf$", out, re.MULTILINE)
     assert re.search(r"^lab +2 cannot +spine-\[01-02\] +a spine$", out, re.MULTILINE)
 
