@@ -185,16 +185,18 @@ def _refuse_cut(site: Site, driver: Driver, ports: Sequence[_Port]) -> list[str]
             hint="run it on the subnet manager's host",
         )
     lost = np.flatnonzero(before & ~after)
-    for node in lost.tolist():
-        if node < fabric.n_switches:
-            raise RefusedError(f"without {which} switch '{fabric.labels[node]}' is cut off", hint=_spare(ports))
+    switches = [f"'{fabric.labels[node]}'" for node in lost[lost < fabric.n_switches].tolist()]
+    if switches:
+        more = f" and {len(switches) - 3} more" if len(switches) > 3 else ""
+        raise RefusedError(
+            f"without {which} the subnet manager, on {fabric.labels[manager]}, is cut off from {', '.join(switches[:3])}{more}",
+            hint="leave a cable between them",
+        )
     hosts = fabric.hosts
     for host in np.unique(hosts.node_host[lost[fabric.is_hca[lost]]]).tolist():
-        mine = hosts.node_host == host
-        if not (after & mine).any():
-            home = " with the subnet manager" if mine[manager] else ""
+        if not after[hosts.node_host == host].any():
             raise RefusedError(
-                f"without {which} host '{hosts.name[host]}'{home} has no path left", hint="drain the host, then unplug its cable"
+                f"without {which} host '{hosts.name[host]}' has no path left", hint="drain the host, then unplug its cable"
             )
     return [
         f"{fabric.labels[node]} is off the fabric then; its host has other HCAs" for node in lost[fabric.is_hca[lost]].tolist()
@@ -230,7 +232,3 @@ def _reached(fabric: Fabric, start: int, without: Sequence[_Port]) -> NDArray[np
     reached[destination[down & reached[source]]] = True
     reached[start] = True
     return reached
-
-
-def _spare(ports: Sequence[_Port]) -> str:
-    return "leave it a cable" if len(ports) > 1 else f"{ports[0].label} is the only way to it"
