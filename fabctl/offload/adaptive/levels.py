@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from fabctl.errors import UsageError
 from fabctl.nodeset import fold
 
 N_SLS = 16
+_SPAN = re.compile(r"([0-9]{1,3})(?:-([0-9]{1,3}))?")
 
 
 def parse_sls(text: str) -> tuple[int, ...]:
@@ -25,12 +27,11 @@ def parse_sls(text: str) -> tuple[int, ...]:
     """
     found: set[int] = set()
     for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise UsageError(f"'{text}' names no service levels", hint="write sls=0,2-3; there are 0 to 15")
-        found |= set(range(int(first), int(last or first) + 1))
-    if not found or max(found) >= N_SLS:
-        raise UsageError(f"'{text}' names no service levels", hint="write sls=0,2-3; there are 0 to 15")
+        span = _SPAN.fullmatch(part)
+        levels = range(int(span[1]), int(span[2] or span[1]) + 1) if span else range(0)
+        if not levels or levels[-1] >= N_SLS:
+            raise UsageError(f"'{text}' names no service levels", hint=f"write 0,2-3; there are 0 to {N_SLS - 1}")
+        found |= set(levels)
     return tuple(sorted(found))
 
 
@@ -43,6 +44,18 @@ def sl_mask(sls: Iterable[int]) -> str:
     '0x0005'
     """
     return f"0x{sum(1 << sl for sl in sls):04x}"
+
+
+def kept_mask(current: str | None, sls: Iterable[int]) -> str:
+    """Return a mask of service levels; as it is written now, if it is the same.
+
+    Examples
+    --------
+    >>> kept_mask("0xF", [0, 1, 2, 3]), kept_mask("0xF", [0])
+    ('0xF', '0x0001')
+    """
+    wanted = tuple(sorted(sls))
+    return current if current and masked_sls(current) == wanted else sl_mask(wanted)
 
 
 def masked_sls(text: str) -> tuple[int, ...] | None:

@@ -24,7 +24,7 @@ from fabctl.offload import nvidia
 from fabctl.offload.adaptive import armgr, words
 from fabctl.offload.adaptive.gain import gains
 from fabctl.offload.adaptive.groups import ENGINES, ROOTS, adaptive_plan, engine_for, is_xdr, routes, top_switches
-from fabctl.offload.adaptive.levels import N_SLS, masked_sls, named, parse_sls, sl_mask
+from fabctl.offload.adaptive.levels import N_SLS, kept_mask, masked_sls, named, parse_sls
 from fabctl.offload.driver import Driver
 from fabctl.offload.feature import Request
 from fabctl.offload.features.settings import number
@@ -98,11 +98,16 @@ def _enabled(site: Site, request: Request, driver: Driver) -> Plan:
     meaning = _meaning(site, values)
     wanted: dict[str, str | None] = {"routing_engine": engine}
     if "sls" in values:
-        wanted["ar_sl_mask"] = sl_mask(sls)
+        wanted["ar_sl_mask"] = kept_mask(nvidia.conf_value(site, "ar_sl_mask")[0], sls)
     wanted |= {key: values[key] for key in _VERBATIM if key in values}
     roots = _roots(site, request, driver, engine)
     wanted |= roots.keys
     changes = (*roots.files, *nvidia.conf_changes(site, driver, wanted, f"adaptive routing on SL {named(sls)}"))
+    mode = nvidia.conf_value(site, "ar_mode")[0]
+    if mode == "0" and "ar_mode" not in values:
+        meaning.append(
+            "ar_mode 0 stays: what its values mean is not published; if routes stay static, look there (--set ar_mode=...)"
+        )
     notes = [*meaning, *roots.notes, *nvidia.reach_notes(site, driver, list(wanted))]
     return nvidia.planned(site, request, NAME, changes, _engine_check(driver, engine), notes)
 

@@ -13,7 +13,7 @@ from fabctl.errors import UsageError
 from fabctl.model.assessment import Assessed, Status
 from fabctl.model.offload_plan import Plan
 from fabctl.offload import nvidia
-from fabctl.offload.adaptive.levels import N_SLS, masked_sls, named, parse_sls, sl_mask
+from fabctl.offload.adaptive.levels import N_SLS, kept_mask, masked_sls, named, parse_sls
 from fabctl.offload.feature import Request
 from fabctl.offload.features.settings import number
 from fabctl.offload.site import Site
@@ -48,7 +48,7 @@ class Hbf:
         if values and not request.enable:
             raise UsageError(f"--disable takes no settings, and --set {min(values)} is one", hint="enable hbf --set sls=...")
         sls = parse_sls(values.get("sls", f"0-{N_SLS - 1}")) if request.enable else ()
-        wanted: dict[str, str | None] = {"hbf_sl_mask": sl_mask(sls)}
+        wanted: dict[str, str | None] = {"hbf_sl_mask": kept_mask(nvidia.conf_value(site, "hbf_sl_mask")[0], sls)}
         wanted |= {key: str(number(values, key, 0, 255, 0)) for key in _VERBATIM if key in values}
         why = f"hashes on SL {named(sls)}" if sls else "hashes on no SL"
         changes = nvidia.conf_changes(site, driver, wanted, why)

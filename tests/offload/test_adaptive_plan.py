@@ -1,0 +1,181 @@
+"""Adaptive routing planned on fabrics: each switch's groups against a search of their own, credit loops, what is shown."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from realstack import preload, tool
+
+from fabctl.errors import ExitCode, RefusedError, UsageError
+from fabctl.generate.spec import parse
+from fabctl.model.fabric import Fabric
+from fabctl.offload.adaptive.groups import adaptive_plan, engine_for
+from fabctl.offload.adaptive.levels import kept_mask, masked_sls, named, parse_sls, sl_mask
+from fabctl.offload.drivers.files import FilesDriver
+from fabctl.offload.drivers.twin import TwinDriver
+from fabctl.offload.planning import make_plan
+from fabctl.offload.site import Site
+from fabctl.routing.compute import compute_tables
+from fabctl.sources.live import discover_live
+from fabctl.twin.twin import Twin
+
+Run = Callable[..., Any]
+
+TORUS = "family: torus\ndims: [4, 4]\nhosts_per_switch: 2\nspeed: EDR\n"
+PLUS = "family: dragonfly-plus\nhosts_per_leaf: 2\nleaves: 2\nspines: 2\nglobal_links: 2\nspeed: EDR\n"
+TREES = (
+    "family: xgft\nm: [4, 4]\nw: [1, 4]\nspeed: EDR\n",
+    "family: xgft\nm: [2, 3, 2]\nw: [1, 2, 3]\nspeed: EDR\n",
+    "family: leaf-spine\nhosts_per_leaf: 6\nleaves: 4\nspines: 2\nspeed: HDR\n",
+)
+
+
+def fabric_of(spec: str) -> Fabric:
+    return parse(spec, "spec.yaml")[0]
+
+
+def shortest_ports(fabric: Fabric) -> tuple[list[Counter[tuple[int, ...]]], list[int]]:
+    """Return, per switch, the sets of ports that lead a hop nearer with the HCA ports they serve, and those with one such port.
+
+    In a fat tree without faults all shortest ways go up, then down, so they are the groups of TREE.
+    """
+    n = fabric.n_switches
+    channels = [
+        (int(fabric.channel_src[c]), int(fabric.channel_dst[c]), int(fabric.port_number[fabric.channel_port[c]]))
+        for c in range(len(fabric.channel_port))
+    ]
+    into: dict[int, list[int]] = {}
+    for src, dst, _ in channels:
+        if src < n and dst < n:
+            into.setdefault(dst, []).append(src)
+    homes = Counter(dst for src, dst, _ in channels if src >= n and dst < n)
+    choices: list[Counter[tuple[int, ...]]] = [Counter() for _ in range(n)]
+    forced = [0] * n
+    for home, hosts in homes.items():
+        hops, queue = {home: 0}, deque([home])
+        while queue:
+            here = queue.popleft()
+            for other in into[here]:
+                if other not in hops:
+                    hops[other] = hops[here] + 1
+                    queue.append(other)
+        for switch in set(hops) - {home}:
+            ports = tuple(
+                sorted(port for src, dst, port in channels if src == switch and dst < n and hops[dst] == hops[switch] - 1)
+            )
+            if len(ports) > 1:
+                choices[switch][ports] += hosts
+            else:
+                forced[switch] += hosts
+    return choices, forced
+
+
+@pytest.mark.parametrize("spec", TREES)
+@pytest.mark.parametrize("engine", ["ar_updn", "ar_ftree"])
+def test_groups_of_a_fat_tree_are_its_shortest_ways(spec: str, engine: str) -> None:
+    fabric = fabric_of(spec)
+    plan = adaptive_plan(Site(fabric), engine, range(16))
+    choices, forced = shortest_ports(fabric)
+    assert [{group.ports: group.destinations for group in switch.groups} for switch in plan.switches] == choices
+    assert [switch.forced for switch in plan.switches] == forced
+    assert plan.circle is False
+    assert plan.algorithm == "TREE"
+
+
+def test_engines_follow_structure() -> None:
+    assert engine_for(fabric_of(TREES[0])) == "ar_updn"
+    assert engine_for(fabric_of(PLUS)) == "dfp"
+    with pytest.raises(RefusedError, match="neither a tree nor a Dragonfly"):
+        engine_for(fabric_of(TORUS))
+
+
+def test_routes_that_close_circles_are_refused(tmp_path: Path) -> None:
+    fabric = fabric_of(TORUS)
+    site = Site(fabric, {"files": FilesDriver(tmp_path)}, tables=compute_tables(fabric, "minhop"))
+    with pytest.raises(RefusedError, match="can make channels wait in a circle: traffic could stop"):
+        make_plan(site, "adaptive-routing", settings=["engine=ar_updn"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_detours_of_dragonfly_plus_are_said_not_to_be_checked(tmp_path: Path) -> None:
+    plan = make_plan(Site(fabric_of(PLUS), {"files": FilesDriver(tmp_path)}), "adaptive-routing")
+    assert any("that dfp changes lanes could not be checked here" in note for note in plan.notes)
+    assert [change.new for change in plan.changes] == ["routing_engine dfp\n"]
+
+
+def test_one_way_only_is_refused() -> None:
+    with pytest.raises(RefusedError, match="nothing to choose"):
+        adaptive_plan(
+            Site(fabric_of("family: leaf-spine\nhosts_per_leaf: 2\nleaves: 3\nspines: 1\nspeed: EDR\n")), "ar_updn", [0]
+        )
+
+
+@given(st.frozensets(st.integers(0, 15), min_size=1))
+def test_service_levels_survive_being_written(sls: frozenset[int]) -> None:
+    levels = tuple(sorted(sls))
+    assert parse_sls(named(levels)) == masked_sls(sl_mask(levels)) == levels
+    assert kept_mask(sl_mask(levels).upper().replace("X", "x"), levels).lower() == sl_mask(levels)
+
+
+@pytest.mark.parametrize("text", ["", "16", "3-1", "-", "1,", "0x1", "1-", "٣"])
+def test_what_names_no_service_levels(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_sls(text)
+
+
+def test_groups_and_gain_are_shown_below_the_plan(tmp_path: Path, run: Run, project: Path) -> None:
+    spec, job = tmp_path / "fabric.yaml", tmp_path / "job.yaml"
+    spec.write_text("family: leaf-spine\nhosts_per_leaf: 8\nleaves: 4\nspines: 4\noversubscription: 2\nspeed: HDR\n")
+    job.write_text("hosts: all\nranks_per_host: 1\ncollective: alltoall\nsize: 256M\n")
+    done = run("offload", "plan", "adaptive-routing", spec, "--job", job, "--set", "sls=1")
+    assert done.code == ExitCode.DONE, done.err
+    assert "Groups by TREE, from the routes of fabctl's updn, the same on each of SL 1\n" in done.out
+    assert "NCCL_IB_SL=1 NCCL_IB_ADAPTIVE_ROUTING=1 UCX_IB_SL=1 UCX_IB_AR=yes" in done.out
+    assert "nothing is planned to be written" in done.out
+    data = json.loads(run("offload", "plan", "adaptive-routing", spec, "--job", job, "-o", "json").out)["data"]["layout"]
+    assert {gain["operation"]: gain["speedup"] >= 1 for gain in data["gains"]} == {"alltoall": True, "all_reduce": True}
+    leaf = next(switch for switch in data["switches"] if switch["tier"] == 0)
+    assert [len(group["ports"]) for group in leaf["groups"]] == [4]
+    assert [group["hca_ports"] for group in leaf["groups"]] == [24]
+
+
+def test_list_and_files_from_the_command_line(tmp_path: Path, run: Run) -> None:
+    spec, folder = tmp_path / "fabric.yaml", tmp_path / "rendered"
+    spec.write_text("family: rail-optimised\nnode_type: dgx-h100\nunits: 2\nnodes_per_unit: 4\n")
+    listed = run("offload", "list", spec, "--feature", "adaptive-routing,shield,hbf")
+    assert "Quantum-2 routes adaptively" in listed.out
+    assert "ConnectX-7 takes packets in any order" in listed.out
+    driver = f"files:folder={folder}"
+    planned = run("offload", "plan", "adaptive-routing", spec, "--driver", driver, "--save", tmp_path / "plan.json")
+    assert planned.code == ExitCode.FINDINGS, planned.err
+    assert not folder.exists()
+    applied = run("offload", "apply", tmp_path / "plan.json")
+    assert applied.code == ExitCode.DONE, applied.err
+    assert (folder / "opensm.conf").read_text() == "routing_engine ar_updn\nroot_guid_file /etc/opensm/root-guids.txt\n"
+
+
+@pytest.mark.parametrize("feature", ["adaptive-routing", "shield", "hbf"])
+def test_the_real_upstream_opensm_is_refused_by_name_and_nothing_is_written(
+    feature: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ibsim", "opensm", "smpquery", "saquery"):
+        tool(name)
+    preload()
+    with Twin(fabric_of("family: leaf-spine\nhosts_per_leaf: 2\nleaves: 2\nspines: 2\nspeed: EDR\n")) as twin:
+        for name, value in twin.environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.chdir(twin.folder)
+        before = {path.name: path.read_bytes() for path in twin.manager.folder.glob("*.conf")}
+        fabric = discover_live().fabric
+        site = Site(fabric, {"twin": TwinDriver.make({}, fabric)}, source="live")
+        with pytest.raises(RefusedError, match=r"needs NVIDIA's OpenSM, and this one is upstream 3\.3\.\d+ \(") as refused:
+            make_plan(site, feature)
+        assert refused.value.exit_code is ExitCode.REFUSED
+        assert {path.name: path.read_bytes() for path in twin.manager.folder.glob("*.conf")} == before
