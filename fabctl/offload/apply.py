@@ -10,8 +10,9 @@ from fabctl.model.offload_plan import Place, Plan, Risk, Stage
 from fabctl.model.operation import Operation, State
 from fabctl.offload.basis import changes_since, lost_targets
 from fabctl.offload.batches import FABRIC, Batch, batches, refuse_impossible, without
+from fabctl.offload.events import Event, Kind
 from fabctl.offload.history import operation_of, unfinished
-from fabctl.offload.journal import Event, Journal, JournalError, Kind
+from fabctl.offload.journal import Journal, JournalError
 from fabctl.offload.lock import fabric_key, fabric_lock
 from fabctl.offload.names import place_label, switch_targets
 from fabctl.offload.planfile import plan_id

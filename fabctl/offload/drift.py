@@ -6,7 +6,7 @@ from fabctl.errors import FabctlError
 from fabctl.model.offload_plan import Place
 from fabctl.model.operation import Drift, Drifted, Failure, Reading, State
 from fabctl.offload.history import entries_of
-from fabctl.offload.journal import Journal, Kind
+from fabctl.offload.journal import Journal
 from fabctl.offload.names import place_label
 from fabctl.offload.reach import reached
 from fabctl.offload.rollback import left_out
@@ -35,7 +35,7 @@ def drift(site: Site | None, journal: Journal) -> Drift:
     values: dict[Place, tuple[int, str | None]] = {}
     checks: dict[Place, tuple[int, str | None]] = {}
     for entry in entries:
-        if journal.events(entry.id, Kind.STATE)[-1].stage in _IN_FORCE:
+        if journal.state(entry.id).stage in _IN_FORCE:
             plan, gone = journal.plan(entry.id), left_out(journal, entry.id)
             stays = {place: (entry.id, value) for place, value in final_values(plan.changes).items() if owner(place) not in gone}
             holds = final_checks(check for stage in plan.stages for check in stage.checks)

@@ -12,8 +12,6 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,9 +19,10 @@ from typing import Any, Self
 from fabctl.errors import InputError, RefusedError, UsageError
 from fabctl.model.fabric import Fabric
 from fabctl.model.offload_plan import Place, Plan
-from fabctl.model.operation import Reach, State
+from fabctl.model.operation import Reach, Reading, State
 from fabctl.model.snapshot import dump_snapshot, load_snapshot
 from fabctl.offload.basis import value_digest
+from fabctl.offload.events import Entry, Event, Kind
 from fabctl.offload.planfile import load_plan, load_reach, plan_id, save_plan
 from fabctl.offload.state import private_file
 
@@ -51,6 +50,18 @@ SELECT kind, stage, driver, target, event.key, label, o.text, n.text, words, dea
 LEFT JOIN text o ON o.digest = old LEFT JOIN text n ON n.digest = new
 WHERE operation = ? AND kind IN (SELECT value FROM json_each(?)) ORDER BY number
 """
+_PLACES = """
+SELECT DISTINCT driver, target, key FROM event
+WHERE operation = ? AND kind = ? AND driver IS NOT NULL AND number >=
+    coalesce((SELECT min(number) FROM event WHERE operation = ? AND kind = 'state' AND stage = ?), 0)
+"""
+_READINGS = """
+SELECT kind, driver, target, event.key, label, o.text, n.text, words FROM event
+LEFT JOIN text o ON o.digest = old LEFT JOIN text n ON n.digest = new
+WHERE number IN
+    (SELECT max(number) FROM event WHERE operation = ? AND kind IN ('read', 'silent') GROUP BY driver, target, key)
+ORDER BY number
+"""
 _ONLY_GROWS = """
 CREATE TRIGGER {table}_{verb} BEFORE {verb} ON {table} BEGIN SELECT RAISE(ABORT, 'the journal only grows'); END;
 """
@@ -58,84 +69,6 @@ CREATE TRIGGER {table}_{verb} BEFORE {verb} ON {table} BEGIN SELECT RAISE(ABORT,
 
 class JournalError(InputError):
     """The journal cannot be read or written."""
-
-
-class Kind(StrEnum):
-    """What an event is."""
-
-    STATE = "state"
-    BEFORE = "before"
-    WRITE = "write"
-    WROTE = "wrote"
-    SETTLE = "settle"
-    SETTLED = "settled"
-    READ = "read"
-    SILENT = "silent"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True)
-class Event:
-    """A line of the journal.
-
-    Parameters
-    ----------
-    kind : Kind
-        ``write``, ``settle``: before the step; ``wrote``, ``settled``: after it; ``silent``: a ``read`` without an answer.
-    stage : str
-        Name of the stage; of the state that was entered.
-    place : Place, optional
-    label : str
-        What people call the place.
-    old, new : str, optional
-        The value before and after a write; what was expected and what was read.
-    words : str
-        Reason or evidence.
-    deadline_at : float, optional
-        Of the state ``unconfirmed``; seconds since 1970, UTC.
-    at : float
-        Seconds since 1970, UTC.
-    """
-
-    kind: Kind
-    stage: str = ""
-    place: Place | None = None
-    label: str = ""
-    old: str | None = None
-    new: str | None = None
-    words: str = ""
-    deadline_at: float | None = None
-    at: float = 0.0
-
-
-@dataclass(frozen=True)
-class Entry:
-    """An operation as it was begun.
-
-    Parameters
-    ----------
-    id : int
-    at : float
-        Seconds since 1970, UTC.
-    key : str
-        Of the fabric's lock.
-    plan_id, feature, request, fabric : str
-        Of its plan; `fabric` is the fabric's digest.
-    to_change : int
-        Places that its plan changes.
-    confirm_s : float, optional
-        How long it waits to be confirmed.
-    """
-
-    id: int
-    at: float
-    key: str
-    plan_id: str
-    feature: str
-    request: str
-    fabric: str
-    to_change: int
-    confirm_s: float | None
 
 
 class Journal:
@@ -237,20 +170,26 @@ class Journal:
 
     def events(self, operation: int, *kinds: Kind) -> list[Event]:
         """Return the events of an operation, in order; only those of some kinds if any are given."""
+        rows = self._rows(_EVENTS, operation, json.dumps(kinds or list(Kind)))
         return [
-            Event(
-                Kind(kind),
-                stage,
-                None if driver is None else Place(driver, target, key),
-                label,
-                None if old is None else _decoded(old),
-                None if new is None else _decoded(new),
-                *rest,
-            )
-            for kind, stage, driver, target, key, label, old, new, *rest in self._rows(
-                _EVENTS, operation, json.dumps(kinds or list(Kind))
-            )
+            Event(Kind(kind), stage, _place(*place), label, _decoded(old), _decoded(new), words, deadline, at)
+            for kind, stage, *place, label, old, new, words, deadline, at in rows
         ]
+
+    def state(self, operation: int) -> Event:
+        """Return the event by which an operation came into its state."""
+        return self.events(operation, Kind.STATE)[-1]
+
+    def places(self, operation: int, kind: Kind, since: State = State.APPLYING) -> set[Place]:
+        """Return the places of an operation's events of a kind, from when it first came into a state; if it did not, all."""
+        return {Place(*row) for row in self._rows(_PLACES, operation, kind, operation, since)}
+
+    def readings(self, operation: int) -> tuple[Reading, ...]:
+        """Return the last reading of each place."""
+        return tuple(
+            Reading(Place(*place), label, _decoded(expected), _decoded(found), words, kind == Kind.READ)
+            for kind, *place, label, expected, found, words in self._rows(_READINGS, operation)
+        )
 
     def plan(self, operation: int) -> Plan:
         """Return the plan of an operation."""
@@ -268,7 +207,7 @@ class Journal:
         """Return an operation's plan and its fabric."""
         self.entry(operation)
         plan, fabric = self._rows(_TEXTS, operation)[0]
-        return _decoded(plan), _decoded(fabric)
+        return str(_decoded(plan)), str(_decoded(fabric))
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
         with self._explained():
@@ -349,8 +288,12 @@ class Journal:
             ) from error
 
 
-def _decoded(text: bytes) -> str:
-    return text.decode("utf-8", "surrogatepass")
+def _decoded(text: bytes | None) -> str | None:
+    return None if text is None else text.decode("utf-8", "surrogatepass")
+
+
+def _place(driver: str | None, target: str, key: str) -> Place | None:
+    return None if driver is None else Place(driver, target, key)
 
 
 def _printable(text: str) -> str:

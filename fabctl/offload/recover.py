@@ -7,8 +7,9 @@ import time
 from fabctl.errors import RollbackError
 from fabctl.model.offload_plan import Plan
 from fabctl.model.operation import Operation, Recovered, State
+from fabctl.offload.events import Kind
 from fabctl.offload.history import operation_of, unfinished
-from fabctl.offload.journal import Journal, Kind
+from fabctl.offload.journal import Journal
 from fabctl.offload.lock import age_text, fabric_lock
 from fabctl.offload.reach import reached
 from fabctl.offload.rollback import left_out, touched, undo

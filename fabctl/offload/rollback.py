@@ -9,8 +9,9 @@ from fabctl.model.offload_plan import Place, Plan, Stage
 from fabctl.model.operation import Operation, State
 from fabctl.offload.basis import shown
 from fabctl.offload.batches import FABRIC
-from fabctl.offload.history import operation_of, operations
-from fabctl.offload.journal import Event, Journal, Kind
+from fabctl.offload.events import Event, Kind
+from fabctl.offload.history import entries_of, operation_of
+from fabctl.offload.journal import Journal
 from fabctl.offload.lock import fabric_lock
 from fabctl.offload.names import place_label
 from fabctl.offload.reach import reached
@@ -116,12 +117,12 @@ def put_back(work: Work, plan: Plan, written: Collection[Place], targets: Collec
 
 def touched(journal: Journal, number: int) -> set[Place]:
     """Return the places that an operation has written, or may have."""
-    return {event.place for event in journal.events(number, Kind.WRITE) if event.place is not None}
+    return journal.places(number, Kind.WRITE)
 
 
 def left_out(journal: Journal, number: int) -> set[str]:
     """Return the targets that an operation left as they were."""
-    return {owner(event.place) for event in journal.events(number, Kind.FAILED) if event.place is not None}
+    return {owner(place) for place in journal.places(number, Kind.FAILED)}
 
 
 def as_before(
@@ -139,8 +140,9 @@ def as_before(
 
 def _refuse_later(journal: Journal, operation: Operation, site: Site) -> None:
     own = touched(journal, operation.id)
-    for later in operations(journal, site.fabric):
-        if later.id > operation.id and later.state is not State.ROLLED_BACK and own & touched(journal, later.id):
+    for later in entries_of(journal, site.fabric):
+        in_force = journal.state(later.id).stage != State.ROLLED_BACK
+        if later.id > operation.id and in_force and own & touched(journal, later.id):
             raise RefusedError(
                 f"operation {later.id} ({later.request}) has changed the same places since",
                 hint=f"roll that back first: fabctl offload rollback {later.id}",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fabctl.errors import FabctlError, LockedError
 from fabctl.model.operation import State
-from fabctl.offload.journal import Journal, Kind
+from fabctl.offload.journal import Journal
 from fabctl.offload.lock import fabric_lock, is_locked
 from fabctl.offload.reach import reached
 from fabctl.offload.recover import recover_one
@@ -43,7 +43,7 @@ def _watch(journal: Journal, number: int) -> None:
     entry = journal.entry(number)
     pauses = iter(_PAUSES_S)
     while True:
-        event = journal.events(number, Kind.STATE)[-1]
+        event = journal.state(number)
         state = State(event.stage)
         if state.ended:
             _say(f"operation {number} has ended: {state}")

@@ -11,7 +11,8 @@ from fabctl.errors import FabctlError, SourceError
 from fabctl.model.offload_plan import Change, Check, Place
 from fabctl.model.operation import Reading, State
 from fabctl.offload.basis import shown
-from fabctl.offload.journal import Event, Journal, JournalError, Kind
+from fabctl.offload.events import Event, Kind
+from fabctl.offload.journal import Journal, JournalError
 from fabctl.offload.names import place_label
 from fabctl.offload.site import Site
 from fabctl.offload.undo import owner

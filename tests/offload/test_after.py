@@ -16,8 +16,9 @@ from fabctl.offload import work
 from fabctl.offload.apply import apply
 from fabctl.offload.confirm import confirm
 from fabctl.offload.drift import drift
+from fabctl.offload.events import Kind
 from fabctl.offload.history import operation_of
-from fabctl.offload.journal import Journal, Kind
+from fabctl.offload.journal import Journal
 from fabctl.offload.recover import recover
 from fabctl.offload.rollback import rollback
 from fabctl.offload.site import Site

@@ -13,8 +13,9 @@ from fabctl.model.operation import State
 from fabctl.offload import work
 from fabctl.offload.apply import apply
 from fabctl.offload.batches import without
+from fabctl.offload.events import Kind
 from fabctl.offload.history import operation_of, operations
-from fabctl.offload.journal import Journal, Kind
+from fabctl.offload.journal import Journal
 from fabctl.offload.undo import mirrored
 
 

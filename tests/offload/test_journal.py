@@ -16,8 +16,9 @@ from fabctl.model.offload_plan import Place
 from fabctl.model.operation import State
 from fabctl.offload import work
 from fabctl.offload.apply import apply
+from fabctl.offload.events import Event, Kind
 from fabctl.offload.history import operation_of, operations
-from fabctl.offload.journal import NAME, Event, Journal, JournalError, Kind
+from fabctl.offload.journal import NAME, Journal, JournalError
 from fabctl.offload.recover import recover
 from fabctl.offload.rollback import rollback
 
