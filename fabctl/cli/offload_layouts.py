@@ -29,15 +29,13 @@ def laid_out(reached: Reached, wanted: Wanted) -> Layout | None:
 
 
 def _trees(reached: Reached, wanted: Wanted) -> Layout | None:
+    from fabctl.offload.features import sharp
     from fabctl.offload.planning import settings_of
-    from fabctl.offload.sharp.plan import sharp_trees
-    from fabctl.offload.sharp.settings import settings_of as sharp_settings
     from fabctl.report.offload_sharp import sharp_data, sharp_text
 
     if not reached.site.jobs:
         return None
-    values = settings_of(wanted.feature, wanted.settings)
-    trees = sharp_trees(reached.site, reached.job_names, sharp_settings(values))
+    trees = sharp.trees(reached.site, reached.job_names, settings_of(wanted.feature, wanted.settings))
     code = ExitCode.DONE if trees.streaming == len(trees.jobs) else ExitCode.PARTIAL if trees.streaming else ExitCode.REFUSED
     return Layout(sharp_text(trees), sharp_data(trees), code)
 

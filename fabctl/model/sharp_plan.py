@@ -159,6 +159,8 @@ class Copies:
         Why not one more than `bound`; where `fit` is less, between the two nothing was found and nothing excluded.
     hosts : tuple of str
         Where the copies run, the job itself first.
+    others : tuple of (int, Binding)
+        What other constraints would allow, the tightest first.
     """
 
     n_hosts: int
@@ -167,6 +169,7 @@ class Copies:
     bound: int
     binds: Binding
     hosts: tuple[str, ...]
+    others: tuple[tuple[int, Binding], ...] = ()
 
     @property
     def exact(self) -> bool:

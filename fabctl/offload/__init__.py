@@ -13,6 +13,7 @@ FEATURES = Registry(
         "partitions": Entry("fabctl.offload.features.partitions:FEATURE", "P_Keys: who may talk to whom"),
         "multicast": Entry("fabctl.offload.features.multicast:FEATURE", "multicast groups of the subnet manager"),
         "routes": Entry("fabctl.offload.features.routes:FEATURE", "routes of fabctl's in the running subnet manager"),
+        "sharp": Entry("fabctl.offload.features.sharp:FEATURE", "switches reduce on the way (NVIDIA's OpenSM); trees for jobs"),
         "adaptive-routing": Entry(
             "fabctl.offload.features.adaptive_routing:FEATURE", "switches choose among ports by load (NVIDIA's OpenSM)"
         ),

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import networkx as nx
 import numpy as np
@@ -51,7 +51,7 @@ def draw(seed: int) -> Drawn:
         used[there] += 1
         cable(builder, (here, used[here]), (there, used[there]), Speed.HDR)
 
-    for lower, upper in zip(switches, switches[1:], strict=False):
+    for lower, upper in pairwise(switches):
         for here in lower:
             above = [there for there in upper if rng.random() < 0.75] or [rng.choice(upper)]
             for there in above:

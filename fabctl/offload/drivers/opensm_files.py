@@ -17,6 +17,8 @@ FILES = {
     LFTS: "lfts_file",
     "root-guids.txt": "root_guid_file",
     "congestion-control-policy.conf": "congestion_control_policy_file",
+    "sharp-port-groups.conf": "pgrp_policy_file",
+    "sharp-devices.conf": "device_configuration_file",
     "ar_mgr.conf": "",
 }
 """Name of each file, and the key of ``opensm.conf`` that says where it lies; none has the file of the plugin armgr."""

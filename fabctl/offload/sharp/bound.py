@@ -164,7 +164,8 @@ def _cables(demands: Sequence[Demand], rules: Rules, ways: Ways) -> list[Bound]:
         if rules.one_tree[leaf]:
             continue
         cables = sum(map(len, ways.above[leaf].values()))
-        text = f"{sum(cost.values())} trees leave {ways.fabric.labels[leaf]}, which has {cables} cables up, each with one active tree"
+        n_trees, label = sum(cost.values()), ways.fabric.labels[leaf]
+        text = f"{n_trees} trees leave {label}, which has {cables} cables up, each with one active tree"
         jobs = len(demands) - len(cost) + most_jobs(cost.values(), cables)
         bounds.append(Bound(jobs, Binding(Constraint.PORT, text, "spread the jobs over other leaf switches")))
     return bounds

@@ -1,8 +1,8 @@
 """How many jobs like one can stream at once: it where it is, the others on the hosts that are left.
 
-Where switches have one active streaming tree, hosts that share a leaf switch on one of the job's rails belong to one block: two jobs
-never share it. The others are laid over blocks as bins are covered; that more do not fit follows from the number of hosts, and from
-the number of blocks that a job needs at the least.
+Where switches have one active streaming tree, hosts that share a leaf switch on one of the job's rails belong to one block: two
+jobs never share it. The others are laid over blocks as bins are covered; that more do not fit follows from the number of hosts,
+and from the number of blocks that a job needs at the least.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def copies(job: Job, demand: Demand, trees: tuple[Grown, ...], rules: Rules, way
     free = _free_hosts(job, ways, barred)
     own_leaves = {leaf for one in demand.branches for leaf in one.leaves}
     blocks = [block for block in _blocks(free, rules) if not _taken(block, free, rules, own_leaves)]
-    bound = _bound(job, blocks, rules, len(free.hosts), len(demand.branches))
+    bounds = _bounds(job, blocks, rules, len(free.hosts), len(demand.branches))
+    bound = bounds[0]
     pool = ways.pool(rules)
     for tree in trees:
         pool.hold(tree, demand.name)
@@ -71,7 +72,8 @@ def copies(job: Job, demand: Demand, trees: tuple[Grown, ...], rules: Rules, way
     binding = bound.binding
     if failed and len(hosts) < bound.jobs:
         binding = Binding(binding.constraint, f"{binding.text}; the next one that was tried: {failed.text}", binding.hint)
-    return Copies(job.n_hosts, len(demand.branches), len(hosts), bound.jobs, binding, tuple(hosts))
+    others = tuple((one.jobs, one.binding) for one in bounds[1:])
+    return Copies(job.n_hosts, len(demand.branches), len(hosts), bound.jobs, binding, tuple(hosts), others)
 
 
 def _free_hosts(job: Job, ways: Ways, barred: Sequence[int]) -> _Free:
@@ -79,12 +81,13 @@ def _free_hosts(job: Job, ways: Ways, barred: Sequence[int]) -> _Free:
     hosts = fabric.hosts
     number = {rail: int(fabric.port_number[port]) for rail, port in zip(job.rails, job.ports[0], strict=True)}
     own, sockets = set(job.hosts), _sockets(fabric)
-    found, rows = [], []
+    found: list[int] = []
+    rows: list[list[int]] = []
     for host, row in sockets.items():
-        ports = [row.get((rail, number[rail]), -1) for rail in job.rails]
-        if hosts.name[host] not in own and min(ports) >= 0 and not set(ports) & set(barred) and _on_trees(ports, job, ways):
+        here = [row.get((rail, number[rail]), -1) for rail in job.rails]
+        if hosts.name[host] not in own and min(here) >= 0 and not set(here) & set(barred) and _on_trees(here, job, ways):
             found.append(host)
-            rows.append(ports)
+            rows.append(here)
     ports = np.array(rows, dtype=np.int32).reshape(len(rows), len(job.rails))
     return _Free(tuple(found), ports, fabric.channel_dst[fabric.channel_of_port[ports]])
 
@@ -130,26 +133,29 @@ def _taken(block: list[int], free: _Free, rules: Rules, own_leaves: set[int]) ->
     return any(rules.one_tree[leaf] and leaf in own_leaves for member in block for leaf in free.leaves[member].tolist())
 
 
-def _bound(job: Job, blocks: list[list[int]], rules: Rules, n_free: int, n_trees: int) -> Bound:
-    """Return the lowest of the bounds by hosts, by blocks, and by the subnet's trees."""
+def _bounds(job: Job, blocks: list[list[int]], rules: Rules, n_free: int, n_trees: int) -> list[Bound]:
+    """Return bounds by hosts, by blocks, and by the subnet's trees, the lowest first."""
     sizes = sorted((min(len(block), job.n_hosts) for block in blocks), reverse=True)
     need = next((count + 1 for count, total in enumerate(np.cumsum(sizes).tolist()) if total >= job.n_hosts), 0)
     usable = sum(sizes)
-    by_hosts = f"{usable} hosts are left beside it, and a job needs {job.n_hosts}"
+    text = f"{n_free} hosts are left beside it"
     if usable < n_free:
-        by_hosts = (
-            f"{n_free} hosts are left, {usable} of them on leaf switches that no other tree is on; a job needs {job.n_hosts}"
+        text += f", {usable} of them on leaf switches without its trees"
+    bounds = [
+        Bound(
+            1 + usable // job.n_hosts,
+            Binding(Constraint.HOSTS, f"{text}; a job takes {job.n_hosts}", "jobs on fewer hosts"),
         )
-    bounds = [Bound(1 + usable // job.n_hosts, Binding(Constraint.HOSTS, by_hosts, "jobs on fewer hosts"))]
+    ]
     if any(len(block) > 1 for block in blocks) and need:
         text = (
-            f"a leaf switch has one active streaming tree: the {usable} hosts left stand in {len(blocks)} groups that share their "
-            f"leaf switches, and a job of {job.n_hosts} hosts takes {need} whole ones"
+            f"a leaf switch has one active streaming tree: the {usable} hosts left stand in {len(blocks)} groups on leaf "
+            f"switches of their own, and a job of {job.n_hosts} hosts takes {need} whole ones"
         )
         bounds.append(Bound(1 + len(blocks) // need, Binding(Constraint.SWITCH, text, "jobs that fill whole groups")))
     if rules.trees:
         bounds.append(Bound(max(1, rules.trees // n_trees), subnet_trees(rules.trees)))
-    return min(bounds, key=lambda one: one.jobs)
+    return sorted(bounds, key=lambda one: one.jobs)
 
 
 def _covers(blocks: list[list[int]], size: int) -> list[list[int]]:

@@ -21,7 +21,6 @@ from fabctl.offload.sharp.reasons import unreachable, why_not
 from fabctl.offload.sharp.settings import SharpSettings
 from fabctl.offload.sharp.ways import Ways
 from fabctl.offload.site import Site
-from fabctl.traffic.placement import Job
 from fabctl.traffic.switch_trees import Tree
 
 ENVIRONMENT = ("NCCL_COLLNET_ENABLE=1", "SHARP_COLL_ENABLE_SAT=1", "SHARP_COLL_LOCK_ON_COMM_INIT=1")
