@@ -55,7 +55,7 @@ def safety_notes(what: AdaptivePlan) -> list[str]:
     if what.circle and what.algorithm != "DF_PLUS":
         raise RefusedError(
             f"groups ({what.algorithm}) on the routes of {what.routes} can make channels wait in a circle: traffic could stop",
-            hint="up*/down* routes of a tree have none: plan without --tables; on other fabrics nothing is known here that is safe",
+            hint="up*/down* routes of a tree have none: plan without --tables; of other fabrics none is known to be safe",
         )
     if what.circle is None:
         return ["these routes use several virtual lanes: whether adaptive routes are free of credit loops is not told"]
