@@ -6,8 +6,9 @@ import time
 
 from fabctl.errors import RefusedError
 from fabctl.model.operation import Operation, State
+from fabctl.offload.events import Event, Kind
 from fabctl.offload.history import operation_of
-from fabctl.offload.journal import Event, Journal, Kind
+from fabctl.offload.journal import Journal
 from fabctl.offload.lock import age_text, fabric_lock
 
 
