@@ -9,19 +9,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from emulator.ufm_server import UfmServer
 from hypothesis import given
 from hypothesis import strategies as st
 from realstack import preload, tool
 
 from fabctl.errors import ExitCode, RefusedError, UsageError
 from fabctl.generate.spec import parse
+from fabctl.model.assessment import Status
 from fabctl.model.fabric import Fabric
 from fabctl.offload.adaptive.groups import adaptive_plan, engine_for
 from fabctl.offload.adaptive.levels import kept_mask, masked_sls, named, parse_sls, sl_mask
+from fabctl.offload.apply import apply
+from fabctl.offload.drivers import ufm_client
 from fabctl.offload.drivers.files import FilesDriver
 from fabctl.offload.drivers.twin import TwinDriver
+from fabctl.offload.drivers.ufm import UfmDriver
+from fabctl.offload.features.adaptive_routing import FEATURE
+from fabctl.offload.journal import Journal
 from fabctl.offload.planning import make_plan
+from fabctl.offload.rollback import rollback
 from fabctl.offload.site import Site
+from fabctl.offload.work import quiet
 from fabctl.routing.compute import compute_tables
 from fabctl.sources.live import discover_live
 from fabctl.twin.twin import Twin
@@ -159,6 +168,31 @@ def test_list_and_files_from_the_command_line(tmp_path: Path, run: Run) -> None:
     applied = run("offload", "apply", tmp_path / "plan.json")
     assert applied.code == ExitCode.DONE, applied.err
     assert (folder / "opensm.conf").read_text() == "routing_engine ar_updn\nroot_guid_file /etc/opensm/root-guids.txt\n"
+
+
+def test_through_ufm_it_is_applied_read_back_and_taken_back(
+    ufm: Callable[[Fabric], UfmServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ufm_client, "_POLL_S", 0.0)
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    fabric = fabric_of(TREES[0])
+    server = ufm(fabric)
+    server.state.smconf |= {"routing_engine": "updn", "routing_engine_active": "updn", "ar_sl_mask": "0xffff"}
+    before = dict(server.state.smconf)
+    site = Site(fabric, {"ufm": UfmDriver.make(server.options, fabric)}, source="fabric.txt")
+    plan = make_plan(site, "adaptive-routing", settings=["sls=0-3"])
+    with Journal(state) as journal:
+        done = apply(plan, site, journal, allow_disruptive=True)
+        after = server.state.smconf
+        assert (after["routing_engine"], after["routing_engine_active"], after["ar_sl_mask"]) == ("ar_updn", "ar_updn", "0x000f")
+        assert feature_status(site) == Status.ON
+        rollback(done.id, site, journal, quiet)
+    assert server.state.smconf == before
+
+
+def feature_status(site: Site) -> Status:
+    return next(row.status for row in FEATURE.assess(site) if row.target == "fabric")
 
 
 @pytest.mark.parametrize("feature", ["adaptive-routing", "shield", "hbf"])
