@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from fabctl.errors import InputError, RefusedError
+from fabctl.errors import RefusedError
 from fabctl.model.assessment import Assessed, Status
-from fabctl.model.fabric import Fabric
 from fabctl.model.offload_plan import Change, Check, Place, Plan, Risk, Stage
 from fabctl.offload.basis import basis_of
 from fabctl.offload.driver import Driver
 from fabctl.offload.drivers.ufm_values import DEFAULT_PKEY, FULL_MEMBER, Partition
 from fabctl.offload.feature import Request
 from fabctl.offload.site import Site
+
+UFM = "ufm"
 
 _FABRIC = "fabric"
 _NOTE = "what is read back is UFM's own view, not the P_Key tables of switches and HCAs"
@@ -28,9 +27,9 @@ def assess_partitions(site: Site, feature: str) -> list[Assessed]:
     SourceError, RefusedError
         As UFM's driver.
     """
-    fabric, driver = site.fabric, site.driver("ufm")
+    fabric, driver = site.fabric, site.driver(UFM)
     keys = [
-        key for key in (driver.read(Place("ufm", _FABRIC, "pkeys")) or "").split() if int(key, 16) & DEFAULT_PKEY != DEFAULT_PKEY
+        key for key in (driver.read(Place(UFM, _FABRIC, "pkeys")) or "").split() if int(key, 16) & DEFAULT_PKEY != DEFAULT_PKEY
     ]
     members = {key: Partition.parse(text).members for key in keys if (text := _read(driver, int(key, 16))) is not None}
     behind: dict[int, list[int]] = {}
@@ -55,21 +54,22 @@ def partition_plan(
     key : int
         P_Key without the membership bit.
     full, limited : sequence of int
-        HCA ports of the fabric; not looked at if the partition is to go.
+        HCA ports of the fabric, with known GUIDs; not looked at if the partition is to go.
 
     Raises
     ------
     RefusedError
         If the P_Key is taken by a partition with other members.
-    InputError
-        If a port's GUID is unknown.
+    FabctlError
+        As UFM's driver.
     """
-    driver = site.driver("ufm")
-    place, quality = (Place("ufm", _FABRIC, f"{kind}.{key | FULL_MEMBER:#06x}") for kind in ("pkey", "pkey-qos"))
+    driver = site.driver(UFM)
+    place, quality = (Place(UFM, _FABRIC, f"{kind}.{key | FULL_MEMBER:#06x}") for kind in ("pkey", "pkey-qos"))
     old = driver.read(place)
     new = None
     if request.enable:
-        new = Partition(_members(site.fabric, full, True) | _members(site.fabric, limited, False), ipoib).text
+        guids = site.fabric.port_guid
+        new = Partition({int(guids[port]): True for port in full} | {int(guids[port]): False for port in limited}, ipoib).text
         if old not in (None, new):
             raise RefusedError(
                 f"P_Key {key:#06x} is taken by a partition with {len(Partition.parse(old or '').members)} members",
@@ -94,12 +94,5 @@ def partition_plan(
     )
 
 
-def _members(fabric: Fabric, ports: Sequence[int], full: bool) -> dict[int, bool]:
-    guids = fabric.port_guid[np.array(ports, dtype=np.int64)].tolist()
-    if 0 in guids:
-        raise InputError(f"the port GUID of {fabric.port_label(ports[guids.index(0)])} is unknown", hint="--live knows it")
-    return dict.fromkeys(guids, full)
-
-
 def _read(driver: Driver, key: int) -> str | None:
-    return driver.read(Place("ufm", _FABRIC, f"pkey.{key:#06x}"))
+    return driver.read(Place(UFM, _FABRIC, f"pkey.{key:#06x}"))

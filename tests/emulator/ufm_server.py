@@ -59,7 +59,8 @@ class Certificate:
 
 def certificate(folder: Path, name: str) -> Certificate:
     """Make a certificate for an address (``IP:127.0.0.1``) or a name (``DNS:elsewhere``) with openssl."""
-    made = Certificate(folder / f"{name[4:]}.pem", folder / f"{name[4:]}.key")
+    stem = name.partition(":")[2]
+    made = Certificate(folder / f"{stem}.pem", folder / f"{stem}.key")
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc", "-days", "2",
          "-subj", "/CN=UFM of a test", "-addext", f"subjectAltName={name}", "-out", made.certificate, "-keyout", made.key],

@@ -1,4 +1,4 @@
-"""Partitions: P_Keys of HCAs, and of the switch ports that enforce them, through OpenSM's ``partitions.conf``.
+"""Partitions: P_Keys of HCAs, and of the switch ports that enforce them, through OpenSM's ``partitions.conf``, or UFM.
 
 A partition that is taken out of the file loses its P_Keys at the next sweep (measured, 3.3.23), so the old file is the way back.
 """
@@ -30,6 +30,7 @@ from fabctl.offload.partitions_conf import (
 )
 from fabctl.offload.site import Site
 from fabctl.offload.subnet_manager import OPENSM, opensm
+from fabctl.offload.ufm_partitions import UFM, assess_partitions, partition_plan
 from fabctl.offload.undo import mirrored
 
 _NAME = re.compile(r"[A-Za-z][\w.-]{0,31}")
@@ -55,10 +56,12 @@ class Partitions:
         """Return how many partitions each switch enforces at its HCAs' ports."""
         fabric = site.fabric
         driver = next((site.drivers[name] for name in OPENSM if name in site.drivers), None)
+        if driver is None and UFM in site.drivers:
+            return assess_partitions(site, self.name)
         leaves = sorted({int(fabric.port_node[fabric.port_peer[port]]) for port in fabric.endpoints.tolist()})
         leaves = [leaf for leaf in leaves if leaf < fabric.n_switches]
         if driver is None:
-            fact = "P_Keys are not in a dump; --driver opensm reads them"
+            fact = "P_Keys are not in a dump; --driver opensm or ufm reads them"
             return [Assessed(self.name, fabric.labels[leaf], Status.UNKNOWN, fact) for leaf in leaves]
         out = []
         for leaf in leaves:
@@ -71,6 +74,8 @@ class Partitions:
     def plan(self, site: Site, request: Request) -> Plan:
         """Return the new file, and the P_Keys that each HCA and each switch at one must hold then."""
         key = _key(request.values)
+        if UFM in site.drivers and not any(name in site.drivers for name in OPENSM):
+            return self._through_ufm(site, request, key)
         driver = opensm(site)
         place = Place(driver.name, FABRIC, f"file:{PARTITIONS}")
         old = driver.read(place)
@@ -97,17 +102,7 @@ class Partitions:
         name = values.get("name", f"P{key:04x}")
         if not _NAME.fullmatch(name) or name == "Default":
             raise UsageError(f"--set name={name}: a letter, then letters, digits, _ . and -; not Default")
-        if values.get("ipoib", "no") not in ("yes", "no"):
-            raise UsageError("--set ipoib takes yes or no")
-        full, limited = _members(site, request), _ports(fabric, values.get("limited", ""))
-        both = sorted(set(full) & set(limited))
-        if "members" not in values:
-            full = [port for port in full if port not in set(limited)]
-        elif both:
-            raise UsageError(f"{fabric.port_label(both[0])} is both a full and a limited member")
-        unknown = next((port for port in (*full, *limited) if not fabric.port_guid[port]), None)
-        if unknown is not None:
-            raise InputError(f"the port GUID of {fabric.port_label(unknown)} is unknown", hint="--live knows it")
+        full, limited = _full_and_limited(site, request)
         words = [f"{fabric.port_guid[port]:#018x}=full" for port in full] + [
             f"{fabric.port_guid[port]:#018x}=limited" for port in limited
         ]
@@ -126,10 +121,20 @@ class Partitions:
         return new, members | {(_guid(fabric, port), int(fabric.port_number[port])): key for port in limited}
 
     def _disabled(self, request: Request, key: int, old: str | None) -> str | None:
-        if request.values.keys() - {"key"}:
-            raise UsageError("disable partitions takes the key alone", hint=f"--set key={key:#06x}")
+        _refuse_more_than_key(request, key)
         gone = [one for one in definitions(old or "") if one.key == key]
         return without_definitions(old, gone) if old is not None and gone else old
+
+    def _through_ufm(self, site: Site, request: Request, key: int) -> Plan:
+        full: list[int] = []
+        limited: list[int] = []
+        if request.enable:
+            if "name" in request.values:
+                raise UsageError("UFM names its partitions itself", hint="leave name= away")
+            full, limited = _full_and_limited(site, request)
+        else:
+            _refuse_more_than_key(request, key)
+        return partition_plan(site, request, self.name, key, full, limited, ipoib=request.values.get("ipoib") == "yes")
 
 
 FEATURE = Partitions()
@@ -164,6 +169,28 @@ def _key(values: Mapping[str, str]) -> int:
     if not 0 < key < DEFAULT_KEY:
         raise UsageError(f"P_Key {text} is not within 0x0001 and 0x7ffe; membership is not part of it")
     return key
+
+
+def _refuse_more_than_key(request: Request, key: int) -> None:
+    if request.values.keys() - {"key"}:
+        raise UsageError("disable partitions takes the key alone", hint=f"--set key={key:#06x}")
+
+
+def _full_and_limited(site: Site, request: Request) -> tuple[list[int], list[int]]:
+    """Return the HCA ports that are to be full members, and those that are to be limited ones."""
+    values, fabric = request.values, site.fabric
+    if values.get("ipoib", "no") not in ("yes", "no"):
+        raise UsageError("--set ipoib takes yes or no")
+    full, limited = _members(site, request), _ports(fabric, values.get("limited", ""))
+    both = sorted(set(full) & set(limited))
+    if "members" not in values:
+        full = [port for port in full if port not in set(limited)]
+    elif both:
+        raise UsageError(f"{fabric.port_label(both[0])} is both a full and a limited member")
+    unknown = next((port for port in (*full, *limited) if not fabric.port_guid[port]), None)
+    if unknown is not None:
+        raise InputError(f"the port GUID of {fabric.port_label(unknown)} is unknown", hint="--live knows it")
+    return full, limited
 
 
 def _members(site: Site, request: Request) -> list[int]:

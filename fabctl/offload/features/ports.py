@@ -1,4 +1,4 @@
-"""State, speed and width of switch ports that are named one by one, by the `mad` driver.
+"""State, speed and width of switch ports that are named one by one: by the `mad` driver, or by UFM, which only isolates.
 
 A port is set on the switch's side: an HCA whose own port is switched off cannot be reached to switch it on again. What nobody
 could reach any more afterwards, or what would be lost of the fabric, is worked out first: on the graph of the fabric without the
@@ -31,6 +31,8 @@ from fabctl.units import Speed
 
 _PORT = re.compile(r"(.+)/P(\d{1,3})")
 _SUPPORTED = "supported"
+_STATES = {"mad": ("port.state", "enabled", "disabled"), "ufm": ("port-health", "healthy", "unhealthy")}
+"""Drivers that switch ports on and off, the first that is there: the key of their places, and its values for on and off."""
 
 
 @dataclass(frozen=True)
@@ -54,19 +56,21 @@ class Ports:
     }
 
     def assess(self, site: Site) -> Sequence[Assessed]:
-        """Return that ports can be set where the `mad` driver is; their state is asked for when they are named."""
-        status, fact = Status.UNKNOWN, "its ports are set by name: --driver mad"
+        """Return that ports can be set where a driver is; their state is asked for when they are named."""
+        status, fact, source = Status.UNKNOWN, "its ports are set by name: --driver mad or ufm", ""
         if "mad" in site.drivers:
-            status, fact = Status.CAN, "its ports are switched on and off, and slowed down, by name"
+            status, fact, source = Status.CAN, "its ports are switched on and off, and slowed down, by name", "ibportstate(8)"
+        elif "ufm" in site.drivers:
+            status, fact, source = Status.CAN, "its ports are isolated and let in again, by name", "UFM, app/unhealthy_ports"
         labels = site.fabric.labels[: site.fabric.n_switches]
-        return [Assessed(self.name, label, status, fact, "ibportstate(8)") for label in labels]
+        return [Assessed(self.name, label, status, fact, source) for label in labels]
 
     def plan(self, site: Site, request: Request) -> Plan:
         """Return what differs from what is wanted at the ports that are named."""
         refuse_unknown(self, request.values)
-        driver = site.driver("mad")
-        ports = _named_ports(site.fabric, request)
         speed, width = request.values.get("speed"), request.values.get("width")
+        driver = site.driver("mad") if speed or width else site.driver(*_STATES)
+        ports = _named_ports(site.fabric, request)
         if (speed or width) and not request.enable:
             raise UsageError("--disable switches ports off; speed and width are set without it")
         notes: list[str] = []
@@ -121,10 +125,11 @@ def _cabled(fabric: Fabric, node: int) -> list[int]:
 
 
 def _state_stage(driver: Driver, ports: Sequence[_Port], enable: bool) -> Stage:
-    wanted = "enabled" if enable else "disabled"
+    key, on, off = _STATES[driver.name]
+    wanted = on if enable else off
     changes = []
     for port in ports:
-        place = Place(driver.name, port.target, "port.state")
+        place = Place(driver.name, port.target, key)
         old = driver.read(place)
         if old != wanted:
             changes.append(Change(place, old, wanted, Risk.SWEEP, f"{port.label} is {wanted}"))
@@ -175,7 +180,7 @@ def _refuse_cut(site: Site, driver: Driver, ports: Sequence[_Port]) -> list[str]
     """Refuse to switch ports off that the subnet manager, fabctl, a switch or a host needs; return what is lost nevertheless."""
     fabric = site.fabric
     manager = _manager(fabric)
-    local = _node(fabric, driver.read(Place(driver.name, "fabric", "local")) or "")
+    local = _node(fabric, driver.read(Place("mad", "fabric", "local")) or "") if driver.name == "mad" else -1
     before = _reached(fabric, manager, ())
     after = _reached(fabric, manager, ports)
     which = ports[0].label if len(ports) == 1 else f"these {len(ports)} ports"
