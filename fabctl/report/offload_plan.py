@@ -63,7 +63,7 @@ def plan_report(
     next_step : sequence of str
         Commands to type next.
     """
-    text: list[str | Table] = [f"Plan {number}: {plan.request}", *_head(plan)]
+    text: list[str | Table] = [f"Plan {number if plan.changes else ''}".rstrip() + f": {plan.request}", *_head(plan)]
     if plan.changes:
         text.append(Table("Changes", _telling(_CHANGES, plan), list(_changes(plan, labels))))
         text += _diffs(plan, labels)

@@ -80,22 +80,25 @@ def _head(trees: SharpTrees) -> list[str]:
     count = len(trees.jobs)
     lines = [f"SHARP: {trees.streaming} of {count} job{'s' if count != 1 else ''} can stream{' at once' if count > 1 else ''}"]
     for job in trees.jobs:
-        where = f"{job.n_hosts} hosts on rail{'s' if len(job.rails) > 1 else ''} {','.join(map(str, job.rails))}"
+        where = f"{job.n_hosts} hosts on {_rails(len(job.rails))}"
         if job.refused is None:
             lines.append(f"  {job.name}: {len(job.trees)} trees for {where}, depth {job.depth}, {job.n_switches} switches in all")
         else:
             lines.append(f"  {job.name}: none for {where}; {_words(job.refused)}")
     if trees.binds is not None:
         proven = "no choice of trees lets more stream" if trees.exact else f"more than {trees.bound} cannot stream"
-        lines.append(f"  {proven}; {_words(trees.binds)}")
-    return lines + ([f"  {_copies(trees.copies)}"] if trees.copies is not None else [])
+        lines += [f"  {proven}", f"  binds: {_words(trees.binds)}"]
+    return lines + (_copies(trees.copies) if trees.copies is not None else [])
 
 
-def _copies(copies: Copies) -> str:
-    such = f"such jobs ({copies.n_hosts} hosts, {copies.n_rails} rails) can stream at once"
-    if copies.exact:
-        return f"{copies.fit} {such}, not one more; {_words(copies.binds)}"
-    return f"{copies.fit} {such}, more than {copies.bound} cannot; {_words(copies.binds)}"
+def _copies(copies: Copies) -> list[str]:
+    proven = "not one more" if copies.exact else f"more than {copies.bound} cannot"
+    such = f"such jobs ({copies.n_hosts} hosts, {_rails(copies.n_rails)}) can stream at once, {proven}"
+    return [f"  {copies.fit} {such}", f"  binds: {_words(copies.binds)}"]
+
+
+def _rails(count: int) -> str:
+    return f"{count} rail{'s' if count != 1 else ''}"
 
 
 def _words(binding: Binding) -> str:

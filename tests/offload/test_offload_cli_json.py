@@ -16,7 +16,7 @@ from test_json_schema import undescribed
 from fabctl.model.snapshot import dump_snapshot
 from fabctl.offload import work
 
-KINDS = ("list", "plan", "diff", "operation", "history", "recovery", "drift")
+KINDS = ("list", "plan", "diff", "operation", "history", "recovery", "drift", "sharp", "adaptive")
 
 
 @pytest.fixture
@@ -70,6 +70,18 @@ def test_every_command(said: Callable[..., dict[str, Any]], tmp_path: Path) -> N
     assert said("OffloadRecovery", "recover")["recovered"] == []
     assert said("OffloadHistory", "history")["operations"][0]["id"] == 1
     assert said("OffloadPlan", "disable", name, *where[:1], "--driver", f"files:folder={folder}")["stages"] == []
+
+
+@pytest.mark.parametrize(("feature", "job"), [("sharp", "hosts: 16\ncollective: all_reduce\n"), ("adaptive-routing", "")])
+def test_layouts(
+    said: Callable[..., dict[str, Any]], schemas: dict[str, Any], tmp_path: Path, fixtures: Path, feature: str, job: str
+) -> None:
+    (tmp_path / "job.yaml").write_text(job)
+    jobs = ("--job", tmp_path / "job.yaml", "--node", "dgx-a100") if job else ("--driver", f"files:folder={tmp_path}")
+    layout = said("OffloadPlan", "plan", feature, fixtures / "ibnetdiscover/selene-compute-2021.txt", *jobs)["layout"]
+    schema = schemas[f"Offload{feature.partition('-')[0].capitalize()}"]
+    jsonschema.validate(layout, schema, cls=jsonschema.Draft202012Validator)
+    assert list(undescribed(layout, schema, schema)) == []
 
 
 def test_a_switch_left_out_and_a_recovery(said: Callable[..., dict[str, Any]], tmp_path: Path, run: Any) -> None:
