@@ -24,6 +24,7 @@ FEATURES = Registry(
         ),
         "ports": Entry("fabctl.offload.features.ports:FEATURE", "state, speed and width of switch ports"),
         "telemetry": Entry("fabctl.offload.features.telemetry:FEATURE", "error counters against thresholds; nothing is written"),
+        "gdr": Entry("fabctl.offload.features.gdr:FEATURE", "HCAs reach GPU memory by themselves: what keeps hosts from it"),
     },
     group="fabctl.features",
 )
