@@ -189,6 +189,15 @@ def test_counters_are_those_of_the_specification(server, driver):
     assert driver.read(Place("ufm", f"{7:#018x}", "counters")) is None
 
 
+def test_partitions_and_reservations_are_listed(server, driver):
+    assert (driver.read(fabric("pkeys")), driver.read(fabric("reservations"))) == ("0xffff", "")
+    driver.write(PKEY, MEMBERS)
+    driver.write(fabric("pkey.0x8003"), MEMBERS)
+    for name in ("b", "a"):
+        driver.write(fabric(f"sharp.{name}"), Reservation((PORTS[0],)).text)
+    assert (driver.read(fabric("pkeys")), driver.read(fabric("reservations"))) == ("0x8003 0x8012 0xffff", "a b")
+
+
 # ---- refused ------------------------------------------------------------------------------------------------------
 
 
@@ -209,6 +218,7 @@ def test_counters_are_those_of_the_specification(server, driver):
         (fabric("sharp."), None, "has no place"),
         (fabric("smconf"), None, "has no place"),
         (fabric("port-health"), "healthy", "has no place"),
+        (fabric("pkeys"), "0x8012", "can only be read"),
         (Place("ufm", "0x1", "pkey.0x8012"), MEMBERS, "has no place"),
         (Place("ufm", "../../etc", "counters"), None, "has no place"),
     ],
@@ -280,6 +290,8 @@ def test_a_routing_engine_that_does_not_come_into_force_is_found_out(server, dri
         fabric("pkey-qos.0x8012"),
         PORT,
         fabric("sharp.a"),
+        fabric("pkeys"),
+        fabric("reservations"),
         Place("ufm", f"{LEAF:#018x}", "counters"),
     ],
     ids=lambda place: place.key,

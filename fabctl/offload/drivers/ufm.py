@@ -19,12 +19,13 @@ from fabctl.offload.drivers.ufm_places import (
     Counters,
     Health,
     Kind,
-    PartitionKeys,
+    Listing,
     Partitions,
     Qualities,
     Reservations,
     Settings,
 )
+from fabctl.offload.drivers.ufm_values import keys_of, reservations_of
 
 FABRIC = "fabric"
 
@@ -54,6 +55,7 @@ class UfmDriver:
     ``port-health``        GUID/Pn       ``healthy`` or ``unhealthy``, which is isolated
     ``counters``           GUID          JSON, counters by port number; read only
     ``pkeys``              fabric        ``0x8012 0xffff``, all partitions; read only
+    ``reservations``       fabric        ``job-7 job-8``, all SHARP reservations; read only
     =====================  ============  ===========================================================================
     """
 
@@ -78,7 +80,8 @@ class UfmDriver:
         self._of_target: Mapping[str, Kind] = {
             "port-health": Health(client),
             "counters": Counters(client),
-            "pkeys": PartitionKeys(client),
+            "pkeys": Listing(client, ("resources", "pkeys"), keys_of),
+            "reservations": Listing(client, ("app", "sharp", "allocate_resources"), reservations_of),
         }
         self._written: dict[Place, str | None] = {}
 

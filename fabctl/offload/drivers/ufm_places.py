@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from fabctl.errors import InputError, RefusedError, SourceError
@@ -115,22 +115,33 @@ class Partitions:
             self._client.change(lambda: self.read(what) == value, "PUT", "resources", "pkeys", body=body)
 
 
-class PartitionKeys:
-    """P_Keys of all partitions, with the membership bit; they can only be read."""
+class Listing:
+    """Names of all that UFM has of a kind, in order; they can only be read.
+
+    Parameters
+    ----------
+    client : UfmClient
+    path : tuple of str
+        Where UFM lists them.
+    names : callable
+        Takes UFM's answer.
+    """
 
     form = re.compile("fabric")
-    request = "GET resources/pkeys"
 
-    def __init__(self, client: UfmClient) -> None:
+    def __init__(self, client: UfmClient, path: tuple[str, ...], names: Callable[[Any], list[str]]) -> None:
         self._client = client
+        self._path = path
+        self._names = names
+        self.request = f"GET {'/'.join(path)}"
 
     def read(self, what: str) -> str | None:
-        """Return them in order."""
-        return " ".join(f"{key | values.FULL_MEMBER:#06x}" for key in values.keys_of(self._client.get("resources", "pkeys")))
+        """Return the names, with blanks between them."""
+        return " ".join(self._names(self._client.get(*self._path)))
 
     def write(self, what: str, value: str | None) -> None:
         """Refuse."""
-        raise RefusedError("the list of partitions can only be read; pkey.0x8012 is one of them")
+        raise RefusedError(f"what {self.request} lists can only be read; each has a place of its own")
 
 
 class Qualities:

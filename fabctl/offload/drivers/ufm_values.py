@@ -92,8 +92,8 @@ class Partition:
         }
 
 
-def keys_of(answer: Any) -> list[int]:
-    """Return the P_Keys of all partitions, in order, from ``GET resources/pkeys``.
+def keys_of(answer: Any) -> list[str]:
+    """Return the P_Keys of all partitions, ``0x8012``, in order, from ``GET resources/pkeys``.
 
     Raises
     ------
@@ -101,7 +101,19 @@ def keys_of(answer: Any) -> list[int]:
         If the answer is not in that form.
     """
     with _as_documented("a list of partitions"):
-        return sorted(int(key, 16) & DEFAULT_PKEY for key in answer)
+        return [f"{key | FULL_MEMBER:#06x}" for key in sorted(int(key, 16) for key in answer)]
+
+
+def reservations_of(answer: Any) -> list[str]:
+    """Return the names of all SHARP reservations, in order, from ``GET app/sharp/allocate_resources``.
+
+    Raises
+    ------
+    SourceError
+        If the answer is not in that form.
+    """
+    with _as_documented("a list of SHARP reservations"):
+        return sorted(answer.keys())
 
 
 def quality_text(answer: Any) -> str | None:
