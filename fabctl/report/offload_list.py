@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from fabctl.model.assessment import Alike, Kind, Status, Survey
+from fabctl.model.naming import natural_key
 from fabctl.nodeset import folded
 from fabctl.report.output import Column, Report, Row, Table
 
@@ -140,6 +141,11 @@ def _per_place(survey: Survey) -> list[Table]:
         columns = (Column("target", kind.upper()), *(Column(name, name.upper()) for name in features))
         if rows:
             tables.append(
-                Table(kind.plural.capitalize() if kind.plural.islower() else kind.plural, columns, list(rows.values()), wide=True)
+                Table(
+                    kind.plural.capitalize() if kind.plural.islower() else kind.plural,
+                    columns,
+                    [rows[target] for target in sorted(rows, key=natural_key)],
+                    wide=True,
+                )
             )
     return tables

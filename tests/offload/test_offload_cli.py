@@ -420,3 +420,15 @@ def test_state_is_for_its_owner(bench: Bench) -> None:
     bench.state.chmod(0o777)
     bench("history", code=ExitCode.REFUSED)
     assert f"hint: chmod 700 {bench.state}" in bench.err
+
+
+def test_many_changes_that_differ_are_cut_for_people_alone(bench: Bench, tmp_path: Path) -> None:
+    folder = tmp_path / "large"
+    site = lab.make_site(folder, leaves=50)
+    (tmp_path / "large.json").write_text(dump_snapshot(site.fabric))
+    for number, switch in enumerate(lab.switches(site.fabric)):
+        lab.put(folder / "configured" / f"{switch} cc.threshold", str(100 + number))
+    words = ("plan", "lab", tmp_path / "large.json", "--driver", f"lab:folder={folder}")
+    out = bench(*words, code=1)
+    assert "Changes, the first 40 of 52: -o json has all\n" in out
+    assert len(bench(*words, "-o", "name", code=1).splitlines()) == 52
