@@ -140,12 +140,6 @@ def _per_place(survey: Survey) -> list[Table]:
         features = dict.fromkeys(group.feature for group in groups)
         columns = (Column("target", kind.upper()), *(Column(name, name.upper()) for name in features))
         if rows:
-            tables.append(
-                Table(
-                    kind.plural.capitalize() if kind.plural.islower() else kind.plural,
-                    columns,
-                    [rows[target] for target in sorted(rows, key=natural_key)],
-                    wide=True,
-                )
-            )
+            ordered = [rows[target] for target in sorted(rows, key=natural_key)]
+            tables.append(Table(kind.plural[0].upper() + kind.plural[1:], columns, ordered, wide=True))
     return tables

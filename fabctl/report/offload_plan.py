@@ -118,7 +118,7 @@ def _head(plan: Plan) -> list[str]:
 
 def _first(title: str, columns: tuple[Column, ...], rows: list[Row]) -> Table:
     """Return a table of the first rows."""
-    cut = f", the first {_SHOWN_ROWS} of {len(rows):,}: -o json has all" if len(rows) > _SHOWN_ROWS else ""
+    cut = f", the first {_SHOWN_ROWS} of {len(rows):,}: -o csv has all" if len(rows) > _SHOWN_ROWS else ""
     return Table(title + cut, columns, rows[:_SHOWN_ROWS])
 
 

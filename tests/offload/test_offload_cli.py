@@ -430,5 +430,5 @@ def test_many_changes_that_differ_are_cut_for_people_alone(bench: Bench, tmp_pat
         lab.put(folder / "configured" / f"{switch} cc.threshold", str(100 + number))
     words = ("plan", "lab", tmp_path / "large.json", "--driver", f"lab:folder={folder}")
     out = bench(*words, code=1)
-    assert "Changes, the first 40 of 52: -o json has all\n" in out
+    assert "Changes, the first 40 of 52: -o csv has all\n" in out
     assert len(bench(*words, "-o", "name", code=1).splitlines()) == 52
