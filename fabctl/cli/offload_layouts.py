@@ -40,13 +40,13 @@ def _trees(reached: Reached, wanted: Wanted) -> Layout | None:
     return Layout(sharp_text(trees), sharp_data(trees), code)
 
 
-def _groups(reached: Reached, wanted: Wanted) -> Layout | None:
+def _groups(reached: Reached, wanted: Wanted) -> Layout:
     from fabctl.offload.features.adaptive_routing import details
     from fabctl.offload.planning import settings_of
     from fabctl.report.offload_adaptive import adaptive_data, adaptive_text
 
     found = details(reached.site, settings_of(wanted.feature, wanted.settings))
-    return Layout(adaptive_text(found), adaptive_data(found)) if found else None
+    return Layout(adaptive_text(found), adaptive_data(found))
 
 
 _LAYOUTS: dict[str, Callable[[Reached, Wanted], Layout | None]] = {"sharp": _trees, "adaptive-routing": _groups}

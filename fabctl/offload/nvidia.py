@@ -146,28 +146,35 @@ def planned(
     return Plan(feature, request.words, basis_of(site, changes), (stage,), mirrored((stage,)), tuple(notes))
 
 
-def reach_notes(site: Site, driver: Driver, keys: Sequence[str]) -> tuple[str, ...]:
-    """Return what must be said of how these keys come into force, and of what nobody could prove.
+def reach_notes(site: Site, driver: Driver, wanted: Mapping[str, str | None]) -> tuple[str, ...]:
+    """Return what must be said of how keys of ``opensm.conf`` come into force, and of what is known of the one in use.
 
     Parameters
     ----------
-    keys : sequence of str
-        Those that are written.
+    wanted : mapping of str to (str or None)
+        As for `conf_changes`.
     """
+    conf = site.captured.get(CONFIG)
     notes = []
-    if driver.name == FILES and keys:
-        hot, cold = ([key for key in keys if (key_risk(key) is Risk.RESTART) is restart] for restart in (False, True))
+    if driver.name == FILES and wanted:
+        hot, cold = ([key for key in wanted if (key_risk(key) is Risk.RESTART) is restart] for restart in (False, True))
         needs = [f"{', '.join(hot)}: a HUP (pkill -HUP opensm)"] if hot else []
         needs += [f"{', '.join(cold)}: a restart (that a HUP suffices is not published)"] if cold else []
         notes.append(f"rendered, not in force. On the subnet manager's machine these need {'; '.join(needs)}")
-    conf = site.captured.get(CONFIG)
-    if driver.name == FILES and keys and conf is None and driver.read(Place(FILES, FABRIC, f"file:{CONFIG}")) is None:
-        notes.append(
-            f"there is no {CONFIG} to edit: these keys belong into the one in use (--captured DIR with it shows that file edited)"
-        )
+        if driver.read(Place(FILES, FABRIC, f"file:{CONFIG}")) is None:
+            notes.append(_edits(conf, wanted))
     if conf and not any(value_of(conf, key) for key in OWN_KEYS):
         notes.append(f"the captured {CONFIG} sets no option of NVIDIA's OpenSM: if upstream's reads it, all of this is ignored")
     return tuple(notes)
+
+
+def _edits(conf: str | None, wanted: Mapping[str, str | None]) -> str:
+    if conf is None:
+        return (
+            f"there is no {CONFIG} to edit: these keys belong into the one in use (--captured DIR with it shows that file edited)"
+        )
+    edits = [f"{key} {value_of(conf, key) or 'absent'} -> {value or 'absent'}" for key, value in wanted.items()]
+    return f"the captured {CONFIG}, edited: {'; '.join(edits)}"
 
 
 def guids(fabric: Fabric, switches: Sequence[int]) -> str:

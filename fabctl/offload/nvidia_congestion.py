@@ -91,7 +91,7 @@ def plan(site: Site, request: Request) -> Plan:
     why = "NVIDIA's congestion control" if request.enable else "no congestion control"
     changes = (*changes, *nvidia.conf_changes(site, driver, keys, why))
     return nvidia.planned(
-        site, request, FEATURE_NAME, changes, (), [*_notes(site, request), *nvidia.reach_notes(site, driver, list(keys))]
+        site, request, FEATURE_NAME, changes, (), [*_notes(site, request), *nvidia.reach_notes(site, driver, keys)]
     )
 
 

@@ -277,6 +277,20 @@ def test_a_captured_secret_is_not_copied(tmp_path: Path) -> None:
     assert value_of((tmp_path / CONF).read_text(), "m_key") == "0x123456789"
 
 
+def test_the_plugin_groups_parallel_cables_only_where_there_are_some() -> None:
+    torus = "family: torus\ndims: [4, 4]\nhosts_per_switch: 2\nspeed: EDR\n"
+    with pytest.raises(RefusedError, match=r"nothing to choose: no group \(LAG\)"):
+        make_plan(site_of(torus), "adaptive-routing", settings=["form=armgr"])
+    plan = make_plan(site_of(torus + "cables: 2\n"), "adaptive-routing", settings=["form=armgr"])
+    assert "AR_ALGORITHM: LAG;\n" in (plan.changes[0].new or "")
+    assert any("can wait in a circle" in note for note in plan.notes)
+
+
+def test_edits_of_a_captured_file_are_told(tmp_path: Path) -> None:
+    site = Site(tree(), {"files": FilesDriver(tmp_path)}, captured={CONF: (GOLDEN / CONF).read_text()})
+    assert "the captured opensm.conf, edited: hbf_sl_mask 0x0000 -> 0x0003" in make_plan(site, "hbf", settings=["sls=0-1"]).notes
+
+
 def test_upstreams_configuration_is_pointed_out(tmp_path: Path) -> None:
     site = Site(tree(), {"files": FilesDriver(tmp_path)}, captured={CONF: "routing_engine minhop\nqos TRUE\n"})
     assert any("sets no option of NVIDIA's OpenSM" in note for note in make_plan(site, "hbf").notes)

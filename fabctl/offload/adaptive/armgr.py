@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fabctl.errors import UsageError
+from fabctl.model.fabric import Fabric
 from fabctl.model.offload_plan import Plan, Risk
 from fabctl.offload import nvidia
-from fabctl.offload.adaptive.words import switch_notes
+from fabctl.offload.adaptive import words
+from fabctl.offload.adaptive.groups import PLUGIN, adaptive_plan
+from fabctl.offload.adaptive.levels import N_SLS
 from fabctl.offload.driver import Driver
 from fabctl.offload.feature import Request
 from fabctl.offload.site import Site
 
 CONFIG = "ar_mgr.conf"
-PLUGIN = "armgr"
+NAME = "armgr"
 LOG = "/var/log/armgr.log"
-ALGORITHMS = ("lag", "tree")
 MODES = ("bounded", "free")
 MAX_AGEING = 2**32 - 1
 KEYS = {
@@ -28,9 +30,11 @@ KEYS = {
     "ageing": "with form=armgr: microseconds [default: 30]",
 }
 NOTES = (
+    "which switches can, armgr asks them: it leaves the others as they are",
     "the plugin is of MLNX_OFED 2.1 to 2.3; since UFM 6.4 adaptive routing is part of NVIDIA's OpenSM",
     f"if it cannot parse its file, armgr gives all options their defaults in silence: look into {LOG}",
     "while it is active, smpquery, dump_fts and fabctl read usual tables that nobody follows (smparquery reads those in force)",
+    "that its lines end in ';' is general knowledge, not on the pages of the manual that could be read: compare with your own file",
     "single switches (SWITCH blocks) are not planned: how such a block is written is not published",
 )
 
@@ -46,7 +50,7 @@ def rendered(*, enable: bool, algorithm: str, mode: str = "bounded", ageing_us: 
     Parameters
     ----------
     algorithm : str
-        One of `ALGORITHMS`.
+        One of `PLUGIN`.
     mode : str
         One of `MODES`.
     ageing_us : str
@@ -57,8 +61,8 @@ def rendered(*, enable: bool, algorithm: str, mode: str = "bounded", ageing_us: 
     UsageError
         For other values.
     """
-    if algorithm not in ALGORITHMS:
-        raise UsageError(f"armgr has no algorithm '{algorithm}'", hint=f"--set algorithm={'|'.join(ALGORITHMS)}")
+    if algorithm not in PLUGIN:
+        raise UsageError(f"armgr has no algorithm '{algorithm}'", hint=f"--set algorithm={'|'.join(PLUGIN)}")
     if mode not in MODES:
         raise UsageError(f"armgr has no mode '{mode}'", hint=f"--set mode={'|'.join(MODES)}")
     if not ageing_us.isdecimal() or int(ageing_us) > MAX_AGEING:
@@ -76,6 +80,11 @@ def rendered(*, enable: bool, algorithm: str, mode: str = "bounded", ageing_us: 
     return _HEAD + "".join(f"{key}: {value};\n" for key, value in lines.items())
 
 
+def algorithm_of(fabric: Fabric, values: Mapping[str, str]) -> str:
+    """Return the algorithm that is asked for, by default the one that fits."""
+    return values.get("algorithm", "tree" if fabric.tiers.max(initial=0) > 0 else "lag")
+
+
 def plan(site: Site, request: Request, driver: Driver) -> Plan:
     """Return the plan of the plugin and its file; with ``--disable`` the file says so.
 
@@ -83,9 +92,11 @@ def plan(site: Site, request: Request, driver: Driver) -> Plan:
     ------
     UsageError
         For values that do not exist.
+    RefusedError
+        If there is nothing to choose, or it could stop traffic.
     """
     values = request.values
-    algorithm = values.get("algorithm", "tree" if site.fabric.tiers.max(initial=0) > 0 else "lag")
+    algorithm = algorithm_of(site.fabric, values)
     text = rendered(
         enable=request.enable, algorithm=algorithm, mode=values.get("mode", "bounded"), ageing_us=values.get("ageing", "30")
     )
@@ -97,7 +108,11 @@ def plan(site: Site, request: Request, driver: Driver) -> Plan:
         *nvidia.file_change(driver, CONFIG, text, Risk.SWEEP, "what the plugin does"),
         *nvidia.conf_changes(site, driver, wanted, "loads the plugin armgr"),
     )
-    notes = (*switch_notes(site.fabric), *NOTES, *nvidia.reach_notes(site, driver, list(wanted)))
+    meaning: list[str] = []
+    if request.enable:
+        what = adaptive_plan(site, algorithm, range(N_SLS))
+        meaning = [*words.group_notes(what), *words.safety_notes(what), *words.hca_notes(site.fabric, asked=True)]
+    notes = (*meaning, *NOTES, *nvidia.reach_notes(site, driver, wanted))
     return nvidia.planned(site, request, "adaptive-routing", changes, (), notes)
 
 
@@ -116,9 +131,9 @@ def plugin_keys(current: Mapping[str, str | None], path: str) -> dict[str, str]:
     >>> plugin_keys({"event_plugin_name": "ccmgr"}, "/etc/opensm/ar_mgr.conf")["event_plugin_name"]
     'ccmgr armgr'
     """
-    added = {"event_plugin_name": PLUGIN, "event_plugin_options": f"{PLUGIN} --conf_file {path}"}
+    added = {"event_plugin_name": NAME, "event_plugin_options": f"{NAME} --conf_file {path}"}
     found = {}
-    for key, words in added.items():
+    for key, more in added.items():
         old = current.get(key) or ""
-        found[key] = old if PLUGIN in old.split() else f"{old} {words}".strip()
+        found[key] = old if NAME in old.split() else f"{old} {more}".strip()
     return found

@@ -39,6 +39,9 @@ ENGINES = {
     "ar_ftree": Engine("ftree", "tree", "TREE"),
     "dfp": Engine("dfp", "dragonfly+", "DF_PLUS"),
 }
+PLUGIN = {"lag": Engine("minhop", "lag", "LAG"), "tree": Engine("updn", "tree", "TREE")}
+"""The same of the plugin armgr, by its algorithms."""
+_ALL = {**ENGINES, **PLUGIN}
 
 
 def engine_for(fabric: Fabric) -> str:
@@ -81,7 +84,7 @@ def adaptive_plan(site: Site, engine: str, sls: Iterable[int], *, roots: tuple[i
     Parameters
     ----------
     engine : str
-        One of `ENGINES`.
+        One of `ENGINES`, or an algorithm of `PLUGIN`.
     sls : iterable of int
     roots : tuple of int
         Switches at the top, where fabctl's engine makes the routes; empty: found by structure.
@@ -91,7 +94,7 @@ def adaptive_plan(site: Site, engine: str, sls: Iterable[int], *, roots: tuple[i
     InputError, RefusedError
         If the fabric cannot be routed, or has nothing to choose among.
     """
-    kind = ENGINES[engine]
+    kind = _ALL[engine]
     tables = routes(site, engine, roots)
     groups = adaptive_groups(tables, _reached(tables), kind.mode)
     if groups.widest < 2:
@@ -116,7 +119,7 @@ def routes(site: Site, engine: str, roots: tuple[int, ...] = ()) -> RoutingTable
     InputError, RefusedError
         If the fabric cannot be routed.
     """
-    return site.tables or compute_tables(site.fabric, ENGINES[engine].routes, Options(roots=roots))
+    return site.tables or compute_tables(site.fabric, _ALL[engine].routes, Options(roots=roots))
 
 
 def switch_groups(groups: Groups) -> tuple[SwitchGroups, ...]:

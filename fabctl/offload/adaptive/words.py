@@ -52,13 +52,15 @@ def safety_notes(what: AdaptivePlan) -> list[str]:
     RefusedError
         If they can, and nothing is known that would keep them from it.
     """
-    if what.circle and what.algorithm != "DF_PLUS":
+    if what.circle and what.algorithm == "TREE":
         raise RefusedError(
             f"groups ({what.algorithm}) on the routes of {what.routes} can make channels wait in a circle: traffic could stop",
             hint="up*/down* routes of a tree have none: plan without --tables; of other fabrics none is known to be safe",
         )
     if what.circle is None:
         return ["these routes use several virtual lanes: whether adaptive routes are free of credit loops is not told"]
+    if what.circle and what.algorithm == "LAG":
+        return [f"channels can wait in a circle on the routes of {what.routes}, with parallel cables to choose among and without"]
     if what.circle:
         return ["detours of Dragonfly+ close circles on one virtual lane; that dfp changes lanes could not be checked here"]
     return ["free of credit loops: on one virtual lane no circle of channels can wait for itself"]

@@ -78,19 +78,19 @@ class AdaptiveRouting:
 FEATURE = AdaptiveRouting()
 
 
-def details(site: Site, values: Mapping[str, str]) -> AdaptivePlan | None:
-    """Return what ``--set`` values mean switch by switch, and what a job gains; None of the old form.
+def details(site: Site, values: Mapping[str, str]) -> AdaptivePlan:
+    """Return what ``--set`` values mean switch by switch, and what a job gains.
 
     Raises
     ------
     UsageError, RefusedError
         As the plan.
     """
-    if values.get("form") == "armgr":
-        return None
-    engine, roots = _engine(site, values), _asked_roots(site.fabric, values)
+    old, roots = values.get("form") == "armgr", _asked_roots(site.fabric, values)
+    engine = armgr.algorithm_of(site.fabric, values) if old else _engine(site, values)
+    sls = tuple(range(N_SLS)) if old else _sls(site, values)
     found, note = gains(site, routes(site, engine, roots))
-    return replace(adaptive_plan(site, engine, _sls(site, values), roots=roots), gains=found, gain_note=note)
+    return replace(adaptive_plan(site, engine, sls, roots=roots), gains=found, gain_note=note)
 
 
 def _enabled(site: Site, request: Request, driver: Driver) -> Plan:
@@ -108,7 +108,7 @@ def _enabled(site: Site, request: Request, driver: Driver) -> Plan:
         meaning.append(
             "ar_mode 0 stays: what its values mean is not published; if routes stay static, look there (--set ar_mode=...)"
         )
-    notes = [*meaning, *roots.notes, *nvidia.reach_notes(site, driver, list(wanted))]
+    notes = [*meaning, *roots.notes, *nvidia.reach_notes(site, driver, wanted)]
     return nvidia.planned(site, request, NAME, changes, _engine_check(driver, engine), notes)
 
 
@@ -141,7 +141,7 @@ def _disabled(site: Site, request: Request, driver: Driver) -> Plan:
     changes = nvidia.conf_changes(site, driver, {"routing_engine": engine}, "static routes")
     notes = [
         "disabled by a routing engine without it (Bring-up Procedure); whether switches forget their groups is not published",
-        *nvidia.reach_notes(site, driver, ["routing_engine"]),
+        *nvidia.reach_notes(site, driver, {"routing_engine": engine}),
     ]
     return nvidia.planned(site, request, NAME, changes, _engine_check(driver, engine), notes)
 

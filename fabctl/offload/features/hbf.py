@@ -55,7 +55,7 @@ class Hbf:
         notes = [
             *_overlap(site, sls),
             *([_SCORE] if request.enable else []),
-            *nvidia.reach_notes(site, driver, list(wanted)),
+            *nvidia.reach_notes(site, driver, wanted),
             "what switches hold is not read back: ibdiagnet 2.9 and later reads it",
         ]
         return nvidia.planned(site, request, NAME, changes, (), notes)

@@ -69,7 +69,7 @@ class Shield:
             notes = [*why, *notes]
         changes = nvidia.conf_changes(site, driver, wanted, "SHIELD" if request.enable else "no SHIELD")
         notes += [
-            *nvidia.reach_notes(site, driver, list(wanted)),
+            *nvidia.reach_notes(site, driver, wanted),
             "what switches hold is not read back: ibdiagnet -r (ibdiagnet2.far)",
         ]
         return nvidia.planned(site, request, NAME, changes, (), notes)
