@@ -25,6 +25,8 @@ FEATURES = Registry(
         "ports": Entry("fabctl.offload.features.ports:FEATURE", "state, speed and width of switch ports"),
         "telemetry": Entry("fabctl.offload.features.telemetry:FEATURE", "error counters against thresholds; nothing is written"),
         "gdr": Entry("fabctl.offload.features.gdr:FEATURE", "HCAs reach GPU memory by themselves: what keeps hosts from it"),
+        "async": Entry("fabctl.offload.features.async_control:FEATURE", "GPUs post to HCAs by themselves (GPUDirect Async)"),
+        "remote-gpu": Entry("fabctl.offload.features.remote_gpu:FEATURE", "GPUs that other hosts drive over the fabric"),
     },
     group="fabctl.features",
 )

@@ -34,14 +34,14 @@ class Gdr:
         """Return, per host, whether HCAs reach GPU memory by themselves, and in what it differs from most others."""
         known = gathered(site)
         ready = host_readiness(site)
-        odd = differences(list(known.facts.values()))
+        odd = differences(list(known.facts.values()), judged=False)
         out = []
         for host in hosts_concerned(site.fabric, known):
             if host not in ready:
                 out.append(Assessed(self.name, host, Status.UNKNOWN, NOTHING))
                 continue
             one = ready[host]
-            fact = "; differs from the others: ".join([one.fact, *([", ".join(odd[host])] if host in odd else [])])
+            fact = f"{one.fact}; differs from the others: {', '.join(odd[host])}" if host in odd else one.fact
             out.append(Assessed(self.name, host, one.status, printable(fact), one.source))
         fact = "captured, and no host of this fabric"
         return out + [Assessed(self.name, printable(name), Status.UNKNOWN, fact) for name in known.captured.strangers]

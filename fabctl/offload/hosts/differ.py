@@ -11,29 +11,39 @@ FEWEST = 3
 """Of fewer hosts nobody can say which of them differs."""
 
 _YES = {True: "yes", False: "no", None: ""}
-_COMPARED: Mapping[str, Callable[[HostFacts], str]] = {
+_Compared = Mapping[str, Callable[[HostFacts], str]]
+_JUDGED: _Compared = {
+    "nvidia_peermem loaded": lambda facts: _YES[facts.loaded],
+    "peer memory registered": lambda facts: _YES[facts.registered],
+    "IOMMU": lambda facts: facts.iommu,
+    "bridges with ACS redirect": lambda facts: str(sum(f.redirects for f in facts.pci.functions)) if facts.pci else "",
+}
+"""What readiness follows from."""
+_BESIDE: _Compared = {
     "GPUs": lambda facts: "" if facts.n_gpus is None else str(facts.n_gpus),
     "HCAs": lambda facts: str(len(facts.pci.hcas)) if facts.pci else "",
+    "narrow PCIe links": lambda facts: str(sum(f.narrow for f in facts.pci.functions)) if facts.pci else "",
     "driver": lambda facts: facts.driver,
     "open driver": lambda facts: _YES[facts.open_driver],
     "kernel": lambda facts: facts.kernel,
     "OFED": lambda facts: facts.ofed,
-    "nvidia_peermem loaded": lambda facts: _YES[facts.loaded],
-    "peer memory registered": lambda facts: _YES[facts.registered],
     "GDRCopy loaded": lambda facts: _YES[facts.gdrcopy],
     "PeerMappingOverride": lambda facts: _YES[facts.peer_mapping],
-    "IOMMU": lambda facts: facts.iommu,
-    "bridges with ACS redirect": lambda facts: str(sum(f.redirects for f in facts.pci.functions)) if facts.pci else "",
 }
 
 
-def differences(hosts: Sequence[HostFacts]) -> dict[str, tuple[str, ...]]:
+def differences(hosts: Sequence[HostFacts], *, judged: bool = True) -> dict[str, tuple[str, ...]]:
     """Return in what hosts differ from most of the others, by host; those that do not are left out.
 
     A fact counts where more than half of the hosts of which it is known agree.
+
+    Parameters
+    ----------
+    judged : bool
+        Whether facts count that readiness follows from, and that its words hold already.
     """
-    found: dict[str, list[str]] = {}
-    for name, value_of in _COMPARED.items():
+    found: dict[str, list[str]] = {facts.host: [] for facts in hosts}
+    for name, value_of in {**(_JUDGED if judged else {}), **_BESIDE}.items():
         values = {facts.host: value for facts in hosts if (value := value_of(facts))}
         if len(values) < FEWEST:
             continue
@@ -42,5 +52,5 @@ def differences(hosts: Sequence[HostFacts]) -> dict[str, tuple[str, ...]]:
             continue
         for host, value in values.items():
             if value != usual:
-                found.setdefault(host, []).append(f"{name} {value}, not {usual}")
-    return {host: tuple(words) for host, words in found.items()}
+                found[host].append(f"{name} {value}, not {usual}")
+    return {host: tuple(words) for host, words in found.items() if words}

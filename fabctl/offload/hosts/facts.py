@@ -139,7 +139,7 @@ def read_facts(host: str, texts: Mapping[str, str]) -> HostFacts:
     modules = None if listed is None else frozenset(_MODULE.findall(listed))
     pci = lspci.parse("\n".join(texts[key] for key in (captures.LSPCI, captures.ACS) if key in texts))
     if pci is None and captures.LSPCI in texts:
-        damage.append("lspci shows no device")
+        damage.append("lspci: no device with its address and buses, which lspci -vvv prints")
     return HostFacts(
         host=host,
         captured=frozenset(texts),

@@ -28,6 +28,7 @@ _SETPCI = re.compile(_BDF + r" \(ecap 000d @[0-9a-f]+\) @[0-9a-f]+ (?:= )?([0-9a
 _BUSES = re.compile(r"\s+Bus: primary=([0-9a-f]{2}), secondary=([0-9a-f]{2}), subordinate=([0-9a-f]{2})")
 _ACS = re.compile(r"\s+ACSCtl:\s*((?:[A-Za-z]+[+-]\s*)+)")
 _IDS = re.compile(r"\[([0-9a-f]{4}):([0-9a-f]{4})\]")
+_NARROW = re.compile(r"\s+LnkSta:.*Width x\d+ \(downgraded\)")
 _DENIED = "Capabilities: <access denied>"
 
 
@@ -51,6 +52,8 @@ class Function:
         Its ACS control register; None: it has none, or nobody could read it.
     denied : bool
         Whether its capabilities were kept from whoever ran ``lspci``.
+    narrow : bool
+        Whether the link of a GPU or an HCA has fewer lanes than it could have.
     """
 
     bdf: str
@@ -60,6 +63,7 @@ class Function:
     buses: tuple[int, int] | None = None
     acs: int | None = None
     denied: bool = False
+    narrow: bool = False
 
     @property
     def bus(self) -> tuple[str, int]:
@@ -173,7 +177,7 @@ def parse(text: str) -> PciTree | None:
     last = ""
     for line in text.splitlines():
         if line[:1].isspace():
-            if last and ("Bus: " in line or "ACSCtl" in line or _DENIED in line):
+            if last and ("Bus: " in line or "ACSCtl" in line or "LnkSta:" in line or _DENIED in line):
                 functions[last] = _detailed(functions[last], line)
         elif match := _SETPCI.match(line):
             words[_bdf(match)] = int(match[5], 16)
@@ -211,6 +215,8 @@ def _detailed(function: Function, line: str) -> Function:
         return replace(function, buses=(int(match[2], 16), int(match[3], 16)))
     if match := _ACS.match(line):
         return replace(function, acs=acs_word(match[1]))
+    if _NARROW.match(line):
+        return replace(function, narrow=function.is_gpu or function.is_hca)
     return replace(function, denied=True) if line.strip() == _DENIED else function
 
 

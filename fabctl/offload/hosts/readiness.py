@@ -105,7 +105,7 @@ def readiness(facts: HostFacts, devices: Sequence[str], node: NodeGraph | None) 
     """
     if facts.n_gpus == 0:
         return Readiness(facts, Status.CANNOT, "it has no NVIDIA GPU", "lspci")
-    found = [*_memory(facts), *_acs(facts, devices), *_iommu(facts), *_distance(facts, node, devices)]
+    found = [*_memory(facts), *_acs(facts, devices), *_iommu(facts), *_distance(facts, node, devices), *_links(facts)]
     problems = tuple(one for one in found if isinstance(one, Problem))
     asked = ", ".join(dict.fromkeys(one.command for one in found if isinstance(one, Unknown)))
     facts_against = [problem.fact for problem in problems] + ([f"not known: {asked}"] if asked else [])
@@ -175,7 +175,8 @@ def _memory(facts: HostFacts) -> _Found:
         yield Problem(NOT_REGISTERED, f"nvidia_peermem is loaded and has not registered{built}, no DMA-BUF", PEER_SOURCE)
     else:
         built = " (it was built for another RDMA core)" if facts.complaint else ""
-        yield Problem(NOT_LOADED, f"nvidia_peermem is not loaded{built}, no DMA-BUF", PEER_SOURCE)
+        what = "nvidia_peermem is not loaded" if facts.loaded is False else "nobody has registered for peer memory"
+        yield Problem(NOT_LOADED, f"{what}{built}, no DMA-BUF", PEER_SOURCE)
 
 
 def _acs(facts: HostFacts, devices: Sequence[str]) -> _Found:
@@ -233,6 +234,13 @@ def _distance(facts: HostFacts, node: NodeGraph | None, devices: Sequence[str]) 
         yield Problem(FAR, fact, FAR_SOURCE)
     else:
         yield f"GPUs within {'PXB' if any(way.switches > 1 for _, _, way in found) else 'PIX'} of their HCA"
+
+
+def _links(facts: HostFacts) -> _Found:
+    """Yield how many PCIe links are narrower than they could be: that slows what works."""
+    narrow = [function for function in (facts.pci.functions if facts.pci else ()) if function.narrow]
+    if narrow:
+        yield f"{len(narrow)} PCIe links narrower than they could be"
 
 
 def _level(facts: HostFacts, node: NodeGraph | None) -> str:

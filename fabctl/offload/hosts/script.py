@@ -70,7 +70,7 @@ def ready_script(host: str, ready: Readiness) -> str:
         steps.append("modprobe -r nvidia_peermem\nmodprobe nvidia-peermem\n" + _REGISTERED)
     if ready.has(IOMMU):
         steps.append(_GRUBBY % ("args", "put"))
-    return _script(f"GPUDirect RDMA on {host}", ready, steps)
+    return _script(f"GPUDirect RDMA on {host}", why(ready), ready, steps)
 
 
 def undo_script(host: str, ready: Readiness) -> str:
@@ -82,7 +82,7 @@ def undo_script(host: str, ready: Readiness) -> str:
         steps.append("modprobe -r nvidia_peermem\n")
     if ready.has(IOMMU):
         steps.append(_GRUBBY % ("remove-args", "delete"))
-    return _script(f"back from GPUDirect RDMA on {host}", ready, steps)
+    return _script(f"What {host} was before", "The old values, explicitly", ready, steps)
 
 
 def why(ready: Readiness) -> str:
@@ -126,10 +126,10 @@ def _acs_calls(bridges: Sequence[Function], *, back: bool) -> str:
     return "".join(f"acs {bdf} {new} {old}\n" if back else f"acs {bdf} {old} {new}\n" for bdf, old, new in pairs)
 
 
-def _script(title: str, ready: Readiness, steps: Sequence[str]) -> str:
+def _script(title: str, words: str, ready: Readiness, steps: Sequence[str]) -> str:
     if not steps:
         return ""
-    head = ["#!/bin/sh", f"# {printable(title)}. Run as root.", f"# {why(ready)}.", "set -eu", ""]
+    head = ["#!/bin/sh", f"# {printable(title)}. Run as root.", f"# {words}.", "set -eu", ""]
     if ready.has(ACS):
         head[2:2] = [
             "# Without ACS, devices below one PCIe switch reach each other unchecked: not on hosts that pass them to VMs."
