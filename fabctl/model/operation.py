@@ -31,10 +31,10 @@ class State(StrEnum):
 
 _MEANINGS = {
     State.APPLYING: "new values are being written",
-    State.UNCONFIRMED: "new values are in force until the deadline, then the old ones come back",
-    State.APPLIED: "new values are in force",
+    State.UNCONFIRMED: "new values are in place until the deadline, then the old ones come back",
+    State.APPLIED: "new values are in place",
     State.ROLLING_BACK: "old values are being put back",
-    State.ROLLED_BACK: "old values are in force",
+    State.ROLLED_BACK: "old values are in place",
     State.ROLLBACK_FAILED: "some old values could not be put back",
 }
 

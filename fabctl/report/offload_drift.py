@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fabctl.model.operation import Drift
+from fabctl.report.offload_diff import count_words
 from fabctl.report.offload_operation import reading_data, reading_row
 from fabctl.report.output import Column, Report, Table
 
@@ -23,10 +24,10 @@ def drift_report(drift: Drift) -> Report:
     unread = [{"label": failure.label, "why": failure.why} for failure in drift.unread]
     rows = [{**reading_data(one.reading), "kind": one.kind, "operation": one.operation} for one in drift.drifted]
     shown = [{**reading_row(one.reading), "kind": one.kind, "operation": one.operation} for one in drift.drifted]
-    compared = f"{drift.n_places:,} configured places and {drift.n_checks:,} values of the hardware were compared"
-    text: list[str | Table] = [f"{compared}: {len(rows):,} drifted from what fabctl left"]
+    compared = f"compared: {count_words(drift.n_places)} as configured, {drift.n_checks:,} values of the hardware"
+    text: list[str | Table] = [f"{compared}; {len(rows):,} drifted from what fabctl left"]
     if not drift.n_places:
-        text = ["nothing that fabctl applied is in force"]
+        text = ["nothing that fabctl applied is in place"]
     text += [Table("", _COLUMNS, shown)] if rows else []
     text += [Table("Could not be read", _UNREAD, unread)] if unread else []
     return Report(

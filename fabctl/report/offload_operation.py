@@ -100,7 +100,7 @@ def moment(seconds: float | None) -> str | None:
 
 def _head(operation: Operation) -> list[str]:
     if operation.id == 0:
-        return [f"{operation.request}: 0 to change, it is in force"]
+        return [f"{operation.request}: 0 to change, it is so already"]
     held = sum(reading.holds for reading in operation.readings)
     lines = [
         f"Operation {operation.id}: {operation.request}",
@@ -109,6 +109,8 @@ def _head(operation: Operation) -> list[str]:
     ]
     if operation.readings:
         lines.append(f"  read back  {held:,} of {len(operation.readings):,} values as planned")
+    elif operation.state.ended:
+        lines.append("  read back  nothing: this plan knows no value that the hardware would show")
     if operation.reason:
         lines.append(f"  because    {operation.reason}")
     return lines + [f"  next       {step}" for step in _next(operation)]

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import lab
+import numpy as np
 import pytest
 
 from fabctl.errors import RefusedError, RollbackError, UsageError
 from fabctl.model.operation import State
 from fabctl.offload import apply as applying
-from fabctl.offload import work
+from fabctl.offload import history, work
 from fabctl.offload.apply import apply
 from fabctl.offload.confirm import confirm
 from fabctl.offload.drift import drift
 from fabctl.offload.events import Kind
 from fabctl.offload.history import operation_of
 from fabctl.offload.journal import Journal
+from fabctl.offload.lock import fabric_key
 from fabctl.offload.recover import recover
 from fabctl.offload.rollback import rollback
 from fabctl.offload.site import Site
@@ -75,8 +78,6 @@ def test_a_rollback_writes_the_old_values_and_the_hardware_shows_them(site: Site
 
 
 def test_off_does_not_undo_and_a_rollback_that_believes_it_is_caught(site: Site, journal: Journal) -> None:
-    from dataclasses import replace
-
     plan = lab.everything(site)
     lazy = replace(plan, undo=tuple(stage for stage in plan.undo if stage.name != "old lanes, explicitly"))
     apply(lazy, site, journal)
@@ -115,7 +116,7 @@ def test_confirm(site: Site, folder: Path, journal: Journal, monkeypatch: pytest
     assert 290 < done.deadline_at - time.time() <= 300
     assert confirm(1, journal).state is State.APPLIED
     rollback(1, site, journal)
-    with pytest.raises(RefusedError, match="operation 1 does not wait to be confirmed: old values are in force"):
+    with pytest.raises(RefusedError, match="operation 1 does not wait to be confirmed: old values are in place"):
         confirm(1, journal)
     with pytest.raises(UsageError, match="there is no operation 7"):
         confirm(7, journal)
@@ -150,6 +151,18 @@ def test_drift_names_places_and_values_that_no_longer_hold(site: Site, folder: P
 def test_an_empty_journal_has_nothing_to_drift_or_recover(site: Site, journal: Journal) -> None:
     assert drift(site, journal).n_places == drift(None, journal).n_places == 0
     assert recover(site, journal) == recover(None, journal) == ()
+
+
+def test_an_operation_is_found_on_a_fabric_whose_first_switch_has_died(site: Site, folder: Path, journal: Journal) -> None:
+    apply(lab.thresholds(site), site, journal, confirm_minutes=5)
+    spec = "family: leaf-spine\nhosts_per_leaf: 1\nleaves: 4\nspines: 2\nspeed: EDR\nremove: {names: [leaf-01]}\n"
+    rest = Site(lab.parse(spec, "lab")[0], site.drivers)
+    assert fabric_key(rest.fabric) != fabric_key(site.fabric)
+    with pytest.raises(RefusedError, match=r"operation 1 .* waits to be confirmed"):
+        apply(lab.thresholds(rest), rest, journal)
+    assert recover(rest, journal)[0].done == "waits for confirm"
+    other = lab.parse("family: torus\ndims: [3, 3]\nhosts_per_switch: 1\nspeed: EDR\n", "lab")[0]
+    assert history.unfinished(journal, replace(other, node_guid=other.node_guid + np.uint64(1 << 40))) == []
 
 
 def test_ctrl_c_takes_everything_back(site: Site, folder: Path, journal: Journal) -> None:

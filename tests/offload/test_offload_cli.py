@@ -131,11 +131,11 @@ def test_the_cycle(bench: Bench) -> None:
     assert [bench.hardware(f"leaf-0{number}") for number in (1, 2, 3)] == ["8", "8", "0"]
 
     assert bench("diff", bench.plan_path) == "enable lab --switch leaf-[01-02] --set file=yes: 0 to change\n"
-    assert bench("apply", bench.plan_path) == "enable lab --switch leaf-[01-02] --set file=yes: 0 to change, it is in force\n"
+    assert bench("apply", bench.plan_path) == "enable lab --switch leaf-[01-02] --set file=yes: 0 to change, it is so already\n"
     assert re.search(
         r"^leaf-01 +cc.threshold +8 +8 +yes +query 0x\w+ cc.threshold -> 8$", bench("verify", 1, "-o", "wide"), re.MULTILINE
     )
-    assert "0 drifted" in bench("drift")
+    assert "; 0 drifted from what fabctl left" in bench("drift")
 
     lab.put(bench.folder / "hardware" / f"{bench.guid('leaf-01')} cc.threshold", "3")
     assert re.search(r"^leaf-01 +cc.threshold +hardware +8 +3 +1$", bench("drift", code=ExitCode.FINDINGS), re.MULTILINE)
@@ -144,7 +144,7 @@ def test_the_cycle(bench: Bench) -> None:
     assert "rolled-back since" in bench("rollback", 1)
     assert bench.written() == before
     assert bench("recover") == "no operation was cut off\n"
-    assert bench("drift") == "nothing that fabctl applied is in force\n"
+    assert bench("drift") == "nothing that fabctl applied is in place\n"
     assert re.search(r"^ 1 +\S+ \S+ +rolled-back +3 +3 +2 +2 +enable lab ", bench("history"), re.MULTILINE)
 
 
