@@ -278,7 +278,7 @@ def test_a_captured_secret_is_not_copied(tmp_path: Path) -> None:
 
 
 def test_the_plugin_groups_parallel_cables_only_where_there_are_some() -> None:
-    torus = "family: torus\ndims: [4, 4]\nhosts_per_switch: 2\nspeed: EDR\n"
+    torus = "family: torus\ndims: [5, 5]\nhosts_per_switch: 2\nspeed: EDR\n"
     with pytest.raises(RefusedError, match=r"nothing to choose: no group \(LAG\)"):
         make_plan(site_of(torus), "adaptive-routing", settings=["form=armgr"])
     plan = make_plan(site_of(torus + "cables: 2\n"), "adaptive-routing", settings=["form=armgr"])

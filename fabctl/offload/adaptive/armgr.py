@@ -34,7 +34,7 @@ NOTES = (
     "the plugin is of MLNX_OFED 2.1 to 2.3; since UFM 6.4 adaptive routing is part of NVIDIA's OpenSM",
     f"if it cannot parse its file, armgr gives all options their defaults in silence: look into {LOG}",
     "while it is active, smpquery, dump_fts and fabctl read usual tables that nobody follows (smparquery reads those in force)",
-    "that its lines end in ';' is general knowledge, not on the pages of the manual that could be read: compare with your own file",
+    "that its lines end in ';' is general knowledge, not on the pages of the manual that could be read: compare with yours",
     "single switches (SWITCH blocks) are not planned: how such a block is written is not published",
 )
 
