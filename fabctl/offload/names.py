@@ -8,14 +8,13 @@ from fabctl.model.fabric import Fabric
 from fabctl.model.lookup import find_switch
 from fabctl.model.offload_plan import Place
 from fabctl.nodeset import expand
+from fabctl.printable import printable
 
 
 def place_label(fabric: Fabric, place: Place) -> str:
     """Return ``leaf-3``, ``leaf-3/P7`` or ``fabric``; the target itself if the fabric does not know it."""
     guid, slash, port = place.target.partition("/")
-    if not guid.startswith("0x"):
-        return place.target
-    return f"{_labels(fabric).get(guid, guid)}{slash}{port}"
+    return printable(f"{_labels(fabric).get(guid, guid)}{slash}{port}")
 
 
 def switch_targets(fabric: Fabric, nodeset: str) -> tuple[str, ...]:

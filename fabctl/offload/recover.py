@@ -80,7 +80,11 @@ def _found(journal: Journal, operation: Operation) -> str:
         return f"the rollback failed {ago} ago: {operation.reason}"
     if operation.state is State.UNCONFIRMED:
         left = (operation.deadline_at or 0) - time.time()
-        return f"to be confirmed within {age_text(left)}" if left > 0 else f"not confirmed in time: {age_text(-left)} too late"
+        return (
+            f"to be confirmed within {age_text(left)}"
+            if left > 0
+            else f"not confirmed in time: the deadline was {age_text(-left)} ago"
+        )
     return operation.state.meaning
 
 

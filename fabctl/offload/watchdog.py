@@ -31,12 +31,19 @@ def main() -> None:
         os._exit(0)
     try:
         with Journal(folder) as journal, fabric_lock(folder, watch_key(number), f"watchdog of operation {number}"):
-            reached(journal, number, anew=False)
+            _try_drivers(journal, number)
             _answer(READY)
             _watch(journal, number)
     except FabctlError as error:
         _say(str(error))
         _answer(error.message)
+
+
+def _try_drivers(journal: Journal, number: int) -> None:
+    """Read one place with each driver of the operation."""
+    site = reached(journal, number, anew=False)
+    for place in {change.place.driver: change.place for change in journal.plan(number).changes}.values():
+        site.driver(place.driver).read(place)
 
 
 def _watch(journal: Journal, number: int) -> None:

@@ -15,6 +15,7 @@ from fabctl.errors import RefusedError, RollbackError, UsageError
 from fabctl.model.operation import State
 from fabctl.offload import apply as applying
 from fabctl.offload import history, work
+from fabctl.offload import recover as recovering
 from fabctl.offload.apply import apply
 from fabctl.offload.confirm import confirm
 from fabctl.offload.drift import drift
@@ -32,6 +33,7 @@ from fabctl.offload.verify import verify
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work, "PATIENCE_S", 0.0)
     monkeypatch.setattr(applying, "start_watchdog", lambda folder, number: None)
+    monkeypatch.setattr(recovering, "start_watchdog", lambda folder, number: None)
 
 
 @pytest.fixture

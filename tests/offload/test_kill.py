@@ -153,5 +153,5 @@ def test_the_deadline_passes_while_nobody_watches(
     monkeypatch.setattr(time, "time", lambda: later)
     with Journal(bench.state) as journal:
         (ended,) = recover_all(lab.open_site(bench.lab, *SIZE), journal)
-    assert (ended.done, ended.found) == ("undone", "not confirmed in time: 55 min too late")
+    assert (ended.done, ended.found) == ("undone", "not confirmed in time: the deadline was 55 min ago")
     assert lab.state(bench.lab) == bench.old

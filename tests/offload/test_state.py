@@ -162,6 +162,45 @@ def test_two_applies_at_once_are_one_and_an_error_that_names_the_other(chosen: P
         assert apply(plan, site, journal).id == 1
 
 
+RACE = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import lab
+from fabctl.errors import FabctlError
+from fabctl.offload.apply import apply
+from fabctl.offload.journal import Journal
+
+site = lab.open_site(Path(sys.argv[2]))
+plan = lab.thresholds(site)
+lab.Lab.step = staticmethod(lambda what: time.sleep(0.8 if what == "after settling" else 0))
+print("ready", flush=True)
+sys.stdin.readline()
+with Journal(Path(sys.argv[3])) as journal:
+    try:
+        print(apply(plan, site, journal).state)
+    except FabctlError as error:
+        print(type(error).__name__)
+"""
+
+
+def test_of_two_processes_that_apply_at_once_one_does(chosen: Path, tmp_path: Path) -> None:
+    state_folder()
+    lab.make_site(tmp_path / "lab")
+    command = [sys.executable, "-c", RACE, str(Path(__file__).parent), str(tmp_path / "lab"), str(chosen)]
+    racers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for racer in racers:
+        assert racer.stdout
+        assert racer.stdout.readline() == "ready\n"
+    for racer in racers:
+        assert racer.stdin
+        racer.stdin.write("go\n")
+        racer.stdin.flush()
+    assert sorted(racer.communicate()[0].strip() for racer in racers) == ["LockedError", "applied"]
+    with Journal(chosen) as journal:
+        assert len(journal.entries()) == 1
+
+
 def test_a_fabric_keeps_its_lock_when_a_cable_is_cut() -> None:
     whole = lab.fabric()
     cut = lab.parse("family: leaf-spine\nhosts_per_leaf: 1\nleaves: 4\nspines: 2\nspeed: EDR\nremove: {cables: 1}\n", "lab")[0]
