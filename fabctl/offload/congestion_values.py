@@ -7,7 +7,6 @@ CACongestionSetting, CongestionControlTable), as libibmad and OpenSM name them.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from itertools import groupby
 from typing import Self
@@ -18,6 +17,8 @@ N_PORTS = 255
 
 _ENTRY = re.compile(r"(\d+):(\d+)(?:-(\d+))?")
 _LEVELS = re.compile(r"SL(\d+)(?:-(\d+))?=(\d+):(\d+):(\d+):(\d+)")
+_PORTS = re.compile(r"(\d{1,3})(?:-(\d{1,3}))?")
+_IDLE = "no reaction"
 
 
 @dataclass(frozen=True)
@@ -28,36 +29,43 @@ class SwitchSetting:
     ----------
     threshold : int
         0 none, 1 loose ... 15 aggressive.
-    marking_rate : int
-        Mean number of packets between two that are marked.
-    packet_size : int
-        Smaller packets are not marked; credits of 64 bytes.
-    victim_mask : int
-        Ports that mark whether they are the root of congestion or its victim.
-    credit_mask : int
-        Ports that act on credit starvation.
-    cs_threshold : int
-        Credit starvation: 0 none ... 15 aggressive.
-    cs_return_delay : str
-        ``shift:multiplier``.
+    rate : int
+        Mean number of packets between two that are marked (Marking_Rate).
+    size : int
+        Smaller packets are not marked; credits of 64 bytes (Packet_Size).
+    victims : int
+        Mask of ports that mark whether they are the root of congestion or its victim (Victim_Mask).
+    credits : int
+        Mask of ports that act on credit starvation (Credit_Mask).
+    starving : int
+        Credit starvation: 0 none ... 15 aggressive (CS_Threshold).
+    delay : str
+        ``shift:multiplier`` (CS_ReturnDelay).
     """
 
-    threshold: int
-    marking_rate: int
-    packet_size: int
-    victim_mask: int
-    credit_mask: int
-    cs_threshold: int
-    cs_return_delay: str
+    threshold: int = 0
+    rate: int = 0
+    size: int = 0
+    victims: int = 0
+    credits: int = 0
+    starving: int = 0
+    delay: str = "0:0"
 
     @property
     def text(self) -> str:
-        """One line, the same for equal settings."""
-        return " ".join(
-            f"{field.name}={value:#x}" if field.name.endswith("mask") else f"{field.name}={value}"
-            for field in fields(self)
-            for value in [getattr(self, field.name)]
-        )
+        """One line, the same for equal settings: the threshold, and what else is not zero; masks as port numbers.
+
+        Examples
+        --------
+        >>> SwitchSetting(threshold=15, rate=10, size=8, victims=0x2001E).text
+        'threshold=15 rate=10 size=8 victims=1-4,17'
+        """
+        words = [f"threshold={self.threshold}"]
+        for name, default in list(_NOTHING.items())[1:]:
+            value = getattr(self, name)
+            if value != default:
+                words.append(f"{name}={ports_text(value) if name in _MASKS else value}")
+        return " ".join(words)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -67,25 +75,60 @@ class SwitchSetting:
         ------
         ValueError
             If it is no such text.
-
-        Examples
-        --------
-        >>> line = "threshold=15 marking_rate=10 packet_size=8 victim_mask=0x6 credit_mask=0x0 cs_threshold=0 cs_return_delay=0:0"
-        >>> SwitchSetting.parse(line).victim_mask, SwitchSetting.parse(line).text == line
-        (6, True)
         """
-        words: Mapping[str, str] = dict(word.split("=", 1) for word in text.split())
-        if list(words) != [field.name for field in fields(cls)]:
+        found: dict[str, int | str] = {}
+        for word in text.split():
+            name, _, value = word.partition("=")
+            if name not in _NOTHING or name in found:
+                raise ValueError(f"no switch congestion setting: {text!r}")
+            found[name] = parse_ports(value) if name in _MASKS else value if name == "delay" else int(value)
+        if "threshold" not in found:
             raise ValueError(f"no switch congestion setting: {text!r}")
-        numbers = {name: int(word, 0) for name, word in words.items() if name != "cs_return_delay"}
-        return cls(**numbers, cs_return_delay=words["cs_return_delay"])
+        return cls(**found)  # type: ignore[arg-type]
 
-    @property
-    def is_zero(self) -> bool:
-        """Whether every field is zero: a switch that never was set, or a tool that printed nothing as zeros."""
-        return not any(
-            (self.threshold, self.marking_rate, self.packet_size, self.victim_mask, self.credit_mask, self.cs_threshold)
-        )
+
+_NOTHING = {field.name: field.default for field in fields(SwitchSetting)}
+_MASKS = ("victims", "credits")
+
+
+def ports_text(mask: int) -> str:
+    """Return the ports of a mask as numbers and ranges.
+
+    Examples
+    --------
+    >>> ports_text(0x2001E), ports_text(0)
+    ('1-4,17', 'none')
+    """
+    words = []
+    for _, group in groupby(
+        enumerate(port for port in range(mask.bit_length()) if mask >> port & 1), lambda pair: pair[1] - pair[0]
+    ):
+        run = [port for _, port in group]
+        words.append(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}")
+    return ",".join(words) or "none"
+
+
+def parse_ports(text: str) -> int:
+    """Return the mask of ports that numbers and ranges name.
+
+    Raises
+    ------
+    ValueError
+        If they are no ports of a switch: 0 to 254.
+
+    Examples
+    --------
+    >>> hex(parse_ports("1-4,17")), parse_ports("none")
+    ('0x2001e', 0)
+    """
+    mask = 0
+    for word in text.split(",") if text != "none" else ():
+        match = _PORTS.fullmatch(word)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if not first <= last < N_PORTS:
+            raise ValueError(f"'{word}' is no port, and no range of ports")
+        mask |= (1 << last + 1) - (1 << first)
+    return mask
 
 
 @dataclass(frozen=True)
@@ -110,6 +153,10 @@ class Reaction:
     minimum: int
 
 
+IDLE = Reaction(0, 0, 0, 0)
+"""An HCA that does not slow down."""
+
+
 @dataclass(frozen=True)
 class CaSetting:
     """How a port of an HCA reacts to marked packets.
@@ -127,13 +174,20 @@ class CaSetting:
 
     @property
     def text(self) -> str:
-        """One line, the same for equal settings: ``port_control=0 SL0-7=150:1:2:0 SL8-15=0:0:0:0``."""
-        words = [f"port_control={self.port_control}"]
+        """One line, the same for equal settings: SLs that react, each with timer, increase, trigger and minimum.
+
+        Examples
+        --------
+        >>> CaSetting(1, (Reaction(150, 1, 2, 0),) * 8 + (Reaction(0, 0, 0, 0),) * 8).text
+        'port_control=1 SL0-7=150:1:2:0'
+        """
+        words = [f"port_control={self.port_control}"] if self.port_control else []
         for reaction, group in groupby(range(N_SLS), key=lambda sl: self.reactions[sl]):
             levels = list(group)
             name = f"SL{levels[0]}" if len(levels) == 1 else f"SL{levels[0]}-{levels[-1]}"
-            words.append(f"{name}={reaction.timer}:{reaction.increase}:{reaction.trigger}:{reaction.minimum}")
-        return " ".join(words)
+            if reaction != IDLE:
+                words.append(f"{name}={reaction.timer}:{reaction.increase}:{reaction.trigger}:{reaction.minimum}")
+        return " ".join(words) or _IDLE
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -143,35 +197,25 @@ class CaSetting:
         ------
         ValueError
             If it is no such text.
-
-        Examples
-        --------
-        >>> line = "port_control=0 SL0-7=150:1:2:0 SL8-15=0:0:0:0"
-        >>> CaSetting.parse(line).reactions[7].timer, CaSetting.parse(line).text == line
-        (150, True)
         """
-        head, *words = text.split()
-        name, _, control = head.partition("=")
-        reactions: list[Reaction] = []
-        for word in words:
+        control, reactions = 0, [IDLE] * N_SLS
+        for word in text.split() if text != _IDLE else ():
+            name, _, value = word.partition("=")
             match = _LEVELS.fullmatch(word)
-            if match is None or int(match[1]) != len(reactions):
+            if match:
+                first, last = int(match[1]), int(match[2] or match[1])
+                if not first <= last < N_SLS:
+                    raise ValueError(f"no HCA congestion setting: {text!r}")
+                reactions[first : last + 1] = [Reaction(*map(int, match.groups()[2:]))] * (last - first + 1)
+            elif name == "port_control":
+                control = int(value)
+            else:
                 raise ValueError(f"no HCA congestion setting: {text!r}")
-            timer, increase, trigger, minimum = (int(match[group]) for group in range(3, 7))
-            reactions += [Reaction(timer, increase, trigger, minimum)] * (int(match[2] or match[1]) - int(match[1]) + 1)
-        if name != "port_control" or len(reactions) != N_SLS:
-            raise ValueError(f"no HCA congestion setting: {text!r}")
-        return cls(int(control), tuple(reactions))
-
-    @property
-    def is_zero(self) -> bool:
-        """Whether every field is zero."""
-        return not self.port_control and set(self.reactions) == {Reaction(0, 0, 0, 0)}
+        return cls(control, tuple(reactions))
 
     def reacting(self, levels: frozenset[int], reaction: Reaction) -> Self:
         """Return the setting in which some SLs react so, and all others not at all."""
-        idle = Reaction(0, 0, 0, 0)
-        return replace(self, reactions=tuple(reaction if sl in levels else idle for sl in range(N_SLS)))
+        return replace(self, reactions=tuple(reaction if sl in levels else IDLE for sl in range(N_SLS)))
 
 
 def table_text(entries: list[tuple[int, int]]) -> str:

@@ -27,7 +27,7 @@ from fabctl.offload.site import Site
 from fabctl.units import Speed
 
 SMALL = two_levels(hosts=4, hosts_per_leaf=2, spines=2)
-MASKS = {"leaf-0": "0x6", "leaf-1": "0x6", "spine-0": "0x0", "spine-1": "0x0"}
+MASKS = {"leaf-0": 0b110, "leaf-1": 0b110, "spine-0": 0, "spine-1": 0}
 
 
 @pytest.fixture(autouse=True)
@@ -102,9 +102,7 @@ def test_old_values_come_back_explicitly(agents: Agents, journal: Journal) -> No
     site = site_of(SMALL, "live")
     before = congestion(agents)
     done = apply(FEATURE.plan(site, asked(SMALL, {"hcas": "yes"})), site, journal)
-    assert held(agents, "leaf-0").text == (
-        "threshold=15 marking_rate=10 packet_size=8 victim_mask=0x6 credit_mask=0x0 cs_threshold=0 cs_return_delay=1:6"
-    )
+    assert held(agents, "leaf-0").text == "threshold=15 rate=10 size=8 victims=1-2 delay=1:6"
     assert rollback(done.id, site, journal, work.quiet).state == State.ROLLED_BACK
     assert congestion(agents) == before
 
@@ -135,16 +133,18 @@ def test_switches_may_be_left_out_as_they_were(agents: Agents, journal: Journal)
 
 
 def test_masks_follow_the_cables(agents: Agents) -> None:
-    changes = FEATURE.plan(site_of(SMALL), asked(SMALL)).changes
-    assert {SMALL.labels[switch]: mask(change.new) for switch, change in enumerate(changes)} == MASKS
-    changes = FEATURE.plan(site_of(SMALL), asked(SMALL, {"victim_mask": "all"}, [0])).changes
-    assert [mask(change.new) for change in changes] == ["0x1e"]
-    changes = FEATURE.plan(site_of(SMALL), asked(SMALL, {"victim_mask": "0x8", "credit_mask": "hosts"}, [0])).changes
-    assert [(mask(change.new), mask(change.new, "credit_mask")) for change in changes] == [("0x8", "0x6")]
+    def planned(switches: list[int], **values: str) -> list[SwitchSetting]:
+        changes = FEATURE.plan(site_of(SMALL), asked(SMALL, values, switches)).changes
+        return [SwitchSetting.parse(change.new or "") for change in changes]
 
-
-def mask(text: str | None, name: str = "victim_mask") -> str:
-    return dict(word.split("=") for word in (text or "").split())[name]
+    found = planned(list(range(SMALL.n_switches)))
+    assert {SMALL.labels[switch]: setting.victims for switch, setting in enumerate(found)} == MASKS
+    assert [setting.victims for setting in planned([0], victim_mask="all")] == [0b11110]
+    assert [setting.victims for setting in planned([0], victim_mask="none")] == [0]
+    for mask in ("0x18", "3-4", "3,4"):
+        assert [(setting.victims, setting.credits) for setting in planned([0], victim_mask=mask, credit_mask="hosts")] == [
+            (24, 6)
+        ]
 
 
 def test_only_the_hcas_of_the_chosen_switches_react_and_not_on_sharps_levels(agents: Agents) -> None:
@@ -164,9 +164,7 @@ def test_disable_stops_marking_first_and_keeps_everything_else(agents: Agents, j
     plan = FEATURE.plan(site, asked(SMALL, {"hcas": "yes"}, enable=False))
     assert [stage.name for stage in plan.stages] == ["switches mark", "HCAs react"]
     apply(plan, site, journal)
-    assert held(agents, "leaf-0").text == (
-        "threshold=0 marking_rate=10 packet_size=8 victim_mask=0x6 credit_mask=0x0 cs_threshold=0 cs_return_delay=0:0"
-    )
+    assert held(agents, "leaf-0").text == "threshold=0 rate=10 size=8 victims=1-2"
     assert FEATURE.plan(site, asked(SMALL, {"hcas": "yes"}, enable=False)).stages == ()
 
 
@@ -177,8 +175,10 @@ def test_disable_stops_marking_first_and_keeps_everything_else(agents: Agents, j
         ({"threshold": "high"}, "threshold is a number, not 'high'"),
         ({"marking_rate": "-1"}, "marking_rate is 0 to 65535"),
         ({"packet_size": "256"}, "packet_size is 0 to 255"),
-        ({"victim_mask": "some"}, "victim_mask is hosts, all, none or a mask"),
-        ({"victim_mask": "0x" + "f" * 64}, "and none more"),
+        ({"victim_mask": "some"}, "victim_mask is hosts, all, none, ports such as 1-18, or a mask"),
+        ({"victim_mask": "0x3f"}, "ports that switch 'leaf-0' does not have"),
+        ({"victim_mask": "255"}, "victim_mask is hosts"),
+        ({"victim_mask": "-0x1"}, "victim_mask is hosts"),
         ({"treshold": "1"}, "knows no 'treshold'"),
         ({"ccti_timer": "65536"}, "ccti_timer is 0 to 65535"),
         ({"ccti_min": "127", "cct": "0:0-3"}, "the table has 4 entries"),

@@ -173,7 +173,7 @@ def test_congestion_control_never_reaches_ibsim(real: Ibsim, fabric: Fabric) -> 
         with pytest.raises(RefusedError, match="overwrites P_Keys"):
             site.drivers["mad"].read(place(fabric, "leaf-0", key))
     with pytest.raises(RefusedError, match="overwrites P_Keys"):
-        site.drivers["mad"].write(place(fabric, "leaf-0", "cc.switch"), SwitchSetting(15, 10, 8, 6, 0, 0, "0:0").text)
+        site.drivers["mad"].write(place(fabric, "leaf-0", "cc.switch"), SwitchSetting(threshold=15, victims=6).text)
     after = [real.run("smpquery", "pkeys", str(fabric.node_lid(node))) for node in range(fabric.n_switches, fabric.n_nodes)]
     assert after == before
 
@@ -182,7 +182,7 @@ def test_ibsim_is_known_even_where_nobody_says_so(real: Ibsim, fabric: Fabric, m
     """Were the variables hidden, the switch itself would give it away: its ClassPortInfo does not answer."""
     monkeypatch.setattr("fabctl.offload.drivers.mad_congestion.refuse_congestion_control", lambda: None)
     with pytest.raises(SourceError, match="ibccquery CP"):
-        MadDriver.make({}, fabric).write(place(fabric, "leaf-0", "cc.switch"), SwitchSetting(15, 10, 8, 6, 0, 0, "0:0").text)
+        MadDriver.make({}, fabric).write(place(fabric, "leaf-0", "cc.switch"), SwitchSetting(threshold=15, victims=6).text)
     with pytest.raises(SourceError, match="ibccquery CP"):
         MadDriver.make({}, fabric).read(place(fabric, "leaf-0", "cc.switch"))
 

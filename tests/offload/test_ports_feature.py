@@ -63,7 +63,7 @@ def told(plan: Plan) -> list[tuple[str, str | None, str | None]]:
 def test_a_spare_port_is_switched_off_read_back_and_on_again(agents: Agents, journal: Journal) -> None:
     site = site_of(FABRIC, "live")
     plan = planned(enable=False, ports="leaf-1/P[3-3]")
-    assert told(plan) == [("leaf-1/P3 is disabled", "enabled", "disabled")]
+    assert told(plan) == [("the link goes down", "enabled", "disabled")]
     assert plan.risk == Risk.SWEEP
     done = apply(plan, site, journal)
     assert agents.state("leaf-1")["port.3.physical"] == "Disabled"
@@ -83,8 +83,8 @@ def test_a_link_is_slowed_down_and_comes_up_again(agents: Agents, journal: Journ
     site = site_of(FABRIC, "live")
     plan = planned(ports="leaf-0/P3", speed="EDR", width="1X")
     assert told(plan) == [
-        ("leaf-0/P3 is trained anew", "SDR,DDR,QDR,FDR,EDR,HDR,NDR", "SDR,DDR,QDR,FDR,EDR"),
-        ("leaf-0/P3 is trained anew", "1X,4X", "1X"),
+        ("the link is trained anew", "SDR,DDR,QDR,FDR,EDR,HDR,NDR", "SDR,DDR,QDR,FDR,EDR"),
+        ("the link is trained anew", "1X,4X", "1X"),
     ]
     assert [check.place.key for check in plan.stages[0].checks] == ["port.speed", "port.width", "port.link"]
     apply(plan, site, journal)

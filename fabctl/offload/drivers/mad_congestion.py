@@ -10,7 +10,7 @@ CC_Key could be given on the command line only, where all users see it: it is no
 from __future__ import annotations
 
 from fabctl.errors import RefusedError, SourceError
-from fabctl.offload.congestion_values import CaSetting, Reaction, SwitchSetting, parse_table, table_text
+from fabctl.offload.congestion_values import IDLE, CaSetting, Reaction, SwitchSetting, parse_table, table_text
 from fabctl.offload.driver import Observed
 from fabctl.offload.drivers.mad_text import blocks, fields, numbers
 from fabctl.offload.drivers.mad_tools import Answer, Target, Tools
@@ -60,7 +60,7 @@ def read_switch(tools: Tools, target: Target) -> Observed:
         starving,
         f"{delay >> 14}:{delay & 0x3FFF}",
     )
-    return Observed(setting.text, _believed(tools, target, answer, zero=setting.is_zero))
+    return Observed(setting.text, _believed(tools, target, answer, zero=setting == SwitchSetting()))
 
 
 def write_switch(tools: Tools, target: Target, value: str) -> None:
@@ -71,13 +71,13 @@ def write_switch(tools: Tools, target: Target, value: str) -> None:
         "SS",
         target,
         _ALL_FIELDS,
-        f"{setting.victim_mask:#x}",
-        f"{setting.credit_mask:#x}",
+        f"{setting.victims:#x}",
+        f"{setting.credits:#x}",
         str(setting.threshold),
-        str(setting.packet_size),
-        str(setting.cs_threshold),
-        setting.cs_return_delay,
-        str(setting.marking_rate),
+        str(setting.size),
+        str(setting.starving),
+        setting.delay,
+        str(setting.rate),
     )
 
 
@@ -92,7 +92,7 @@ def read_ca(tools: Tools, target: Target) -> Observed:
     reactions = tuple(Reaction(*numbers(level, names, target.label)) for level in levels)
     (control,) = numbers(fields(answer.text), ["Port_Control"], target.label)
     setting = CaSetting(control, reactions)
-    return Observed(setting.text, _believed(tools, target, answer, zero=setting.is_zero))
+    return Observed(setting.text, _believed(tools, target, answer, zero=setting == CaSetting(0, (IDLE,) * 16)))
 
 
 def write_ca(tools: Tools, target: Target, value: str) -> None:

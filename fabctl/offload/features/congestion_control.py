@@ -24,11 +24,12 @@ from fabctl.model.offload_plan import Change, Check, Place, Plan, Risk, Stage
 from fabctl.offload import nvidia_congestion
 from fabctl.offload.basis import basis_of
 from fabctl.offload.congestion_values import (
-    N_PORTS,
+    IDLE,
     N_SLS,
     CaSetting,
     Reaction,
     SwitchSetting,
+    parse_ports,
     parse_table,
     table_text,
 )
@@ -41,7 +42,6 @@ from fabctl.offload.undo import mirrored
 
 _SWITCH_KEYS = ("threshold", "marking_rate", "packet_size", "victim_mask", "credit_mask")
 _HCA_KEYS = ("ccti_timer", "ccti_increase", "trigger_threshold", "ccti_min", "cct", "sls", "sharp_sls")
-_IDLE = Reaction(0, 0, 0, 0)
 _BLOCK = 64
 _MAX_TABLE = 128
 """Two blocks, as OpenSM writes."""
@@ -57,8 +57,8 @@ class CongestionControl:
         "threshold": "how soon a switch marks: 0 never, 1 late ... 15 at once [default: 15]",
         "marking_rate": "mean number of packets between two marked ones, 0 to 65535 [default: 10]",
         "packet_size": "smaller packets are not marked; credits of 64 bytes, 0 to 255 [default: 8]",
-        "victim_mask": "ports that mark without credits too: hosts, all, none, or a mask such as 0x1e [default: hosts]",
-        "credit_mask": "ports that act on credit starvation: hosts, all, none, or a mask [default: as it is]",
+        "victim_mask": "ports that mark without credits too: hosts, all, none, 1-18,21, or a mask such as 0x1e [default: hosts]",
+        "credit_mask": "ports that act on credit starvation, in the same words [default: as it is]",
         "hcas": "whether the HCAs of these switches are set too: yes or no [default: yes with any key below, else no]",
         "ccti_timer": "time after which a sender speeds up a step, 0 to 65535, units of 1.024 us [default: 150]",
         "ccti_increase": "steps that a sender slows down for each mark, 0 to 255 [default: 1]",
@@ -79,6 +79,8 @@ class CongestionControl:
     def plan(self, site: Site, request: Request) -> Plan:
         """Return the settings that differ from what is wanted, with those of now as the way back."""
         refuse_unknown(self, request.values)
+        if nvidia_congestion.wanted(site, request.values):
+            return nvidia_congestion.plan(site, request)
         refuse_congestion_control()
         if nvidia_congestion.wanted(site, request.values):
             return nvidia_congestion.plan(site, request)
@@ -112,7 +114,7 @@ def _status(site: Site, switch: int) -> tuple[Status, str, str]:
     setting = SwitchSetting.parse(observed.value or "")
     if not setting.threshold:
         return Status.OFF, "marks no packets", "ibccquery SwitchCongestionSetting"
-    return Status.ON, f"threshold {setting.threshold}, marking rate {setting.marking_rate}", "ibccquery SwitchCongestionSetting"
+    return Status.ON, f"threshold {setting.threshold}, marking rate {setting.rate}", "ibccquery SwitchCongestionSetting"
 
 
 def _refuse_overwritten(site: Site) -> None:
@@ -143,7 +145,7 @@ def _switch_changes(site: Site, request: Request, driver: Driver) -> Iterator[Ch
     threshold = number(values, "threshold", 0, 15, 15)
     rate = number(values, "marking_rate", 0, 0xFFFF, 10)
     size = number(values, "packet_size", 0, 255, 8)
-    masks = {key: _mask(site.fabric, values, key) for key in ("victim_mask", "credit_mask")}
+    masks = {key: _mask(site.fabric, request, key) for key in ("victim_mask", "credit_mask")}
     if not request.enable and any(key in values for key in (*_SWITCH_KEYS, "cct")):
         raise UsageError("--disable takes no settings: marking is switched off, everything else stays")
     for switch in request.switches:
@@ -155,10 +157,10 @@ def _switch_changes(site: Site, request: Request, driver: Driver) -> Iterator[Ch
             new = replace(
                 old,
                 threshold=threshold,
-                marking_rate=rate,
-                packet_size=size,
-                victim_mask=_host_ports(site.fabric, switch) if victims is None else victims,
-                credit_mask=old.credit_mask if starving is None else starving,
+                rate=rate,
+                size=size,
+                victims=_host_ports(site.fabric, switch) if victims is None else victims,
+                credits=old.credits if starving is None else starving,
             )
         yield Change(place, old.text, new.text, Risk.HOT, "marks packets" if request.enable else "marks none")
 
@@ -180,7 +182,7 @@ def _hca_changes(site: Site, request: Request, driver: Driver) -> Iterator[Chang
         setting, entries = (Place(driver.name, target, key) for key in ("cc.ca", "cc.table"))
         old = CaSetting.parse(driver.read(setting) or "")
         if not request.enable:
-            new = replace(old, reactions=(_IDLE,) * N_SLS)
+            new = replace(old, reactions=(IDLE,) * N_SLS)
             yield Change(setting, old.text, new.text, Risk.HOT, "does not react")
             continue
         _refuse_long_table(driver.read(Place(driver.name, target, "cc.info")), n_entries, fabric.port_label(port))
@@ -226,21 +228,21 @@ def _host_ports(fabric: Fabric, switch: int) -> int:
     return sum(1 << number for number in fabric.port_number[ports].tolist())
 
 
-def _mask(fabric: Fabric, values: Mapping[str, str], key: str) -> dict[int, int] | None:
-    """Return a mask for each switch; None where nothing was said."""
-    word = values.get(key)
+def _mask(fabric: Fabric, request: Request, key: str) -> dict[int, int] | None:
+    """Return a mask for each switch that is meant; None where nothing was said."""
+    word = request.values.get(key)
     if word is None:
         return None
     masks = {}
-    for switch in range(fabric.n_switches):
+    for switch in request.switches:
         every = (1 << int(fabric.node_port_count[switch]) + 1) - 2
         named = {"hosts": _host_ports(fabric, switch), "all": every, "none": 0}
         try:
-            masks[switch] = named[word] if word in named else int(word, 16)
+            masks[switch] = named[word] if word in named else int(word, 16) if word.startswith("0x") else parse_ports(word)
         except ValueError as error:
-            raise UsageError(f"{key} is hosts, all, none or a mask such as 0x1e, not '{word}'") from error
-        if masks[switch] < 0 or masks[switch] >> N_PORTS:
-            raise UsageError(f"{key} has a bit for each of the ports 0 to {N_PORTS - 1}, and none more")
+            raise UsageError(f"{key} is hosts, all, none, ports such as 1-18, or a mask such as 0x1e, not '{word}'") from error
+        if masks[switch] & ~(every | 1):
+            raise UsageError(f"{key} names ports that switch '{fabric.labels[switch]}' does not have: '{word}'")
     return masks
 
 

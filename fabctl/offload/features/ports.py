@@ -132,7 +132,7 @@ def _state_stage(driver: Driver, ports: Sequence[_Port], enable: bool) -> Stage:
         place = Place(driver.name, port.target, key)
         old = driver.read(place)
         if old != wanted:
-            changes.append(Change(place, old, wanted, Risk.SWEEP, f"{port.label} is {wanted}"))
+            changes.append(Change(place, old, wanted, Risk.SWEEP, "the link comes up" if enable else "the link goes down"))
     return Stage(f"ports {wanted}", tuple(changes), tuple(Check(change.place, wanted) for change in changes))
 
 
@@ -158,7 +158,7 @@ def _rate_changes(driver: Driver, port: _Port, info: Mapping[str, str], speed: s
     for what, new in wanted.items():
         old = info[f"{what}s"]
         if old != new:
-            yield Change(Place(driver.name, port.target, f"port.{what}"), old, new, Risk.SWEEP, f"{port.label} is trained anew")
+            yield Change(Place(driver.name, port.target, f"port.{what}"), old, new, Risk.SWEEP, "the link is trained anew")
 
 
 def _up_to(word: str, supported: str, order: Sequence[str], port: _Port) -> str:
