@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fabctl.model.sharp_plan import Binding, Constraint
+from fabctl.offload.sharp.conflicts import jobs_on, most_apart
 from fabctl.offload.sharp.demand import Branch, Demand, Rules
 from fabctl.offload.sharp.ways import Ways
 
@@ -62,33 +63,30 @@ def subnet_trees(trees: int) -> Binding:
     )
 
 
-def _jobs_on(demands: Sequence[Demand]) -> dict[int, list[int]]:
-    """Return the jobs that have HCAs on each leaf."""
-    jobs: defaultdict[int, list[int]] = defaultdict(list)
-    for number, demand in enumerate(demands):
-        for leaf in {leaf for branch in demand.branches for leaf in branch.hosts_at}:
-            jobs[leaf].append(number)
-    return jobs
-
-
 def _leaves(demands: Sequence[Demand], rules: Rules, ways: Ways) -> list[Bound]:
-    """Of jobs that meet on a leaf with one tree, one streams: a cover of all jobs by such groups bounds them."""
-    jobs_on = {leaf: jobs for leaf, jobs in _jobs_on(demands).items() if rules.one_tree[leaf] and len(jobs) > 1}
-    left, groups, worst = set(range(len(demands))), 0, None
-    while left:
-        leaf = max(jobs_on, key=lambda leaf: (len(left.intersection(jobs_on[leaf])), -leaf), default=None)
-        group = left.intersection(jobs_on[leaf]) if leaf is not None else set()
-        if leaf is None or len(group) < 2:
-            break
-        worst = worst or (leaf, group)
-        left -= group
-        groups += 1
-    if worst is None:
+    """Of jobs that meet on a leaf with one tree, one streams."""
+    groups = {leaf: jobs for leaf, jobs in jobs_on(demands).items() if rules.one_tree[leaf] and len(jobs) > 1}
+    if not groups:
         return []
-    leaf, group = worst
-    names = ", ".join(demands[job].name for job in sorted(group)[:4]) + (" ..." if len(group) > 4 else "")
-    text = f"{ways.fabric.labels[leaf]} has one active streaming tree, and {len(group)} jobs have HCAs on it ({names})"
-    return [Bound(groups + len(left), Binding(Constraint.SWITCH, text, "give each job leaf switches of its own"))]
+    apart = most_apart(demands, rules)
+    leaf = max(groups, key=lambda leaf: (len(groups[leaf]), -leaf))
+    names = ", ".join(demands[job].name for job in groups[leaf][:4]) + (" ..." if len(groups[leaf]) > 4 else "")
+    text = (
+        f"a switch has one active streaming tree, and jobs share leaf switches: "
+        f"{ways.fabric.labels[leaf]} carries HCAs of {len(groups[leaf])} ({names})"
+    )
+    binding = Binding(Constraint.SWITCH, text, "give each job leaf switches of its own")
+    return [Bound(len(apart.jobs) if apart.exact else _cover(groups, len(demands)), binding)]
+
+
+def _cover(groups: Mapping[int, list[int]], n_jobs: int) -> int:
+    """Return in how few groups of jobs that share a leaf, or single jobs, all jobs are: of each, one streams at the most."""
+    left, count = set(range(n_jobs)), 0
+    while left:
+        group = max((left.intersection(jobs) for jobs in groups.values()), key=len)
+        left -= group or {min(left)}
+        count += 1
+    return count
 
 
 def _quota(demands: Sequence[Demand], rules: Rules, ways: Ways) -> list[Bound]:
@@ -96,7 +94,7 @@ def _quota(demands: Sequence[Demand], rules: Rules, ways: Ways) -> list[Bound]:
         return []
     return [
         Bound(len(demands) - len(jobs) + rules.jobs_per_switch, quota_at(ways.fabric.labels[leaf], rules.jobs_per_switch))
-        for leaf, jobs in _jobs_on(demands).items()
+        for leaf, jobs in jobs_on(demands).items()
         if len(jobs) > rules.jobs_per_switch
     ]
 

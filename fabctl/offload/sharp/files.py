@@ -23,7 +23,7 @@ from fabctl.offload.subnet_manager import OPENSM
 
 ENABLED = "sharp_enabled"
 IGNORE, OFF, ON = "0", "1", "2"
-"""Values of `ENABLED`: 2 is published (nccl-rdma-sharp-plugins, .ci/configure_sharp.sh); the others follow NVIDIA's keys alike and
+"""Values of `ENABLED`: 2 is published (nccl-rdma-sharp-plugins, .ci/configure_sharp.sh); the others follow its keys alike and
 the three verbs ``ignore``, ``no ... enable`` and ``enable`` of its appliance."""
 GROUPS, DEVICES, AM_CFG = "sharp-port-groups.conf", "sharp-devices.conf", "sharp_am.cfg"
 _KEY_OF = {GROUPS: "pgrp_policy_file", DEVICES: "device_configuration_file"}

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
+from fabctl.offload.sharp.conflicts import most_apart
 from fabctl.offload.sharp.demand import Demand, Rules
 from fabctl.offload.sharp.pool import Grown, Pool
 from fabctl.offload.sharp.ways import SpentError, Ways
@@ -35,9 +37,9 @@ class Packing:
     exact: bool
 
     @property
-    def score(self) -> tuple[int, int]:
-        """More is better."""
-        return _score(self.trees)
+    def depth(self) -> int:
+        """Sum of the depths of all trees."""
+        return sum(map(_depth, self.trees.values()))
 
 
 def pack(demands: Sequence[Demand], rules: Rules, ways: Ways, bound: int | None = None, *, steps: int = SEARCH_STEPS) -> Packing:
@@ -52,24 +54,27 @@ def pack(demands: Sequence[Demand], rules: Rules, ways: Ways, bound: int | None 
     """
     search = _Search(demands, rules, ways, len(demands) if bound is None else bound)
     search.greedy()
-    exact = search.reached_the_bound or search.run(steps)
+    exact = search.is_best or search.run(steps)
     return Packing(dict(sorted(search.best.items())), exact)
 
 
 class _Search:
     def __init__(self, demands: Sequence[Demand], rules: Rules, ways: Ways, bound: int) -> None:
         self.demands, self.rules, self.ways = demands, rules, ways
-        self.low = [ways.least_depth(demand) for demand in demands]
+        self.most = min(bound, len(demands))
+        low = [ways.least_depth(demand) for demand in demands]
         size = [sum(len(branch.hosts_at) for branch in demand.branches) for demand in demands]
-        self.order = sorted(range(len(demands)), key=lambda job: (size[job], self.low[job], job))
-        self.low_of_rest = [sum(self.low[job] for job in self.order[place:]) for place in range(len(demands) + 1)]
+        apart = most_apart(demands, rules).jobs
+        self.order = sorted(range(len(demands)), key=lambda job: (job not in apart, size[job], low[job], job))
+        rest = (sorted(low[job] for job in self.order[place:]) for place in range(len(demands) + 1))
+        self.least = [[0, *accumulate(lows)] for lows in rest]
         self.best: dict[int, tuple[Grown, ...]] = {}
-        bound = min(bound, len(demands))
-        self.best_possible = bound, -sum(sorted(self.low)[:bound])
+        self.depth = 0
 
     @property
-    def reached_the_bound(self) -> bool:
-        return _score(self.best) >= self.best_possible
+    def is_best(self) -> bool:
+        """Whether what was found meets both bounds."""
+        return len(self.best) == self.most and self.depth <= self.least[0][self.most]
 
     def greedy(self) -> None:
         """Give each job in turn the first trees that are free, and leave out those that find none."""
@@ -80,6 +85,7 @@ class _Search:
                 self.best[job] = trees
                 for tree in trees:
                     pool.hold(tree, self.demands[job].name)
+        self.depth = sum(map(_depth, self.best.values()))
 
     def run(self, steps: int) -> bool:
         """Search everything; return whether it came to an end."""
@@ -91,17 +97,25 @@ class _Search:
         return True
 
     def _search(self, place: int, chosen: dict[int, tuple[Grown, ...]], depth: int, pool: Pool) -> None:
-        if _score(chosen) > _score(self.best):
-            self.best = dict(chosen)
-        hope = len(chosen) + len(self.order) - place, -(depth + self.low_of_rest[place])
-        if place == len(self.order) or hope <= _score(self.best) or self.reached_the_bound:
+        self.ways.step()
+        if (len(chosen), -depth) > (len(self.best), -self.depth):
+            self.best, self.depth = dict(chosen), depth
+        if self.is_best or not self._hopeful(place, len(chosen), depth):
             return
         job = self.order[place]
         for trees in self.ways.of_job(self.demands[job], pool):
-            self._search(place + 1, chosen | {job: trees}, depth + sum(tree.depth for tree in trees), pool)
-            if self.reached_the_bound:
+            self._search(place + 1, chosen | {job: trees}, depth + _depth(trees), pool)
+            if self.is_best:
                 return
         self._search(place + 1, chosen, depth, pool)
+
+    def _hopeful(self, place: int, count: int, depth: int) -> bool:
+        """Return whether the jobs that are left could make more of them stream, or as many on less deep trees."""
+        possible = min(count + len(self.order) - place, self.most)
+        if possible != len(self.best):
+            return possible > len(self.best)
+        need = possible - count
+        return need > 0 and depth + self.least[place][need] < self.depth
 
 
 def first_trees(demand: Demand, pool: Pool, ways: Ways, steps: int = GREEDY_STEPS) -> tuple[Grown, ...]:
@@ -113,5 +127,5 @@ def first_trees(demand: Demand, pool: Pool, ways: Ways, steps: int = GREEDY_STEP
         return ()
 
 
-def _score(trees: dict[int, tuple[Grown, ...]]) -> tuple[int, int]:
-    return len(trees), -sum(tree.depth for grown in trees.values() for tree in grown)
+def _depth(trees: tuple[Grown, ...]) -> int:
+    return sum(tree.depth for tree in trees)

@@ -62,10 +62,6 @@ class Pool:
         jobs, most = self.jobs_at[switch], self.rules.jobs_per_switch
         return bool(most) and job not in jobs and len(jobs) >= most
 
-    def has_tree(self) -> bool:
-        """Return whether the subnet has one more tree."""
-        return not self.rules.trees or self.trees < self.rules.trees
-
     def free_cable(self, channels: list[int]) -> int | None:
         """Return the first of some parallel channels on which no tree is."""
         if not self.rules.one_per_port:

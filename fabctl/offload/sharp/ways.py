@@ -35,6 +35,37 @@ class _Growth:
     up: dict[int, int] = field(default_factory=dict)
 
 
+@dataclass
+class _Choice:
+    """Which of the switches above one it goes to."""
+
+    child: int
+    parents: Iterator[tuple[int, int]]
+    taken: int | None = None
+    is_new: bool = False
+
+    def turn(self, growth: _Growth) -> bool:
+        """Take the next one in place of the last; give the switch back if there is none."""
+        child, last = self.child, self.taken
+        if last is not None:
+            growth.children[last] -= 1
+            del growth.up[child]
+            if self.is_new:
+                growth.joined.remove(last)
+                growth.pending.remove(last)
+        found = next(self.parents, None)
+        if found is None:
+            growth.pending.add(child)
+            return False
+        self.taken, growth.up[child] = found
+        growth.children[self.taken] += 1
+        self.is_new = self.taken not in growth.joined
+        if self.is_new:
+            growth.joined.add(self.taken)
+            growth.pending.add(self.taken)
+        return True
+
+
 class Ways:
     """The trees of a fabric.
 
@@ -72,6 +103,18 @@ class Ways:
         """Return a lower bound of the sum of the depths of a job's trees."""
         return sum(self.roots(branch)[0][1] for branch in demand.branches)
 
+    def step(self) -> None:
+        """Count a step of a search.
+
+        Raises
+        ------
+        SpentError
+            If none is left.
+        """
+        self.steps_left -= 1
+        if self.steps_left < 0:
+            raise SpentError
+
     def of_job(self, demand: Demand, pool: Pool) -> Iterator[tuple[Grown, ...]]:
         """Yield all choices of trees for a job; the pool holds each until the next is asked for.
 
@@ -80,7 +123,16 @@ class Ways:
         SpentError
             After `steps_left` steps.
         """
-        yield from self._of_branches(demand, 0, pool)
+        if self._has_leaves(demand, pool):
+            yield from self._of_branches(demand, 0, pool)
+
+    def _has_leaves(self, demand: Demand, pool: Pool) -> bool:
+        """Return whether all leaves of a job are free, before any of its trees is made."""
+        rules = pool.rules
+        needed = Counter(leaf for branch in demand.branches for leaf in branch.hosts_at)
+        return (not rules.trees or pool.trees + len(demand.branches) <= rules.trees) and all(
+            pool.takes(leaf, demand.name) and (count == 1 or not rules.one_tree[leaf]) for leaf, count in needed.items()
+        )
 
     def _of_branches(self, demand: Demand, first: int, pool: Pool) -> Iterator[tuple[Grown, ...]]:
         if first == len(demand.branches):
@@ -97,8 +149,6 @@ class Ways:
     def of_branch(self, branch: Branch, job: str, pool: Pool) -> Iterator[Grown]:
         """Yield all trees of a rail over what is free, the lowest and least used roots first."""
         radix = pool.rules.radix
-        if not pool.has_tree():
-            return
         if not all(pool.takes(leaf, job) and count <= (radix[leaf] or count) for leaf, count in branch.hosts_at.items()):
             return
         roots = self.roots(branch)
@@ -112,39 +162,36 @@ class Ways:
             yield from self._grow(growth, depth, job, pool)
 
     def _grow(self, growth: _Growth, depth: int, job: str, pool: Pool) -> Iterator[Grown]:
-        """Join the farthest switch with the fewest ways up by each of them in turn."""
-        self.steps_left -= 1
-        if self.steps_left < 0:
-            raise SpentError
-        if not growth.pending:
-            yield _finished(growth, depth)
-            return
+        """Join one switch after the other to the switches above it, each in all ways."""
+        choices: list[_Choice] = []
+        while True:
+            self.step()
+            if growth.pending:
+                choices.append(self._choice(growth, job, pool))
+            else:
+                yield _finished(growth, depth)
+            while choices and not choices[-1].turn(growth):
+                choices.pop()
+            if not choices:
+                return
+
+    def _choice(self, growth: _Growth, job: str, pool: Pool) -> _Choice:
+        """Take the farthest switch with the fewest ways up; first those where many meet that go up beside it."""
         farthest = max(int(growth.depths[switch]) for switch in growth.pending)
-        options = {
-            switch: self._options(switch, growth, job, pool)
-            for switch in sorted(growth.pending)
-            if growth.depths[switch] == farthest
-        }
+        options: dict[int, dict[int, int]] = {}
+        for switch in sorted(growth.pending):
+            if growth.depths[switch] == farthest:
+                options[switch] = self._options(switch, growth, job, pool)
+                if len(options[switch]) <= 1:
+                    break
         child = min(options, key=lambda switch: len(options[switch]))
         meeting = Counter(parent for ways in options.values() for parent in ways)
-        growth.pending.remove(child)
-        for parent in sorted(
+        order = sorted(
             options[child],
             key=lambda parent: (parent not in growth.joined, -meeting[parent], pool.trees_at[parent], parent),
-        ):
-            new = parent not in growth.joined
-            growth.children[parent] += 1
-            growth.up[child] = options[child][parent]
-            if new:
-                growth.joined.add(parent)
-                growth.pending.add(parent)
-            yield from self._grow(growth, depth, job, pool)
-            if new:
-                growth.joined.remove(parent)
-                growth.pending.remove(parent)
-            del growth.up[child]
-            growth.children[parent] -= 1
-        growth.pending.add(child)
+        )
+        growth.pending.remove(child)
+        return _Choice(child, iter([(parent, options[child][parent]) for parent in order]))
 
     def _options(self, switch: int, growth: _Growth, job: str, pool: Pool) -> dict[int, int]:
         """Return the switches to which one can go, with the channel to each."""
