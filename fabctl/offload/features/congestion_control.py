@@ -71,7 +71,7 @@ class CongestionControl:
     }
 
     def assess(self, site: Site) -> Sequence[Assessed]:
-        """Return what each switch says of itself."""
+        """Return what NVIDIA's OpenSM is told, and what each switch says of itself."""
         switches = range(site.fabric.n_switches)
         each = (Assessed(self.name, site.fabric.labels[switch], *_status(site, switch)) for switch in switches)
         return [*nvidia_congestion.assess(site), *each]
@@ -82,8 +82,6 @@ class CongestionControl:
         if nvidia_congestion.wanted(site, request.values):
             return nvidia_congestion.plan(site, request)
         refuse_congestion_control()
-        if nvidia_congestion.wanted(site, request.values):
-            return nvidia_congestion.plan(site, request)
         driver = site.driver("mad")
         _refuse_overwritten(site)
         hcas = list(_hca_changes(site, request, driver)) if _with_hcas(request.values) else []
