@@ -161,6 +161,7 @@ def again(asked: SiteOptions) -> Sequence[str]:
     """Return the words that make the same site in another command."""
     words = [asked.source] if asked.source else []
     words += ["--live"] if asked.live else []
+    words += ["--strict"] if asked.strict else []
     for option, values in (
         ("--from", (asked.source_format,)),
         ("--tables", (asked.tables_path,)),
