@@ -74,10 +74,10 @@ def feature_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def plan(wanted: Wanted, asked: SiteOptions, disable: bool, save: str | None, output: dict[str, Any]) -> ExitCode:
     """Show what switching a feature on would change; write nothing.
 
-    fabctl help features lists FEATURE. Per place: what it is now, what it would be, how disruptive that is and why; the diff of each
-    file; what is read back from the hardware afterwards. A saved plan is applied as it stands, and refused once the fabric, its
-    tables or its configuration have changed. Exit code 1: changes are pending; 0: nothing is to be changed; 6: the hardware or the
-    subnet manager cannot; 5: of several jobs some have no tree.
+    fabctl help features lists FEATURE. Per place: what it is now, what it would be, how disruptive that is and why; the diff of
+    each file; what is read back from the hardware afterwards. A saved plan is applied as it stands, and refused once the
+    fabric, its tables or its configuration have changed. Exit code 1: changes are pending; 0: nothing is to be changed; 6: the
+    hardware or the subnet manager cannot; 5: of several jobs some have no tree.
 
     \b
     Examples:
