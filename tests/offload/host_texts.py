@@ -44,7 +44,9 @@ def lspci(acs: str = ACS_OFF, *, units: int = 8, acs_of: Mapping[int, str] | Non
         root, up, down = 0x10 + unit * 0x10, 0x11 + unit * 0x10, 0x12 + unit * 0x10
         flags = (acs_of or {}).get(unit, acs)
         lines += _bridge(f"{root:02x}:01.0", "Intel Corporation Device 352a (rev 30)", root, up, up + 4, "", denied=denied)
-        lines += _bridge(f"{up:02x}:00.0", "Broadcom / LSI PEX890xx PCIe Gen 5 Switch (rev b0)", up, down, down + 3, "", denied=denied)
+        lines += _bridge(
+            f"{up:02x}:00.0", "Broadcom / LSI PEX890xx PCIe Gen 5 Switch (rev b0)", up, down, down + 3, "", denied=denied
+        )
         for port, bus in ((0, down + 1), (4, down + 2)):
             title = "Broadcom / LSI PEX890xx PCIe Gen 5 Switch (rev b0)"
             lines += _bridge(f"{down:02x}:{port:02x}.0", title, down, bus, bus, flags, denied=denied)

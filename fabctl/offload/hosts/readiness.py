@@ -108,13 +108,13 @@ def readiness(facts: HostFacts, devices: Sequence[str], node: NodeGraph | None) 
     found = [*_memory(facts), *_acs(facts, devices), *_iommu(facts), *_distance(facts, node, devices), *_links(facts)]
     problems = tuple(one for one in found if isinstance(one, Problem))
     asked = ", ".join(dict.fromkeys(one.command for one in found if isinstance(one, Unknown)))
-    facts_against = [problem.fact for problem in problems] + ([f"not known: {asked}"] if asked else [])
+    against = [problem.fact for problem in problems] + ([f"not known: {asked}"] if asked else [])
     if problems:
         source = "; ".join(dict.fromkeys(problem.source for problem in problems))
         bridges = tuple(bridge for bridge in bridges_between(facts, devices) if bridge.redirects)
-        return Readiness(facts, Status.OFF, "; ".join(facts_against), source, problems, bridges, _level(facts, node))
+        return Readiness(facts, Status.OFF, "; ".join(against), source, problems, bridges, _level(facts, node))
     if asked:
-        return Readiness(facts, Status.UNKNOWN, facts_against[0])
+        return Readiness(facts, Status.UNKNOWN, against[0])
     good = [one for one in found if isinstance(one, str)]
     registered = facts.registered
     return Readiness(
@@ -192,6 +192,10 @@ def _acs(facts: HostFacts, devices: Sequence[str]) -> _Found:
         yield _ask(captures.LSPCI, " (this one shows no buses)")
     elif not pci.hcas:
         yield Unknown("an HCA in lspci")
+    elif len(pci.gpus) < (facts.n_gpus or 0):
+        yield _ask(captures.LSPCI, f" as root (this one shows {len(pci.gpus)} of {facts.n_gpus} GPUs: was it cut?)")
+    elif not all(pci.chain(function) for function in (*pci.gpus, *pci.hcas)):
+        yield _ask(captures.LSPCI, " as root (this one lacks the bridge above a GPU or an HCA)")
     else:
         pairs = [(gpu.bdf, any(bridge.redirects for bridge in way.bridges)) for gpu, _, way in ways(facts, devices)]
         hit = {gpu for gpu, redirects in pairs if redirects}
