@@ -100,6 +100,7 @@ SAMPLES = {
     "iblinkinfo": "tool-output/iblinkinfo-l.txt",
     "subnet-lst": "tool-output/osmdump/opensm-subnet.lst",
     "ibsim": "tool-output/ibsim-small.net",
+    "ufm": "ufm/ports.json",
 }
 TABLE_SAMPLES = {"lft-dump": "tool-output/dump_fts.txt", "fdbs": "tool-output/osmdump/opensm.fdbs"}
 

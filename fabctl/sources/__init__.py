@@ -11,6 +11,7 @@ SOURCES = Registry(
         "iblinkinfo": Entry("fabctl.sources.iblinkinfo:SOURCE", "iblinkinfo -l, one line per port"),
         "subnet-lst": Entry("fabctl.sources.subnet_lst:SOURCE", "OpenSM's opensm-subnet.lst"),
         "ibsim": Entry("fabctl.sources.ibsim_net:SOURCE", "ibsim's network file"),
+        "ufm": Entry("fabctl.sources.ufm_ports:SOURCE", "UFM's list of ports (GET /ufmRest/resources/ports)"),
         "topology": Entry("fabctl.generate.spec:SOURCE", "fabctl's topology YAML: a fabric in a few lines"),
     },
     group="fabctl.sources",
