@@ -210,7 +210,8 @@ class UfmServer:
             case ["resources", "pkeys", pkey]:
                 return (200, _shown(state.pkeys[pkey], query)) if pkey in state.pkeys else (404, f"PKey {pkey} not found")
             case ["resources", ("systems" | "ports" | "links") as what]:
-                return 200, {"systems": systems, "ports": ports, "links": links}[what](self.fabric)
+                found = {"systems": systems, "ports": ports, "links": links}[what](self.fabric)
+                return 200, [one for one in found if query.get("type") in (None, one.get("type"))]
             case ["monitoring", "snapshot"]:
                 return 200, {"2026-11-28 09:00:00": {"Device": {}, "Port": self._statistics(body)}}
         return 404, "not found"
@@ -425,8 +426,14 @@ def _unhealthy(name: str, why: str) -> dict[str, Any]:
 # ---- the fabric, as UFM shows it -----------------------------------------------------------------------------------
 
 
+def _guid(fabric: Fabric, port: int) -> str:
+    """Return the GUID by which UFM calls a port's device: a switch by its own, an HCA by the port's."""
+    node = int(fabric.port_node[port])
+    return f"{int(fabric.node_guid[node] if _is_switch(fabric, node) else fabric.port_guid[port] or fabric.node_guid[node]):016x}"
+
+
 def _name(fabric: Fabric, port: int) -> str:
-    return f"{int(fabric.node_guid[fabric.port_node[port]]):016x}_{int(fabric.port_number[port])}"
+    return f"{_guid(fabric, port)}_{int(fabric.port_number[port])}"
 
 
 def _is_switch(fabric: Fabric, node: int) -> bool:
@@ -502,6 +509,6 @@ def _end(fabric: Fabric, port: int) -> dict[str, Any]:
     switch = _is_switch(fabric, node)
     lid = fabric.node_lid(node) if switch else int(fabric.port_lid[port])
     return {
-        "guid": f"{int(fabric.node_guid[node]):016x}", "number": number, "lid": lid, "system": name.partition(" ")[0],
+        "guid": _guid(fabric, port), "number": number, "lid": lid, "system": name.partition(" ")[0],
         "description": f"{name}:{number}" if switch else name,
     }  # fmt: skip

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from emulator.ufm_server import DEFAULT, PASSWORD, TOKEN, UfmServer
 from hypothesis import given
@@ -81,6 +82,15 @@ def test_a_wrong_password_shows_at_once(server):
     server.auth.write_text("operator:wrong\n")
     with pytest.raises(RefusedError, match="does not know who is asking"):
         UfmDriver.make(server.options, FABRIC)
+
+
+def test_a_ufm_of_another_fabric_is_refused(server):
+    other = two_levels(2, 2, 1)
+    object.__setattr__(other, "node_guid", other.node_guid + np.uint64(1 << 40))
+    with pytest.raises(RefusedError, match="manages another fabric: none of its 4 switches is in this one"):
+        UfmDriver.make(server.options, other)
+    object.__setattr__(other, "system_guid", other.node_guid - np.uint64(1 << 40))
+    UfmDriver.make(server.options, other)
 
 
 def test_its_subnet_manager_is_nvidias(driver):

@@ -25,7 +25,7 @@ from fabctl.offload.drivers.ufm_places import (
     Reservations,
     Settings,
 )
-from fabctl.offload.drivers.ufm_values import keys_of, reservations_of
+from fabctl.offload.drivers.ufm_values import keys_of, reservations_of, switches_of
 
 FABRIC = "fabric"
 
@@ -87,7 +87,17 @@ class UfmDriver:
 
     @classmethod
     def make(cls, options: Mapping[str, str], fabric: Fabric) -> Self:
-        """Return a driver; UFM is asked for its version, so that a wrong address or password shows at once."""
+        """Return a driver; UFM is asked for its version and switches: a wrong address, password or fabric shows at once.
+
+        Raises
+        ------
+        UsageError, InputError
+            If an option is wrong, or a file cannot be read.
+        RefusedError
+            If UFM does not let us, cannot be trusted, or manages another fabric.
+        SourceError
+            If UFM cannot be reached.
+        """
         if not {"url", "auth"} <= options.keys() <= cls.keys.keys():
             raise UsageError(
                 f"the driver 'ufm' takes {', '.join(cls.keys)}; url and auth must be there",
@@ -95,7 +105,9 @@ class UfmDriver:
             )
         files = {key: Path(options[key]).absolute() for key in ("auth", "ca") if key in options}
         client = UfmClient(options["url"], files["auth"], files.get("ca"))
-        return cls(client, fabric, {"url": options["url"], **{key: str(path) for key, path in files.items()}})
+        driver = cls(client, fabric, {"url": options["url"], **{key: str(path) for key, path in files.items()}})
+        _refuse_other_fabric(client, fabric)
+        return driver
 
     def manager(self) -> Manager | None:
         """Return UFM's own OpenSM, which is NVIDIA's; REST does not say at which port it runs."""
@@ -174,3 +186,15 @@ class UfmDriver:
     def _version(self, key: str) -> str:
         found = self._versions.get(key) if isinstance(self._versions, dict) else None
         return found if isinstance(found, str) else ""
+
+
+def _refuse_other_fabric(client: UfmClient, fabric: Fabric) -> None:
+    """Raise `RefusedError` if UFM has none of a fabric's switches; it calls a chassis of several by its system image GUID."""
+    managed = switches_of(client.get("resources", "systems", type="switch"))
+    own = slice(fabric.n_switches)
+    known = {*fabric.node_guid[own].tolist(), *fabric.system_guid[own].tolist()}
+    if managed and known and not managed & known:
+        raise RefusedError(
+            f"{client.label} manages another fabric: none of its {len(managed)} switches is in this one",
+            hint="name the fabric that it manages: GET /ufmRest/resources/ports is a SOURCE",
+        )

@@ -233,6 +233,19 @@ def unhealthy_ports(answer: Any) -> dict[tuple[int, int], str]:
         return found
 
 
+def switches_of(answer: Any) -> set[int]:
+    """Return the GUIDs of all switches from ``GET resources/systems?type=switch``.
+
+    Raises
+    ------
+    SourceError
+        If the answer is not in that form.
+    """
+    with _as_documented("a list of systems"):
+        found = (_GUID.fullmatch(str(system.get("guid"))) for system in answer if system.get("type") == "switch")
+        return {int(guid[1], 16) for guid in found if guid}
+
+
 def guid_of(text: str) -> int:
     """Return a GUID as UFM writes it, with or without ``0x``.
 
