@@ -12,7 +12,7 @@ from fabctl.offload.basis import changes_since, lost_targets
 from fabctl.offload.batches import FABRIC, Batch, batches, refuse_impossible, without
 from fabctl.offload.events import Event, Kind
 from fabctl.offload.history import operation_of, unfinished
-from fabctl.offload.journal import Journal, JournalError
+from fabctl.offload.journal import Journal
 from fabctl.offload.lock import fabric_key, fabric_lock
 from fabctl.offload.names import place_label, switch_targets
 from fabctl.offload.planfile import plan_id
@@ -20,7 +20,7 @@ from fabctl.offload.reach import describe
 from fabctl.offload.rollback import put_back, touched, undo
 from fabctl.offload.signals import HANGUP, held_back
 from fabctl.offload.site import Site
-from fabctl.offload.undo import refuse_no_way_back
+from fabctl.offload.undo import owner, refuse_no_way_back
 from fabctl.offload.watch import start_watchdog
 from fabctl.offload.work import Say, Trouble, Work, final_checks, final_values, quiet
 
@@ -123,7 +123,8 @@ def _roll_out(work: Work, plan: Plan, parts: Callable[[Stage], list[Batch]], max
             troubles = {trouble.owner: trouble for trouble in reversed(_step(work, without(part.stage, failed)))}
             if not troubles:
                 continue
-            if part.canary or FABRIC in troubles or len(failed | troubles) > max_failures:
+            alone = {owner(change.place) for change in part.stage.changes} - {FABRIC}
+            if part.canary or not troubles.keys() <= alone or len(failed | troubles) > max_failures:
                 raise SourceError(_summary(list(troubles.values()), part))
             _leave_out(work, plan, troubles)
             failed |= troubles
@@ -158,8 +159,7 @@ def _leave_out(work: Work, plan: Plan, troubles: dict[str, Trouble]) -> None:
 def _take_back(work: Work, plan: Plan, failure: BaseException) -> None:
     """Put everything back; raise `UnverifiedError` if something had been written."""
     why = failure.message if isinstance(failure, FabctlError) else type(failure).__name__
-    if isinstance(failure, JournalError):
-        work.journal.lenient = True
+    work.journal.lenient = True
     work.say(f"that failed: {why}")
     wrote = bool(touched(work.journal, work.id))
     undo(work, plan, why)

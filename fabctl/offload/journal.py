@@ -24,6 +24,7 @@ from fabctl.model.snapshot import dump_snapshot, load_snapshot
 from fabctl.offload.basis import value_digest
 from fabctl.offload.events import Entry, Event, Kind
 from fabctl.offload.planfile import load_plan, load_reach, plan_id, save_plan
+from fabctl.offload.secrets import mask
 from fabctl.offload.state import private_file
 
 NAME = "journal.sqlite"
@@ -229,7 +230,7 @@ class Journal:
                 _printable(event.label),
                 self._keep(event.old),
                 self._keep(event.new),
-                _printable(event.words),
+                _printable(mask(event.words)),
                 event.deadline_at,
             ),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from fabctl.errors import RollbackError
+from fabctl.errors import FabctlError
 from fabctl.model.offload_plan import Plan
 from fabctl.model.operation import Operation, Recovered, State
 from fabctl.offload.events import Kind
@@ -29,15 +29,18 @@ def recover(site: Site | None, journal: Journal, say: Say = quiet) -> tuple[Reco
     Raises
     ------
     RollbackError
-        If an old value cannot be put back; the other operations are seen to all the same.
+        If an old value cannot be put back.
     LockedError
         If another fabctl is at work on the fabric.
+    FabctlError
+        If a site cannot be reached. Whatever it is, the other operations are seen to first.
     """
-    recovered, failed = [], None
+    recovered: list[Recovered] = []
+    failed: FabctlError | None = None
     for operation in unfinished(journal, site.fabric if site else None):
         try:
             recovered.append(recover_one(journal, operation.id, site, say))
-        except RollbackError as error:
+        except FabctlError as error:
             failed = failed or error
     if failed is not None:
         raise failed

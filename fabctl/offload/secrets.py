@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 from fabctl.errors import RefusedError
 
-_KEYS = r"(?:m|sm|sa|cc|vs|n2n|am)_key|key_mgr_seed|(?:\w+_)?(?:password|passwd|token|secret)"
-_LINE = re.compile(rf"^[ \t]*(?P<key>{_KEYS})(?:[ \t]*[=:][ \t]*|[ \t]+)(?P<value>[^\s#]+)", re.MULTILINE | re.IGNORECASE)
+_KEYS = r"(?:m|sm|sa|cc|vs|n2n|am)_?key|key_mgr_seed|(?:\w+_)?(?:password|passwd|token|secret)"
+_LINE = re.compile(rf"^[ \t]*(?P<key>{_KEYS})(?:[ \t]*[=:][ \t.]*|[ \t]+)(?P<value>[^\s#]+)", re.MULTILINE | re.IGNORECASE)
 _PUBLIC = re.compile(r"\(null\)|null|(?:0x)?0*[01]?", re.IGNORECASE)
 """Unset, or OpenSM's defaults: 0, and 1 for the SM's and the SA's key."""
 

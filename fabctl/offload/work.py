@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from fabctl.errors import FabctlError, SourceError
@@ -114,7 +114,8 @@ class Work:
         for name in dict.fromkeys(change.place.driver for change in changes):
             risk = max(change.risk for change in changes if change.place.driver == name)
             self.journal.record(self.id, Event(Kind.SETTLE, stage, words=f"{name}: {risk.name.lower()}"))
-            self.site.driver(name).settle(risk)
+            with driving(name):
+                self.site.driver(name).settle(risk)
             self.journal.record(self.id, Event(Kind.SETTLED, stage, words=f"{name}: {risk.name.lower()}"))
 
     def read_back(self, stage: str, wanted: Iterable[tuple[Place, str | None]]) -> list[Trouble]:
@@ -137,7 +138,8 @@ class Work:
         troubles = []
         for place, value in wanted:
             try:
-                found = self.site.driver(place.driver).read(place)
+                with driving(place.driver):
+                    found = self.site.driver(place.driver).read(place)
             except FabctlError as error:
                 troubles.append(self._trouble(place, error.message))
                 continue
@@ -148,17 +150,30 @@ class Work:
     def _write(self, stage: str, change: Change, forced: bool) -> None:
         place, label = change.place, place_label(self.site.fabric, change.place)
         driver = self.site.driver(place.driver)
-        now = driver.read(place)
+        with driving(place.driver):
+            now = driver.read(place)
         if now == change.new:
             return
         if now != change.old and not forced:
             raise SourceError(f"{place.key} is {shown(now)} now, and was {shown(change.old)} when the plan was checked")
         self.journal.record(self.id, Event(Kind.WRITE, stage, place, label, now, change.new))
-        driver.write(place, change.new)
+        with driving(place.driver):
+            driver.write(place, change.new)
         self.journal.record(self.id, Event(Kind.WROTE, stage, place, label, now, change.new))
 
     def _trouble(self, place: Place, why: str) -> Trouble:
         return Trouble(owner(place), place_label(self.site.fabric, place), why)
+
+
+@contextmanager
+def driving(name: str) -> Iterator[None]:
+    """Turn whatever goes wrong in a driver into an error that names it: one place must not keep others from going back."""
+    try:
+        yield
+    except FabctlError:
+        raise
+    except Exception as error:
+        raise SourceError(f"the driver '{name}' failed: {type(error).__name__}: {error}") from error
 
 
 def _event(stage: str, reading: Reading) -> Event:
@@ -170,7 +185,8 @@ def observe(site: Site, place: Place, expected: str | None) -> Reading:
     """Read a value from the hardware; what does not answer gives a reading that does not hold."""
     label = place_label(site.fabric, place)
     try:
-        seen = site.driver(place.driver).observe(place)
+        with driving(place.driver):
+            seen = site.driver(place.driver).observe(place)
     except FabctlError as error:
         return Reading(place, label, expected, None, error.message, answered=False)
     return Reading(place, label, expected, seen.value, seen.evidence)

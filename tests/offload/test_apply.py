@@ -9,6 +9,7 @@ import lab
 import pytest
 
 from fabctl.errors import RefusedError, RollbackError, SourceError, UnverifiedError, UsageError
+from fabctl.model.offload_plan import Place
 from fabctl.model.operation import State
 from fabctl.offload import work
 from fabctl.offload.apply import apply
@@ -156,6 +157,32 @@ def test_hardware_that_does_not_answer_at_the_start_is_an_error_and_nothing_is_w
         apply(plan, site, journal)
     assert lab.state(folder) == before
     assert not operations(journal)
+
+
+def test_a_driver_that_breaks_is_named_and_does_not_stop_the_way_back(folder: Path, journal: Journal) -> None:
+    site = lab.make_site(folder)
+    before = lab.state(folder)
+    driver = site.drivers["lab"]
+    write, odd = driver.write, lab.switches(site.fabric)[3]
+
+    def broken(place: Place, value: str | None) -> None:
+        if place.target == odd:
+            raise KeyError(place.key)
+        write(place, value)
+
+    driver.write = broken  # type: ignore[method-assign]
+    with pytest.raises(UnverifiedError, match=r"the driver 'lab' failed: KeyError: 'cc.threshold'; the old values are back"):
+        apply(lab.thresholds(site), site, journal)
+    assert lab.state(folder) == before
+
+
+def test_a_check_elsewhere_that_fails_is_no_switch_to_leave_out(folder: Path, journal: Journal) -> None:
+    site = lab.make_site(folder)
+    before = lab.state(folder)
+    lab.fault(folder, f"stuck-{lab.switches(site.fabric)[2]} sl2vl")
+    with pytest.raises(UnverifiedError, match="sl2vl reads"):
+        apply(lab.everything(site), site, journal, max_failures=6)
+    assert lab.state(folder) == before
 
 
 def test_a_rollback_that_fails_is_named_and_recovered(folder: Path, journal: Journal) -> None:

@@ -142,6 +142,13 @@ def test_masked_files_hold_no_secret_and_come_back_to_the_byte() -> None:
     assert mask(masked) == masked
 
 
+def test_evidence_of_tools_is_masked_too() -> None:
+    assert (
+        mask("Mkey:............................0x00000000c0ffee00\n") == "Mkey:............................<kept-in-place:Mkey>\n"
+    )
+    assert mask("Mkey:............................0x0000000000000000\n").endswith("0000\n")
+
+
 def test_a_secret_that_is_gone_from_the_file_is_not_made_up() -> None:
     with pytest.raises(RefusedError, match="the file in place holds no m_key"):
         unmask(mask(CONF), "qos TRUE\n")
