@@ -25,6 +25,8 @@ RICH_ROWS = 60
 
 Row = Mapping[str, Any]
 
+_OBEYED = re.compile("[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
+
 
 @dataclass(frozen=True)
 class Column:
@@ -112,7 +114,7 @@ def render(report: Report, fmt: str, style: Style) -> str:
         For a column or filter that the report does not have.
     """
     if fmt == "json":
-        return json.dumps(envelope(report), indent=2, ensure_ascii=False) + "\n"
+        return _json(envelope(report), indent=2)
     if fmt == "yaml":
         import yaml
 
@@ -133,7 +135,7 @@ def render(report: Report, fmt: str, style: Style) -> str:
 def failure(message: str) -> str:
     """Return the JSON envelope of a command that failed before it had a report: ``ok`` is false, `message` the one error."""
     nothing = Report("Failure", {}, (), Table("", (), ()))
-    return json.dumps({**envelope(nothing), "ok": False, "errors": [message]}, indent=2, ensure_ascii=False) + "\n"
+    return _json({**envelope(nothing), "ok": False, "errors": [message]}, indent=2)
 
 
 def envelope(report: Report) -> dict[str, Any]:
@@ -233,13 +235,18 @@ def _records(table: Table, fmt: str, style: Style) -> str:
     if fmt == "name":
         return "".join(f"{_text(row.get(keys[0]), None)}\n" for row in table.rows)
     if fmt == "jsonl":
-        return "".join(json.dumps({key: row.get(key) for key in keys}, ensure_ascii=False) + "\n" for row in table.rows)
+        return "".join(_json({key: row.get(key) for key in keys}) for row in table.rows)
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     if style.headers:
         writer.writerow(keys)
     writer.writerows([[_csv_cell(row.get(key)) for key in keys] for row in table.rows])
     return stream.getvalue()
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    """Return JSON and a newline; what a terminal would obey or hide is escaped, which JSON itself asks for below U+0020 alone."""
+    return _OBEYED.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(value, indent=indent, ensure_ascii=False)) + "\n"
 
 
 def _csv_cell(value: Any) -> Any:
