@@ -63,7 +63,7 @@ ENVIRONMENT = {
 @click.command()
 @click.argument("topic", required=False, shell_complete=complete_names(TOPICS))
 def help_topic(topic: str | None) -> None:
-    """Explain exit codes, formats, environment and job files.
+    """Explain exit codes, formats, environment, job files, offloads.
 
     \b
     Examples:

@@ -34,7 +34,7 @@ COMMANDS = Registry(
         "explain": Entry("fabctl.cli.explain:explain", "Name the cable that binds two hosts, who is on it, and what helps."),
         "offload": Entry("fabctl.cli.offload:offload", "Switch offloads on safely: plan, apply, verify, undo."),
         "twin": Entry("fabctl.cli.twin:twin", "Run real tools and whole runbooks on a digital twin of a fabric."),
-        "help": Entry("fabctl.cli.help:help_topic", "Explain exit codes, formats, environment and job files."),
+        "help": Entry("fabctl.cli.help:help_topic", "Explain exit codes, formats, environment, job files, offloads."),
     },
 )
 
