@@ -43,3 +43,14 @@ def refuse_congestion_control() -> None:
             f"congestion control is not set here: {CONGESTION_CONTROL} ({found})",
             hint="plan it where the tools see the real fabric",
         )
+
+
+def refuse_ports() -> None:
+    """Raise `RefusedError` if a port of ibsim would be set: the other end does not notice, and no link is trained."""
+    found = simulator()
+    if found:
+        raise RefusedError(
+            "ports are not set here: in ibsim the other end does not notice, no link is trained, and OpenSM does not route"
+            f" around it ({found})",
+            hint="rehearse it as a fault: fabctl twin faults cut leaf-1/P20",
+        )

@@ -162,7 +162,8 @@ class Work:
         self.journal.record(self.id, Event(Kind.WROTE, stage, place, label, now, change.new))
 
     def _trouble(self, place: Place, why: str) -> Trouble:
-        return Trouble(owner(place), place_label(self.site.fabric, place), why)
+        label = place_label(self.site.fabric, place)
+        return Trouble(owner(place), label, why.removeprefix(f"{label}: "))
 
 
 @contextmanager

@@ -83,7 +83,7 @@ def test_a_port_that_is_switched_off_takes_its_other_end_down(driver: MadDriver)
 @pytest.mark.parametrize(
     ("fault", "error", "words"),
     [
-        ("timeout", SourceError, "leaf-0: `ibccquery SS 1`: ibccquery failed with exit code 255"),
+        ("timeout", SourceError, "leaf-0: `ibccquery SS 1`: no answer"),
         ("zeros", SourceError, "not as a node that has it: ClassVersion 0, not 2"),
         ("half", SourceError, "printed half of it"),
         ("nocc", RefusedError, "does not have what `ibccquery SS 1` asks for (MAD status 0x4)"),

@@ -24,6 +24,7 @@ from fabctl.offload.drivers.mad import MadDriver
 from fabctl.offload.drivers.mad_text import blocks, fields, header_lid
 from fabctl.offload.drivers.mad_tools import Answer
 from fabctl.offload.features.congestion_control import FEATURE
+from fabctl.offload.features.ports import FEATURE as PORTS
 from fabctl.offload.simulator import simulator
 from fabctl.sources import ibnetdiscover
 from fabctl.twin.netfile import ibsim_net
@@ -145,6 +146,8 @@ def test_ports_and_counters_are_read_with_the_real_tools(real: Ibsim, fabric: Fa
 
 
 def test_a_port_is_switched_off_and_on_with_the_real_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the switch where nobody depends on it, and only here: fabctl does not set ports of ibsim."""
+    monkeypatch.setattr("fabctl.offload.drivers.mad_ports.refuse_ports", lambda: None)
     with running(tmp_path) as ibsim:
         fabric = ibnetdiscover.parse(joined(ibsim, monkeypatch).ibnetdiscover(), "ibsim")[0]
         driver, port = MadDriver.make({}, fabric), place(fabric, "leaf-0/P3", "port.state")
@@ -187,9 +190,13 @@ def test_ibsim_is_known_even_where_nobody_says_so(real: Ibsim, fabric: Fabric, m
         MadDriver.make({}, fabric).read(place(fabric, "leaf-0", "cc.switch"))
 
 
-def test_speeds_cannot_be_rehearsed_on_ibsim(real: Ibsim, fabric: Fabric) -> None:
-    with pytest.raises(RefusedError, match="ibsim trains no links"):
-        MadDriver.make({}, fabric).write(place(fabric, "leaf-0/P3", "port.speed"), "SDR")
+@pytest.mark.parametrize(("key", "value"), [("state", "disabled"), ("speed", "SDR"), ("width", "1X")])
+def test_ports_of_ibsim_are_not_set(real: Ibsim, fabric: Fabric, key: str, value: str) -> None:
+    with pytest.raises(RefusedError, match="in ibsim the other end does not notice"):
+        MadDriver.make({}, fabric).write(place(fabric, "leaf-0/P3", f"port.{key}"), value)
+    with pytest.raises(RefusedError, match="in ibsim the other end does not notice") as raised:
+        PORTS.plan(site_of(fabric), asked(fabric, {"ports": "leaf-0/P3"}, enable=False))
+    assert "fabctl twin faults cut" in raised.value.hint
 
 
 def test_simulator(monkeypatch: pytest.MonkeyPatch) -> None:

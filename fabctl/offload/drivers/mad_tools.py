@@ -22,6 +22,7 @@ OPTIONS = {"ca": "-C", "port": "-P", "config": "-z"}
 _TARGET = re.compile(r"(0x[0-9a-f]{16})(?:/P(\d{1,3}))?")
 _STATUS = re.compile(r"error status 0x([0-9a-f]+)")
 _FAILED = re.compile(r"failed|error status|iberror|ibpanic|timed out", re.IGNORECASE)
+_NO_ANSWER = "_do_madrpc failed"
 _NOT_SUPPORTED = (1, 2, 3)
 """Codes in bits 2 to 4 of a MAD's status: class, method, or method with attribute not supported (IBA vol. 1, 13.4.7)."""
 
@@ -86,7 +87,11 @@ class Tools:
             data, complaints = run_tool(tool, "-e", *self._options, *arguments)
         except SourceError as error:
             self._refuse_unsupported(error.message, command)
-            raise SourceError(f"`{' '.join(command)}`: {error.message}", hint=error.hint) from error
+            silent = _NO_ANSWER in error.message
+            raise SourceError(
+                f"`{' '.join(command)}`: {'no answer' if silent else error.message}",
+                hint="is it up? ibtracert shows how far one gets" if silent else error.hint,
+            ) from error
         failed = [line for line in complaints if _FAILED.search(line)]
         if failed:
             self._refuse_unsupported(" ".join(failed), command)

@@ -25,6 +25,7 @@ from fabctl.offload.basis import basis_of
 from fabctl.offload.driver import Driver
 from fabctl.offload.feature import Request
 from fabctl.offload.features.settings import refuse_unknown
+from fabctl.offload.simulator import refuse_ports
 from fabctl.offload.site import Site
 from fabctl.offload.undo import mirrored
 from fabctl.units import Speed
@@ -70,6 +71,8 @@ class Ports:
         refuse_unknown(self, request.values)
         speed, width = request.values.get("speed"), request.values.get("width")
         driver = site.driver("mad") if speed or width else site.driver(*_STATES)
+        if driver.name == "mad":
+            refuse_ports()
         ports = _named_ports(site.fabric, request)
         if (speed or width) and not request.enable:
             raise UsageError("--disable switches ports off; speed and width are set without it")
