@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 
 SCENARIOS: dict[str, tuple[str, int]] = {
     "apply": ("", 200),
-    "unconfirmed": ("", 150),
+    "unconfirmed": ("", 100),
     "fails": ("stuck", 300),
     "confirm": ("unconfirmed", 3),
     "rollback": ("apply", 100),
