@@ -37,8 +37,10 @@ DEVICES = ("mlx5_0", "mlx5_3", "mlx5_4", "mlx5_5", "mlx5_6", "mlx5_9", "mlx5_10"
 """RDMA devices of a DGX H100 on the compute fabric, as fabctl's own generator names them."""
 
 
-def lspci(acs: str = ACS_OFF, *, units: int = 8, acs_of: Mapping[int, str] | None = None, denied: bool = False) -> str:
-    """Return ``lspci -vvv``: in each unit a root port, and below it a PCIe switch with a GPU and an HCA."""
+def lspci(
+    acs: str = ACS_OFF, *, units: int = 8, acs_of: Mapping[int, str] | None = None, denied: bool = False, together: bool = True
+) -> str:
+    """Return ``lspci -vvv``: in each unit a root port, and below it a PCIe switch with a GPU and an HCA, or only the GPU."""
     lines = []
     for unit in range(units):
         root, up, down = 0x10 + unit * 0x10, 0x11 + unit * 0x10, 0x12 + unit * 0x10
@@ -58,6 +60,14 @@ def lspci(acs: str = ACS_OFF, *, units: int = 8, acs_of: Mapping[int, str] | Non
             "\tKernel driver in use: mlx5_core",
             "",
         ]
+    if not together:
+        lines = [line for line in lines if "Infiniband" not in line]
+        for unit in range(units):
+            root = 0x18 + unit * 0x10
+            lines += _bridge(
+                f"{root:02x}:01.0", "Intel Corporation Device 352a (rev 30)", root, root + 1, root + 1, "", denied=denied
+            )
+            lines.append(f"{root + 1:02x}:00.0 Infiniband controller: Mellanox Technologies MT2910 Family [ConnectX-7]")
     return "\n".join(lines)
 
 

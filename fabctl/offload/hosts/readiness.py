@@ -14,7 +14,7 @@ from fabctl.bench.gpudirect import GDR_LEVEL, gdr_of
 from fabctl.model.assessment import Status
 from fabctl.model.node_graph import NodeGraph
 from fabctl.model.offloads import Offloads
-from fabctl.nodes.paths import PathType, find_path, serving_hcas
+from fabctl.nodes.paths import PathType, find_path
 from fabctl.offload.hosts import captures
 from fabctl.offload.hosts.captures import COMMANDS
 from fabctl.offload.hosts.facts import TRANSLATED, HostFacts, version
@@ -112,7 +112,7 @@ def readiness(facts: HostFacts, devices: Sequence[str], node: NodeGraph | None) 
     if problems:
         source = "; ".join(dict.fromkeys(problem.source for problem in problems))
         bridges = tuple(bridge for bridge in bridges_between(facts, devices) if bridge.redirects)
-        return Readiness(facts, Status.OFF, "; ".join(against), source, problems, bridges, _level(facts, node))
+        return Readiness(facts, Status.OFF, "; ".join(against), source, problems, bridges, _level(facts, node, devices))
     if asked:
         return Readiness(facts, Status.UNKNOWN, against[0])
     good = [one for one in found if isinstance(one, str)]
@@ -133,8 +133,9 @@ def dma_buf(facts: HostFacts) -> bool | None:
 
 
 def bridges_between(facts: HostFacts, devices: Sequence[str]) -> tuple[Function, ...]:
-    """Return the bridges between each GPU and the HCAs nearest to it, once each."""
-    found = {bridge.bdf: bridge for _, _, way in ways(facts, devices) for bridge in way.bridges}
+    """Return the bridges between each GPU and the HCAs nearest to it, once each; through the root ACS redirects nothing."""
+    near = (way for _, _, way in ways(facts, devices) if not way.root)
+    found = {bridge.bdf: bridge for way in near for bridge in way.bridges}
     return tuple(bridge for _, bridge in sorted(found.items()))
 
 
@@ -197,8 +198,8 @@ def _acs(facts: HostFacts, devices: Sequence[str]) -> _Found:
     elif not all(pci.chain(function) for function in (*pci.gpus, *pci.hcas)):
         yield _ask(captures.LSPCI, " as root (this one lacks the bridge above a GPU or an HCA)")
     else:
-        pairs = [(gpu.bdf, any(bridge.redirects for bridge in way.bridges)) for gpu, _, way in ways(facts, devices)]
-        hit = {gpu for gpu, redirects in pairs if redirects}
+        near = [(gpu.bdf, way) for gpu, _, way in ways(facts, devices) if not way.root]
+        hit = {gpu for gpu, way in near if any(bridge.redirects for bridge in way.bridges)}
         if hit:
             fact = f"ACS redirects peer traffic between {len(hit)} of {len(pci.gpus)} GPUs and their HCAs"
             yield Problem(ACS, fact, ACS_SOURCE)
@@ -220,24 +221,29 @@ def _distance(facts: HostFacts, node: NodeGraph | None, devices: Sequence[str]) 
     """Yield how far GPUs are from their HCAs, and whether that is too far for NCCL."""
     graph = facts.node or node
     if graph is not None and graph.gpus and graph.hcas:
-        pairs = list(zip(graph.gpus, serving_hcas(graph), strict=True))
+        pairs = _pairs(graph, devices)
         worst = max(find_path(graph, gpu, hca).type for gpu, hca in pairs)
         far = [pair for pair in pairs if not gdr_of(graph, *pair, Offloads()).receive]
-        if far:
-            fact = f"{len(far)} of {len(pairs)} GPUs are {worst.name} from their HCA, farther than NCCL's {GDR_LEVEL}"
-            yield Problem(FAR, fact, FAR_SOURCE)
-        else:
-            yield f"GPUs within {worst.name} of their HCA"
+        yield from _far(len(far), len(pairs), worst.name)
         return
     found = list(ways(facts, devices))
     if not found:
         yield _ask(captures.TOPO, f" (captured: {'; '.join(facts.damage)})" if facts.damage else "")
-    elif any(way.root for _, _, way in found):
-        hit = {gpu.bdf for gpu, _, way in found if way.root}
-        fact = f"{len(hit)} GPUs reach their HCA through the root complex, farther than NCCL's {GDR_LEVEL}"
-        yield Problem(FAR, fact, FAR_SOURCE)
+        return
+    gpus = {gpu.bdf for gpu, _, _ in found}
+    far_gpus = {gpu.bdf for gpu, _, way in found if way.root}
+    word = "beyond the root complex" if far_gpus else "PXB" if any(way.switches > 1 for _, _, way in found) else "PIX"
+    yield from _far(len(far_gpus), len(gpus), word)
+
+
+def _far(far: int, gpus: int, distance: str) -> _Found:
+    """Yield how many GPUs are too far; NCCL makes do as long as some are near."""
+    if not far:
+        yield f"GPUs within {distance} of their HCA"
+    elif far < gpus:
+        yield f"{far} of {gpus} GPUs {distance} from their HCA: staged, or through a GPU that is near (PXN)"
     else:
-        yield f"GPUs within {'PXB' if any(way.switches > 1 for _, _, way in found) else 'PIX'} of their HCA"
+        yield Problem(FAR, f"all {gpus} GPUs are {distance} from their HCA, farther than NCCL's {GDR_LEVEL}", FAR_SOURCE)
 
 
 def _links(facts: HostFacts) -> _Found:
@@ -247,10 +253,16 @@ def _links(facts: HostFacts) -> _Found:
         yield f"{len(narrow)} PCIe links narrower than they could be"
 
 
-def _level(facts: HostFacts, node: NodeGraph | None) -> str:
+def _pairs(graph: NodeGraph, devices: Sequence[str]) -> list[tuple[str, str]]:
+    """Return each GPU with the nearest HCA of those that are on the fabric, where that is known."""
+    hcas = [hca for hca in graph.hcas if hca in devices] or list(graph.hcas)
+    return [(gpu, min(hcas, key=lambda hca: find_path(graph, gpu, hca).type)) for gpu in graph.gpus]
+
+
+def _level(facts: HostFacts, node: NodeGraph | None, devices: Sequence[str]) -> str:
     """Return how far NCCL would have to go for all GPUs."""
     graph = facts.node or node
     if graph is None or not graph.gpus or not graph.hcas:
         return ""
-    worst = max(find_path(graph, gpu, hca).type for gpu, hca in zip(graph.gpus, serving_hcas(graph), strict=True))
+    worst = max(find_path(graph, gpu, hca).type for gpu, hca in _pairs(graph, devices))
     return worst.name if PathType[GDR_LEVEL] < worst <= PathType.SYS else ""
