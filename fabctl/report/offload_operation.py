@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -157,9 +158,9 @@ def _data(operation: Operation) -> dict[str, Any]:
 
 
 def reading_row(reading: Reading) -> dict[str, Any]:
-    """Return a reading for people, its values cut."""
+    """Return a reading for people, its values cut, its evidence on one line without the tools' dots."""
     shown = {"expected": short(reading.expected), "found": short(reading.found) if reading.answered else "no answer"}
-    return {**reading_data(reading), **shown, "evidence": " ".join(reading.evidence.split())}
+    return {**reading_data(reading), **shown, "evidence": re.sub(r"\.{3,}", "..", " ".join(reading.evidence.split()))}
 
 
 def reading_data(reading: Reading) -> dict[str, Any]:
