@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPException, HTTPSConnection, IncompleteRead
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ class _LateError(Exception):
 class _Answer:
     status: int
     kind: str
-    data: bytes
+    data: bytes = field(repr=False)
     retry_after: str
 
 
@@ -157,7 +157,7 @@ class UfmClient:
         """
         target = self._target(path, query)
         words = f"{method} {target}"
-        hint = "it may or may not be done: fabctl reads before it goes on"
+        hint = "it may or may not be done: look before it is sent again"
         try:
             answer = self._exchange(method, target, body)
         except _LateError as error:
@@ -181,17 +181,25 @@ class UfmClient:
 
         Raises
         ------
-        FabctlError
-            As `send`; `InDoubtError` only if it is not done, and cannot be sent again safely.
+        SourceError
+            If it is not done, and cannot be sent again safely.
+        ConflictError, AbsentError, RefusedError
+            As `send`.
         """
         for pause_s in (*PAUSES_S, None):
             try:
                 self.send(method, *path, body=body, **query)
-            except (InDoubtError, ConflictError) as error:
+            except ConflictError:
+                if not holds():
+                    raise
+                return
+            except InDoubtError as error:
                 if holds():
                     return
-                if pause_s is None or isinstance(error, ConflictError) or not error.again:
-                    raise
+                if pause_s is None or not error.again:
+                    raise SourceError(
+                        f"{error.message}; UFM was asked, and it is not done", hint="UFM's log says why; it may still be at it"
+                    ) from error
                 self._pause(pause_s)
             else:
                 return

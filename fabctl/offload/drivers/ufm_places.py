@@ -216,7 +216,8 @@ class Counters:
 class Reservations:
     """What SHARP reserves for a job: `fabctl.offload.drivers.ufm_values.Reservation`.
 
-    Since 6.23 UFM makes reservations from partitions by default, and then says yes to these requests and does nothing.
+    UFM 6.24 makes reservations from partitions by default, 6.23 if it is told to; then it says yes to these requests and does
+    nothing.
     """
 
     form = _NAME
