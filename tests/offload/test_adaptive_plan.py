@@ -90,7 +90,7 @@ def shortest_ports(fabric: Fabric) -> tuple[list[Counter[tuple[int, ...]]], list
 @pytest.mark.parametrize("engine", ["ar_updn", "ar_ftree"])
 def test_groups_of_a_fat_tree_are_its_shortest_ways(spec: str, engine: str) -> None:
     fabric = fabric_of(spec)
-    plan = adaptive_plan(Site(fabric), engine, range(16))
+    plan = adaptive_plan(Site(fabric), engine, tuple(range(16)))
     choices, forced = shortest_ports(fabric)
     assert [{group.ports: group.destinations for group in switch.groups} for switch in plan.switches] == choices
     assert [switch.forced for switch in plan.switches] == forced
@@ -122,7 +122,7 @@ def test_detours_of_dragonfly_plus_are_said_not_to_be_checked(tmp_path: Path) ->
 def test_one_way_only_is_refused() -> None:
     with pytest.raises(RefusedError, match="nothing to choose"):
         adaptive_plan(
-            Site(fabric_of("family: leaf-spine\nhosts_per_leaf: 2\nleaves: 3\nspines: 1\nspeed: EDR\n")), "ar_updn", [0]
+            Site(fabric_of("family: leaf-spine\nhosts_per_leaf: 2\nleaves: 3\nspines: 1\nspeed: EDR\n")), "ar_updn", (0,)
         )
 
 

@@ -110,7 +110,7 @@ def plan(site: Site, request: Request, driver: Driver) -> Plan:
     )
     meaning: list[str] = []
     if request.enable:
-        what = adaptive_plan(site, algorithm, range(N_SLS))
+        what = adaptive_plan(site, algorithm, tuple(range(N_SLS)))
         meaning = [*words.group_notes(what), *words.safety_notes(what), *words.hca_notes(site.fabric, asked=True)]
     notes = (*meaning, *NOTES, *nvidia.reach_notes(site, driver, wanted))
     return nvidia.planned(site, request, "adaptive-routing", changes, (), notes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -75,7 +75,8 @@ def top_switches(fabric: Fabric) -> tuple[int, ...]:
     return tuple(np.flatnonzero(fabric.tiers == fabric.tiers.max(initial=0)).tolist())
 
 
-def adaptive_plan(site: Site, engine: str, sls: Iterable[int], *, roots: tuple[int, ...] = ()) -> AdaptivePlan:
+@lru_cache(maxsize=1)
+def adaptive_plan(site: Site, engine: str, sls: tuple[int, ...], *, roots: tuple[int, ...] = ()) -> AdaptivePlan:
     """Return what adaptive routing would do on a fabric.
 
     The groups are those of the tables that the site brings, or of fabctl's engine with the same kind of paths: what the subnet
@@ -85,7 +86,7 @@ def adaptive_plan(site: Site, engine: str, sls: Iterable[int], *, roots: tuple[i
     ----------
     engine : str
         One of `ENGINES`, or an algorithm of `PLUGIN`.
-    sls : iterable of int
+    sls : tuple of int
     roots : tuple of int
         Switches at the top, where fabctl's engine makes the routes; empty: found by structure.
 
@@ -99,18 +100,18 @@ def adaptive_plan(site: Site, engine: str, sls: Iterable[int], *, roots: tuple[i
     groups = adaptive_groups(tables, _reached(tables), kind.mode)
     if groups.widest < 2:
         raise RefusedError(f"adaptive routing has nothing to choose: no group ({kind.algorithm}) has more than one port")
-    levels = tuple(sorted(sls))
     return AdaptivePlan(
         engine=engine,
         algorithm=kind.algorithm,
         routes=tables.origin if site.tables else f"fabctl's {kind.routes}",
-        sls=levels,
+        sls=sls,
         switches=switch_groups(groups),
         circle=may_circle(tables, groups),
-        environment=environment(levels),
+        environment=environment(sls),
     )
 
 
+@lru_cache(maxsize=1)
 def routes(site: Site, engine: str, roots: tuple[int, ...] = ()) -> RoutingTables:
     """Return the tables that the site brings, else those of fabctl's engine with an adaptive engine's kind of paths.
 

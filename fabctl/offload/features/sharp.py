@@ -98,7 +98,7 @@ def _enabled(site: Site, request: Request, driver: Driver) -> Plan:
         notes.append(f"SHARP stays off on {len(off)} of {len(able)} switches that have it")
     notes += _manager_notes(driver, manager_keys)
     return nvidia.planned(
-        site, request, NAME, changes, (), [*notes, *nvidia.reach_notes(site, driver, list(keys)), *_job_notes()]
+        site, request, NAME, changes, (), [*notes, *nvidia.reach_notes(site, driver, keys), *_job_notes()]
     )
 
 
@@ -115,7 +115,7 @@ def _disabled(site: Site, request: Request, driver: Driver) -> Plan:
         policy, keys = files.policy_changes(site, driver, request, off)
         changes = (*policy, *(nvidia.conf_changes(site, driver, keys, "where these files lie") if keys else ()))
         notes = ["jobs whose trees go through these switches end, or fail: none may run when OpenSM reads the files"]
-    return nvidia.planned(site, request, NAME, changes, (), [*notes, *nvidia.reach_notes(site, driver, list(keys)), UNREAD])
+    return nvidia.planned(site, request, NAME, changes, (), [*notes, *nvidia.reach_notes(site, driver, keys), UNREAD])
 
 
 UNREAD = "what switches hold is not read back: ibdiagnet --sharp (ibdiagnet2.sharp), with NVIDIA's tools"
