@@ -37,6 +37,8 @@ _MAIN = (
 _SHOWN_CHARS = 48
 """Longer node sets are cut in tables for people."""
 
+_SHOWN_ROWS = 40
+
 
 def survey_report(survey: Survey, inputs: Sequence[Mapping[str, Any]] = ()) -> Report:
     """Return the report of a survey."""
@@ -44,7 +46,7 @@ def survey_report(survey: Survey, inputs: Sequence[Mapping[str, Any]] = ()) -> R
     text: list[str | Table] = [_head(survey), "", Table("", _SUMMARY, [_summary(alike) for _, alike in by_kind])]
     different = [_different(group) for _, alike in by_kind for group in alike[1:]]
     if different:
-        text.append(Table("Those that differ", _DIFFERENT, different))
+        text.append(first_rows("Those that differ", _DIFFERENT, different))
     text += _per_place(survey)
     rows = list(_rows(survey))
     return Report(
@@ -81,6 +83,12 @@ def some(names: Sequence[str]) -> str:
     if len(text) <= _SHOWN_CHARS or len(names) <= 3:
         return text
     return f"{', '.join(names[:3])} and {len(names) - 3:,} more"
+
+
+def first_rows(title: str, columns: tuple[Column, ...], rows: Sequence[Row]) -> Table:
+    """Return a table of the first rows, for people."""
+    cut = f", the first {_SHOWN_ROWS} of {len(rows):,}: -o csv has all" if len(rows) > _SHOWN_ROWS else ""
+    return Table(title + cut, columns, rows[:_SHOWN_ROWS])
 
 
 def _head(survey: Survey) -> str:

@@ -7,13 +7,11 @@ from typing import Any
 
 from fabctl.model.offload_plan import Change, Plan, Risk, Stage
 from fabctl.report.offload_diff import Labels, alike, change_row, count_words, is_text, short, unified, value_text
-from fabctl.report.offload_list import some
+from fabctl.report.offload_list import first_rows, some
 from fabctl.report.output import Column, Report, Row, Table
 
 _SHOWN_LINES = 30
 """Longer diffs are cut; ``fabctl offload diff`` shows them whole."""
-
-_SHOWN_ROWS = 40
 
 _CHANGES = (
     Column("stage", "STAGE", right=True),
@@ -67,10 +65,10 @@ def plan_report(
     """
     text: list[str | Table] = [f"Plan {number if plan.changes else ''}".rstrip() + f": {plan.request}", *_head(plan)]
     if plan.changes:
-        text.append(_first("Changes", _telling(_CHANGES, plan), list(_changes(plan, labels))))
+        text.append(first_rows("Changes", _telling(_CHANGES, plan), list(_changes(plan, labels))))
         text += _diffs(plan, labels)
         if any(stage.checks for stage in plan.stages):
-            text.append(_first("Read back afterwards", _telling(_CHECKS, plan), list(_checks(plan, labels))))
+            text.append(first_rows("Read back afterwards", _telling(_CHECKS, plan), list(_checks(plan, labels))))
     if layout:
         text += layout[0]
     if plan.notes:
@@ -114,12 +112,6 @@ def _head(plan: Plan) -> list[str]:
     if plan.basis.manager:
         lines.append(f"  subnet manager {plan.basis.manager}")
     return lines
-
-
-def _first(title: str, columns: tuple[Column, ...], rows: list[Row]) -> Table:
-    """Return a table of the first rows."""
-    cut = f", the first {_SHOWN_ROWS} of {len(rows):,}: -o csv has all" if len(rows) > _SHOWN_ROWS else ""
-    return Table(title + cut, columns, rows[:_SHOWN_ROWS])
 
 
 def _telling(columns: tuple[Column, ...], plan: Plan) -> tuple[Column, ...]:
