@@ -308,7 +308,7 @@ class UfmServer:
         out = {}
         for port in range(len(self.fabric.port_node)):
             name = _name(self.fabric, port)
-            if name.partition("_")[0] in wanted and self.fabric.port_number[port]:
+            if {name.partition("_")[0], "Grid.default"} & wanted and self.fabric.port_number[port]:
                 held = self.counters.get((int(name.partition("_")[0], 16), int(self.fabric.port_number[port])), {})
                 out[name] = {
                     "dname": name,

@@ -197,6 +197,7 @@ def test_counters_are_those_of_the_specification(server, driver):
     with pytest.raises(RefusedError, match="can only be read"):
         driver.write(place, "{}")
     assert driver.read(Place("ufm", f"{7:#018x}", "counters")) is None
+    assert [path for _, path in server.requests].count("monitoring/snapshot") == 1
 
 
 def test_partitions_and_reservations_are_listed(server, driver):

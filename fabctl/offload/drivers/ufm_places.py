@@ -6,7 +6,9 @@ Requests follow NVIDIA's UFM Enterprise REST API Guide (6.9 to 6.24) and its pub
 from __future__ import annotations
 
 import json
+import math
 import re
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -24,6 +26,8 @@ _PKEY = re.compile(r"0x([89a-f][0-9a-f]{3})")
 _NODE = re.compile(r"0x([0-9a-f]{16})")
 _PORT = re.compile(r"0x([0-9a-f]{16})/P(\d{1,3})")
 _RESERVATION_POLLS = 10
+_FRESH_S = 10.0
+"""How old counters may be."""
 
 
 class Kind(Protocol):
@@ -194,19 +198,26 @@ class Health:
 
 
 class Counters:
-    """Counters of all ports of a node, by number: ``{"1": {"SymbolErrorCounter": 0, ...}, ...}``; they can only be read."""
+    """Counters of all ports of a node, by number: ``{"1": {"SymbolErrorCounter": 0, ...}, ...}``; they can only be read.
+
+    UFM tells those of all nodes at once, so a whole fabric is one question.
+    """
 
     form = _NODE
     request = "POST monitoring/snapshot"
 
     def __init__(self, client: UfmClient) -> None:
         self._client = client
+        self._asked_at = -math.inf
+        self._counters: Mapping[int, Mapping[int, Mapping[str, int]]] = {}
 
     def read(self, what: str) -> str | None:
         """Return the counters; None if UFM has none of this node."""
-        guid = int(what, 16)
-        counters = values.counters_of(self._client.query("monitoring", "snapshot", body=values.counters_question(guid)), guid)
-        return json.dumps({str(number): counters[number] for number in sorted(counters)}, sort_keys=True) if counters else None
+        if time.monotonic() - self._asked_at > _FRESH_S:
+            answer = self._client.query("monitoring", "snapshot", body=values.COUNTERS_QUESTION)
+            self._counters, self._asked_at = values.counters_of(answer), time.monotonic()
+        ports = self._counters.get(int(what, 16))
+        return None if ports is None else json.dumps({str(number): ports[number] for number in sorted(ports)})
 
     def write(self, what: str, value: str | None) -> None:
         """Refuse."""

@@ -290,33 +290,32 @@ COUNTERS = {
 """UFM's names of counters, and those of the InfiniBand specification, which perfquery prints."""
 
 
-def counters_question(guid: int) -> dict[str, object]:
-    """Return what ``POST monitoring/snapshot`` takes to tell the counters of all ports of a node."""
-    return {
-        "attributes": list(COUNTERS),
-        "functions": ["RAW"],
-        "scope_object": "Site",
-        "interval": 2,
-        "monitor_object": "Port",
-        "objects": [f"Grid.default.{bare_guid(guid)}"],
-    }
+COUNTERS_QUESTION = {
+    "attributes": list(COUNTERS),
+    "functions": ["RAW"],
+    "scope_object": "Site",
+    "interval": 2,
+    "monitor_object": "Port",
+    "objects": ["Grid.default"],
+}
+"""What ``POST monitoring/snapshot`` takes to tell the counters of all ports."""
 
 
-def counters_of(answer: Any, guid: int) -> dict[int, dict[str, int]]:
-    """Return a node's counters by port number from ``POST monitoring/snapshot``: the newest of its snapshots.
+def counters_of(answer: Any) -> dict[int, dict[int, dict[str, int]]]:
+    """Return counters by node GUID and port number from ``POST monitoring/snapshot``: the newest of its snapshots.
 
     Raises
     ------
     SourceError
         If the answer is not in that form.
     """
-    found: dict[int, dict[str, int]] = {}
+    found: dict[int, dict[int, dict[str, int]]] = {}
     with _as_documented("a snapshot of counters"):
         for port, entry in answer[max(answer)]["Port"].items():
             node, _, number = port.rpartition("_")
-            if guid_of(node) == guid:
-                values = entry.get("statistics", entry)
-                found[int(number)] = {COUNTERS[key]: int(value) for key, value in values.items() if key in COUNTERS}
+            values = entry.get("statistics", entry)
+            counters = {COUNTERS[key]: int(value) for key, value in values.items() if key in COUNTERS}
+            found.setdefault(guid_of(node), {})[int(number)] = counters
     return found
 
 
