@@ -24,12 +24,10 @@ def streaming_switches(fabric: Fabric, excluded: Collection[int] = ()) -> NDArra
 
 
 def manager_ports(fabric: Fabric) -> list[int]:
-    """Return the HCA port on which the subnet manager runs, as far as the source tells."""
-    return (
-        np.flatnonzero((fabric.port_lid == fabric.sm_lid) & (fabric.port_node >= fabric.n_switches)).tolist()
-        if fabric.sm_lid
-        else []
-    )
+    """Return the HCA port on which the subnet manager runs; none if the source does not tell, or it runs on a switch."""
+    if not fabric.sm_lid:
+        return []
+    return np.flatnonzero((fabric.port_lid == fabric.sm_lid) & (fabric.port_node >= fabric.n_switches)).tolist()
 
 
 def not_able(job: Job, usable: NDArray[np.bool_], excluded: Collection[int] = ()) -> Binding | None:
@@ -42,24 +40,29 @@ def not_able(job: Job, usable: NDArray[np.bool_], excluded: Collection[int] = ()
     for node in np.unique(fabric.port_node[job.ports]).tolist():
         model = hca(int(fabric.device_id[node]))
         if model is None or not model.streaming:
-            what = (
-                f"{model.name} HCAs do not stream"
-                if model
-                else f"whether device {fabric.device_id[node]:#06x} streams is unknown"
-            )
+            what = f"{model.name} HCAs do not stream" if model else _unknown(fabric, node)
             return Binding(Constraint.CAPABILITY, f"{what}: {fabric.labels[node]} is one", f"ConnectX-6 and later do; {WITHOUT}")
     for leaf in np.unique(fabric.channel_dst[fabric.channel_of_port[job.ports]]).tolist():
-        if leaf >= fabric.n_switches:
-            return Binding(Constraint.REACH, f"an HCA of the job hangs on {fabric.labels[leaf]}, and on no switch", WITHOUT)
-        if leaf in excluded:
-            text = f"SHARP is switched off on {fabric.labels[leaf]}, where HCAs of the job hang"
-            return Binding(Constraint.EXCLUDED, text, f"fabctl offload enable sharp --switch {fabric.labels[leaf]}")
-        if not usable[leaf]:
-            asic = switch_asic(int(fabric.device_id[leaf]))
-            what = (
-                f"{asic.name} switches do not stream"
-                if asic
-                else f"whether device {fabric.device_id[leaf]:#06x} streams is unknown"
-            )
-            return Binding(Constraint.CAPABILITY, f"{what}: {fabric.labels[leaf]} is one", f"Quantum and later do; {WITHOUT}")
+        binding = _leaf_not_able(fabric, leaf, usable, excluded)
+        if binding:
+            return binding
     return None
+
+
+def _leaf_not_able(fabric: Fabric, leaf: int, usable: NDArray[np.bool_], excluded: Collection[int]) -> Binding | None:
+    label = fabric.labels[leaf]
+    if leaf >= fabric.n_switches:
+        return Binding(Constraint.REACH, f"an HCA of the job hangs on {label}, and on no switch", WITHOUT)
+    if leaf in excluded:
+        text = f"SHARP is switched off on {label}, where HCAs of the job hang"
+        return Binding(Constraint.EXCLUDED, text, f"fabctl offload enable sharp --switch {label}")
+    if usable[leaf]:
+        return None
+    asic = switch_asic(int(fabric.device_id[leaf]))
+    what = f"{asic.name} switches do not stream" if asic else _unknown(fabric, leaf)
+    return Binding(Constraint.CAPABILITY, f"{what}: {label} is one", f"Quantum and later do; {WITHOUT}")
+
+
+def _unknown(fabric: Fabric, node: int) -> str:
+    device_id = int(fabric.device_id[node])
+    return f"it is unknown whether devices of id {device_id:#06x} stream" if device_id else "the source tells no device ids"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 from fabctl.bench.predict import Setup, predict
 from fabctl.bench.sharp import collnet_plan
 from fabctl.bench.sharp_limit import streaming_limit
 from fabctl.bench.walked import Walked
 from fabctl.errors import FabctlError
+from fabctl.model.fabric import Fabric
 from fabctl.model.offloads import Offloads
 from fabctl.model.rates import data_rates
 from fabctl.model.sharp_plan import SharpGain
@@ -26,7 +28,7 @@ def gains(site: Site, job: Job, trees: tuple[Tree, ...]) -> tuple[tuple[SharpGai
     """Return what an all-reduce of a job gains by its trees, and what that rests on or why it is unknown."""
     try:
         rates = data_rates(site.fabric)
-        tables = site.tables or _updn(site)
+        tables = site.tables or _updn(site.fabric)
         walked = Walked(job, rates)
         if site.node is None:
             return _wire(job, trees, tables, walked)
@@ -53,9 +55,10 @@ def _wire(job: Job, trees: tuple[Tree, ...], tables: RoutingTables, walked: Walk
     return (gain,), f"cables alone, routes {tables.origin}: what the hosts are is unknown (--node)"
 
 
-def _updn(site: Site) -> RoutingTables:
+@lru_cache(maxsize=1)
+def _updn(fabric: Fabric) -> RoutingTables:
     """Return routes by up*/down*, which SHARP's trees follow."""
     from fabctl.routing.compute import compute_tables
     from fabctl.routing.options import DEFAULTS
 
-    return compute_tables(site.fabric, "updn", DEFAULTS)
+    return compute_tables(fabric, "updn", DEFAULTS)

@@ -127,9 +127,10 @@ def _blocks(text: str, kind: str) -> Iterator[str]:
 
 
 def _matches(text: str, kind: str) -> list[re.Match[str]]:
+    text = text.replace("\r", " ")
     begun = len(re.findall(rf"^[ \t]*{kind}[ \t]*(?:#.*)?$", text, re.MULTILINE))
     pattern = rf"^[ \t]*{kind}[ \t]*(?:#[^\n]*)?\n(?P<body>(?:(?![ \t]*end-{kind})[^\n]*\n)*)[ \t]*end-{kind}[^\n]*(?:\n|\Z)"
-    found = list(re.finditer(pattern, text.replace("\r", " "), re.MULTILINE))
+    found = list(re.finditer(pattern, text, re.MULTILINE))
     if len(found) != begun:
         raise InputError(f"a {kind} has no end-{kind}", where="port groups" if kind == "port-group" else "device configuration")
     return found
