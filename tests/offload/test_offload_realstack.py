@@ -3,145 +3,192 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from realstack import preload, tool
+from offload_twin import Rig, rigged
 
-from fabctl.errors import RefusedError
-from fabctl.generate.spec import parse
-from fabctl.model.fabric import Fabric
-from fabctl.model.offload_plan import Plan
+from fabctl.errors import FabctlError, RefusedError
 from fabctl.model.operation import State
 from fabctl.offload.apply import apply
-from fabctl.offload.drivers.twin import TwinDriver
-from fabctl.offload.journal import Journal
+from fabctl.offload.confirm import confirm
 from fabctl.offload.planning import make_plan
 from fabctl.offload.rollback import rollback
-from fabctl.offload.site import Site
+from fabctl.offload.verify import verify
 from fabctl.offload.work import quiet
 from fabctl.routing.compute import compute_tables
-from fabctl.sources.live import discover_live, read_live_tables
-from fabctl.twin.opensm import Settings
-from fabctl.twin.twin import Twin
+from fabctl.sources.live import read_live_tables, read_path_level
 
 TABLE = "0,1,2,3,0,1,2,3,0,1,2,3,0,1,2,15"
-ROW = "| " + "| ".join(TABLE.split(",")[:-1]) + "|15|"
+CELLS = "|".join(f"{lane:>2}" for lane in TABLE.split(","))
 SHARES = "0:64,1:32,2:16,3:8"
 
 
-@dataclass
-class Rig:
-    """A twin, and what a feature and the cycle see of it."""
-
-    twin: Twin
-    journal: Journal
-
-    @property
-    def site(self) -> Site:
-        """The site as a command would make it now."""
-        fabric = discover_live().fabric
-        return Site(fabric, {"twin": TwinDriver.make({}, fabric)}, source="live")
-
-    @property
-    def conf(self) -> Path:
-        return self.twin.manager.folder
-
-    def state(self) -> tuple[dict[str, bytes], dict[str, str]]:
-        """Return the configuration files' bytes, and what every switch and HCA holds, by the tools' own words."""
-        files = {path.name: path.read_bytes() for path in self.conf.glob("*.conf")}
-        lids = range(1, len(self.twin.fabric.port_of_lid))
-        tables = {f"pkeys {lid}": self.twin.sim.run("smpquery", "pkeys", str(lid), "1") for lid in lids}
-        tables |= {f"sl2vl {lid}": self.twin.sim.run("smpquery", "sl2vl", str(lid), "1") for lid in lids}
-        tables |= {f"vlarb {lid}": self.twin.sim.run("smpquery", "vlarb", str(lid), "1") for lid in lids}
-        return files, {**tables, "dump_fts": self.twin.sim.run("dump_fts")}
-
-    def plan(self, *words: str, enable: bool = True, switches: str = "") -> Plan:
-        return make_plan(self.site, words[0], enable=enable, switches=switches, settings=words[1:])
-
-
-def enter(monkeypatch: pytest.MonkeyPatch, twin: Twin) -> None:
-    """Have tools that fabctl runs see the twin."""
-    for name, value in twin.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(twin.folder)
-
-
 @pytest.fixture
-def fabric() -> Fabric:
-    for name in ("ibsim", "opensm", "smpquery", "saquery", "dump_fts", "ibroute"):
-        tool(name)
-    preload()
-    return parse("family: leaf-spine\nhosts_per_leaf: 2\nleaves: 2\nspines: 2\nspeed: EDR\n", "spec.yaml")[0]
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+    with rigged(tmp_path, monkeypatch) as rig:
+        yield rig
 
 
-@pytest.fixture
-def rig(fabric: Fabric, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
-    state = tmp_path / "state"
-    state.mkdir(mode=0o700)
-    with Twin(fabric, Settings(config=("# kept by hand  ", "qos TRUE   # ours", "unknown_key 7"))) as twin:
-        enter(monkeypatch, twin)
-        with Journal(state) as journal:
-            yield Rig(twin, journal)
-
-
-def test_qos_is_set_read_back_and_taken_back(rig: Rig) -> None:
+def test_qos_a_partition_and_routes_there_and_back(rig: Rig) -> None:
+    """Show 1: three offloads in force at once, each confirmed and verified; then the fabric of before, to the byte and the entry."""
     before = rig.state()
-    plan = rig.plan("qos", f"sl2vl={TABLE}", f"vlarb_low={SHARES}")
-    done = apply(plan, rig.site, rig.journal)
+    asked = (
+        (rig.plan("qos", f"sl2vl={TABLE}", f"vlarb_low={SHARES}"), False),
+        (rig.plan("partitions", "key=0x12", "name=tenant", switches="leaf-01"), False),
+        (rig.plan("routes", "engine=ftree"), True),
+    )
+    numbers = []
+    for plan, disruptive in asked:
+        done = apply(plan, rig.site, rig.journal, confirm_minutes=10, allow_disruptive=disruptive)
+        assert done.state is State.UNCONFIRMED
+        assert confirm(done.id, rig.journal).state is State.APPLIED
+        numbers.append(done.id)
     files, tables = rig.state()
-    assert b"\nqos TRUE   # ours\n" in files["opensm.conf"]
-    for name in filter(lambda name: name.startswith("sl2vl"), tables):
-        assert all(row.endswith(ROW) for row in tables[name].splitlines()[2:])
-    assert rig.plan("qos", f"sl2vl={TABLE}").stages == ()
-    rollback(done.id, rig.site, rig.journal, quiet)
-    assert rig.state() == before
-
-
-def test_a_partition_for_the_hosts_of_a_switch(rig: Rig) -> None:
-    before = rig.state()
-    plan = rig.plan("partitions", "key=0x12", "name=tenant", switches="leaf-01")
-    done = apply(plan, rig.site, rig.journal)
-    _, tables = rig.state()
+    fabric = rig.site.fabric
+    assert b"# kept by hand  \nqos TRUE   # ours\nunknown_key 7\n" in files["opensm.conf"]
+    for lid in range(1, 9):
+        assert all(row.endswith(f"|{CELLS}|") for row in tables[f"sl2vl {lid}"].splitlines()[2:])
+        assert "|0x40|0x20|0x10|0x8 |0x0 |" in tables[f"vlarb {lid}"]
     assert [lid for lid in range(1, 5) if "0xffff 0x8012" in tables[f"pkeys {lid}"]] == [1, 2]
-    assert rig.plan("partitions", "key=0x12", switches="leaf-01").stages == ()
-    away = apply(rig.plan("partitions", "key=0x12", enable=False), rig.site, rig.journal)
-    assert rig.state()[1] == before[1]
-    rollback(away.id, rig.site, rig.journal, quiet)
-    assert rig.state()[1] == tables
-    rollback(done.id, rig.site, rig.journal, quiet)
+    np.testing.assert_array_equal(read_live_tables(fabric).lft, compute_tables(fabric, "ftree").lft)
+    assert "file tables configured on all switches" in rig.twin.manager.log.text()
+    for number, (plan, _) in zip(numbers, asked, strict=True):
+        assert verify(number, rig.site, rig.journal, quiet).holds
+        words = plan.request.split(" --set ")
+        again = make_plan(rig.site, plan.feature, switches="leaf-01" * (plan.feature == "partitions"), settings=words[1:])
+        assert again.stages == (), "nothing is left to do"
+    for number in reversed(numbers):
+        assert rollback(number, rig.site, rig.journal, quiet).state is State.ROLLED_BACK
     assert rig.state() == before
+
+
+def test_partitions_are_taken_out_and_brought_back(rig: Rig) -> None:
+    bare = rig.files(), rig.tables("pkeys")
+    apply(rig.plan("partitions", "key=0x12", "members=node-0001", "limited=node-[0003-0004]", "ipoib=yes"), rig.site, rig.journal)
+    held = rig.files(), rig.tables("pkeys")
+    assert ["0x8012" in held[1][f"pkeys {lid}"] for lid in range(1, 5)] == [True, False, False, False]
+    assert ["0x0012" in held[1][f"pkeys {lid}"] for lid in range(1, 5)] == [False, False, True, True]
+    with pytest.raises(RefusedError, match="P_Key 0x0012 is taken by the partition 'P0012'"):
+        rig.plan("partitions", "key=0x12", "members=node-0002")
+    away = apply(rig.plan("partitions", "key=0x12", enable=False), rig.site, rig.journal)
+    assert rig.tables("pkeys") == bare[1]
+    rollback(away.id, rig.site, rig.journal, quiet)
+    assert (rig.files(), rig.tables("pkeys")) == held
 
 
 def test_multicast_groups(rig: Rig) -> None:
-    before = rig.state()
+    before = rig.files()
     ip = apply(rig.plan("multicast", "mgid=ff12:401b::16", "sl=1"), rig.site, rig.journal)
     other = apply(rig.plan("multicast", "mgid=ff12::7", "mtu=1024"), rig.site, rig.journal)
     answers = {group: rig.twin.sim.run("saquery", "MCMR", "--mgid", group) for group in ("ff12:401b:ffff::16", "ff12::7")}
     assert "SL......................0x1" in answers["ff12:401b:ffff::16"]
     assert "mtu.....................0x83" in answers["ff12::7"]
-    rollback(other.id, rig.site, rig.journal, quiet)
-    rollback(ip.id, rig.site, rig.journal, quiet)
-    assert rig.state() == before
+    assert rig.plan("multicast", "mgid=ff12::7", "mtu=1024").stages == ()
+    for operation in (other, ip):
+        rollback(operation.id, rig.site, rig.journal, quiet)
+    assert rig.files() == before
     assert rig.twin.sim.run("saquery", "MCMR", "--mgid", "ff12::7") == answers["ff12::7"], "OpenSM keeps it until it restarts"
 
 
-def test_routes_of_fabctls_in_place_of_opensms_engine(rig: Rig) -> None:
-    before = rig.state()
+def test_routes_follow_each_other_without_a_restart(rig: Rig) -> None:
+    before = rig.files(), rig.tables()
     plan = rig.plan("routes", "engine=ftree")
-    with pytest.raises(RefusedError, match="allow-disruptive"):
+    with pytest.raises(RefusedError, match="the subnet manager restarts"):
         apply(plan, rig.site, rig.journal)
-    assert rig.state() == before
-    done = apply(plan, rig.site, rig.journal, allow_disruptive=True)
-    assert done.state is State.APPLIED
+    assert rig.files() == before[0]
+    first = apply(plan, rig.site, rig.journal, allow_disruptive=True)
+    pid = rig.twin.manager.child.pid
     fabric = rig.site.fabric
-    np.testing.assert_array_equal(read_live_tables(fabric).lft, compute_tables(fabric, "ftree").lft)
-    assert "file tables configured on all switches" in rig.twin.manager.log.text()
-    again = apply(rig.plan("routes", "engine=sssp"), rig.site, rig.journal)
+    second = apply(rig.plan("routes", "engine=sssp"), rig.site, rig.journal)
     np.testing.assert_array_equal(read_live_tables(fabric).lft, compute_tables(fabric, "sssp").lft)
-    rollback(again.id, rig.site, rig.journal, quiet)
+    rollback(second.id, rig.site, rig.journal, quiet)
     np.testing.assert_array_equal(read_live_tables(fabric).lft, compute_tables(fabric, "ftree").lft)
-    rollback(done.id, rig.site, rig.journal, quiet)
-    assert rig.state() == before
+    assert rig.twin.manager.child.pid == pid
+    own = apply(rig.plan("routes", "engine=updn", enable=False), rig.site, rig.journal, allow_disruptive=True)
+    assert "updn tables configured" in rig.twin.manager.log.text().rpartition("tables configured")[0][-200:] + "tables configured"
+    for operation in (own, first):
+        rollback(operation.id, rig.site, rig.journal, quiet)
+    assert (rig.files(), rig.tables()) == before
+
+
+def test_an_export_with_service_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Routes on several lanes need QoS as they were made for; their SLs are asked of the subnet manager."""
+    lanes = ("qos TRUE", "qos_max_vls 2", "max_op_vls 2", "qos_high_limit 0", "qos_vlarb_high 0:0", "qos_vlarb_low 0:64,1:64")
+    with rigged(tmp_path, monkeypatch, (*lanes, "qos_sl2vl 0,1,0,1,0,1,0,1,0,1,0,1,0,1,0,1")) as rig:
+        before = rig.files(), rig.tables()
+        fabric = rig.site.fabric
+        tables = compute_tables(fabric, "updn")
+        level = np.zeros_like(tables.lft)
+        level[:, 3] = 1  # all that goes to one host
+        monkeypatch.setattr("fabctl.offload.features.routes.compute_tables", lambda *_: replace(tables, service_level=level))
+        done = apply(rig.plan("routes", "engine=updn"), rig.site, rig.journal, allow_disruptive=True)
+        assert [read_path_level(1, lid) for lid in (2, 3, 4)] == [0, 1, 0]
+        assert "qos-policy.conf" in rig.files()
+        rollback(done.id, rig.site, rig.journal, quiet)
+        assert (rig.files(), rig.tables()) == before
+
+
+def test_qos_where_opensm_never_wrote_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lanes that ports lack cannot be written back: the plan says so, and what comes back is folded onto those that there are."""
+    with rigged(tmp_path, monkeypatch, ()) as rig:
+        before = rig.tables("sl2vl")
+        plan = rig.plan("qos", f"sl2vl={TABLE}")
+        assert any("mapped to lanes that ports lack (they have 8)" in note for note in plan.notes)
+        files = rig.files()
+        done = apply(plan, rig.site, rig.journal)
+        rollback(done.id, rig.site, rig.journal, quiet)
+        assert rig.files() == files
+        folded = {name: text.replace("| 8| 9|10|11|12|13|14| 7|", "| 0| 1| 2| 3| 4| 5| 6| 7|") for name, text in before.items()}
+        assert rig.tables("sl2vl") == folded
+        assert rig.plan("qos", enable=False).stages == (), "OpenSM writes no tables, and its own are in force"
+
+
+def test_qos_off_is_written_before_it_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with rigged(tmp_path, monkeypatch, ("qos TRUE   # ours", f"qos_sl2vl {TABLE}")) as rig:
+        held = rig.files(), rig.tables("sl2vl")
+        plan = rig.plan("qos", enable=False)
+        assert [stage.name for stage in plan.stages] == ["OpenSM's own tables", "off"]
+        off = apply(plan, rig.site, rig.journal)
+        assert "qos FALSE   # ours" in rig.files()["opensm.conf"].decode()
+        assert all("| 0| 1| 2| 3| 4| 5| 6| 7|" in text for name, text in rig.tables("sl2vl").items() if name != "dump_fts")
+        rollback(off.id, rig.site, rig.journal, quiet)
+        assert (rig.files(), rig.tables("sl2vl")) == held
+
+
+@pytest.mark.parametrize(
+    ("feature", "settings", "switches", "said"),
+    [
+        ("qos", ("sl2vl=0,1",), "", "is no such table"),
+        ("qos", ("sl2vl=" + "9," * 15 + "0",), "", "names VL 9, and ports work with 8 data lanes"),
+        ("qos", ("vlarb_low=0:256",), "", "weight 256 is more than 255"),
+        ("qos", ("vlarb_low=" + ",".join(["0:1"] * 9),), "", "has 9 entries, and ports have room for 8"),
+        ("qos", (f"sl2vl={TABLE}",), "leaf-01", "all switches the same QoS tables"),
+        ("qos", (), "", "needs a table"),
+        ("partitions", ("key=0x7fff",), "leaf-01", "is not within 0x0001 and 0x7ffe"),
+        ("partitions", (), "leaf-01", "needs its key"),
+        ("partitions", ("key=1",), "", "needs members"),
+        ("partitions", ("key=1",), "spine-01", "no HCA hangs from these switches"),
+        ("partitions", ("key=1", "name=a b"), "leaf-01", "a letter, then letters"),
+        ("partitions", ("key=1", "members=node-0001", "limited=node-0001"), "", "is both a full and a limited member"),
+        ("partitions", ("key=1", "members=$(reboot)"), "", "reboot"),
+        ("multicast", ("mgid=fe80::1",), "", "is no multicast GID"),
+        ("multicast", ("mgid=ff12::1", "mtu=1500"), "", "is no MTU"),
+        ("multicast", ("mgid=ff12:401b::1", "mtu=2048"), "", "has the MTU and the rate of IPoIB's broadcast group"),
+        ("routes", (), "", "takes an engine or an export"),
+        ("routes", ("engine=nosuch",), "", "nosuch"),
+        ("routes", ("engine=ftree",), "leaf-01", "belong to the whole fabric"),
+    ],
+)
+def test_bad_requests(shared: Rig, feature: str, settings: tuple[str, ...], switches: str, said: str) -> None:
+    with pytest.raises(FabctlError, match=said):
+        shared.plan(feature, *settings, switches=switches)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """A twin that nobody changes."""
+    with pytest.MonkeyPatch.context() as patch, rigged(tmp_path_factory.mktemp("shared"), patch) as rig:
+        yield rig

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from fabctl.offload.drivers.opensm_process import Flavour, identify, running, un
 from fabctl.offload.partitions_conf import definitions
 from fabctl.offload.secrets import mask, unmask
 from fabctl.sources.live import discover_live, run_tool
+from fabctl.twin.control import VARIABLE as TWIN
 
 if TYPE_CHECKING:
     from fabctl.install.manager import Manager as Handle
@@ -53,14 +55,14 @@ class OpensmDriver:
 
     @classmethod
     def make(cls, options: Mapping[str, str], fabric: Fabric) -> Self:
-        """Return a driver; ``conf`` is the folder of ``opensm.conf``, ``/etc/opensm`` by default.
+        """Return a driver; ``conf`` is the folder of ``opensm.conf``: by default that of the twin if there is one.
 
         OpenSM itself may have ended: its files can be put back nevertheless.
         """
         if options.keys() - {"conf"}:
             unknown = min(options.keys() - {"conf"})
             raise UsageError(f"the driver '{cls.name}' has no option '{unknown}'", hint=f"--driver {cls.name}:conf=DIR")
-        conf_dir = Path(options.get("conf", str(DEFAULT_CONFIG.parent)))
+        conf_dir = Path(options.get("conf") or _home())
         if not conf_dir.is_dir():
             raise InputError("no such folder", where=str(conf_dir), hint=f"--driver {cls.name}:conf=DIR: where {CONFIG} lies")
         return cls(conf_dir)
@@ -188,8 +190,15 @@ class OpensmDriver:
             opensm_log.await_up(handle, mark, self.timeout_s)
 
 
+def _home() -> Path:
+    """Return where ``opensm.conf`` lies by default: nothing that runs in a twin touches the machine's own."""
+    twin = os.environ.get(TWIN, "")
+    return Path(twin) / "opensm" if twin else DEFAULT_CONFIG.parent
+
+
 def _refuse_not_master(handle: Handle) -> str:
     """Return the port GUID of the master, which must be on this machine."""
+    opensm_log.refuse_stopped(handle.pid)
     answer = _MASTER.search(run_tool("sminfo")[0].decode("utf-8", "replace"))
     if answer is None:
         raise SourceError("the subnet has no master subnet manager", hint="sminfo")

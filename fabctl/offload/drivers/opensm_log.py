@@ -100,7 +100,7 @@ def await_up(handle: Handle, mark: int, timeout_s: float = TIMEOUT_S) -> str:
             return text
         if not handle.runs:
             raise SourceError(f"OpenSM, process {handle.pid}, has ended", where=str(log), hint=RECOVER)
-        _refuse_stopped(handle.pid)
+        refuse_stopped(handle.pid)
         if time.monotonic() > deadline:
             what = "its sweep failed" if _FAILED in text else "its log shows no sweep"
             raise SourceError(
@@ -139,7 +139,8 @@ def _catches(pid: int, number: signal.Signals) -> bool:
     return mask is not None and bool(int(mask[1], 16) >> (number - 1) & 1)
 
 
-def _refuse_stopped(pid: int) -> None:
+def refuse_stopped(pid: int) -> None:
+    """Raise `SourceError` if a process is stopped: it answers nothing."""
     if re.search(r"^State:\s*[tT]\b", _status(pid), re.MULTILINE):
         raise SourceError(f"OpenSM, process {pid}, is stopped", hint=f"kill -CONT {pid}")
 

@@ -55,9 +55,9 @@ def running(conf_dir: Path) -> Handle:
     Raises
     ------
     SourceError
-        If no OpenSM runs, or none whose settings can be seen.
+        If none runs; those that read other settings are not meant.
     RefusedError
-        If those that run read other settings, or several read these.
+        If several read these settings.
     """
     found, others = [], []
     for comm in sorted(Path("/proc").glob("[0-9]*/comm")):
@@ -77,11 +77,10 @@ def running(conf_dir: Path) -> Handle:
         raise RefusedError(f"{len(found)} OpenSMs read these settings: processes {processes}", where=str(conf_dir))
     if found:
         return Handle(found[0], conf_dir)
-    if others:
-        hint = "--driver opensm:conf=DIR names the folder of its opensm.conf"
-        raise RefusedError(others[0].message, where=others[0].where, hint=hint)
+    other = f"; {others[0].message}" if others else ""
     raise SourceError(
-        f"no OpenSM runs with {conf_dir / CONFIG}: has it ended?", hint="pidof opensm; start it, then fabctl offload recover"
+        f"no OpenSM runs with {conf_dir / CONFIG}{other}",
+        hint="has it ended? start it, then fabctl offload recover; --driver opensm:conf=DIR names another folder",
     )
 
 

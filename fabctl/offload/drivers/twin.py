@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
-from fabctl.errors import UsageError
+from fabctl.errors import SourceError, UsageError
 from fabctl.model.fabric import Fabric
 from fabctl.offload.drivers import opensm_log
 from fabctl.offload.drivers.opensm import OpensmDriver
@@ -19,14 +18,25 @@ class TwinDriver(OpensmDriver):
     """The twin's OpenSM, which the twin restarts on demand."""
 
     name = "twin"
+    keys: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     def make(cls, options: Mapping[str, str], fabric: Fabric) -> Self:
-        """Return the driver of the twin that this program runs in."""
-        folder = os.environ.get(VARIABLE, "")
-        if not folder:
+        """Return the driver of the twin that this program runs in; `options` are empty, or name its folder, kept in the journal.
+
+        Raises
+        ------
+        UsageError
+            Outside any twin.
+        SourceError
+            If the twin that is meant has ended.
+        """
+        if not os.environ.get(VARIABLE):
             raise UsageError("there is no twin here", hint="fabctl twin run SOURCE -- fabctl offload ... --driver twin")
-        return super().make(options or {"conf": str(Path(folder) / "opensm")}, fabric)
+        driver = super().make({}, fabric)
+        if options and options != driver.options:
+            raise SourceError(f"the twin in {options.get('conf')} has ended, and all its state with it")
+        return driver
 
     @property
     def restarts(self) -> str:

@@ -89,13 +89,16 @@ class Partitions:
         if new == old:
             return Plan(self.name, request.words, basis_of(site, ()), (), ())
         before = held(driver, site.fabric)
+        if not _enforced(driver):
+            before = {port: keys for port, keys in before.items() if _end(site.fabric, port) == port}
         gone = frozenset() if request.enable else frozenset({key, key | FULL})
         wanted = {
             port: (keys - gone) | {value for value in (members.get(_end(site.fabric, port)),) if value is not None}
             for port, keys in before.items()
         }
         stages = (Stage("P_Keys", (Change(place, old, new, Risk.SWEEP, why),), checks(driver, wanted)),)
-        return Plan(self.name, request.words, basis_of(site, stages[0].changes), stages, mirrored(stages), _notes(old, request))
+        notes = _notes(old, request, enforced=_enforced(driver))
+        return Plan(self.name, request.words, basis_of(site, stages[0].changes), stages, mirrored(stages), notes)
 
     def _enabled(self, site: Site, request: Request, key: int, old: str | None) -> tuple[str, dict[tuple[str, int], int]]:
         values, fabric = request.values, site.fabric
@@ -159,6 +162,12 @@ def checks(driver: OpensmDriver, wanted: Keys) -> tuple[Check, ...]:
     for (target, number), keys in wanted.items():
         nodes.setdefault(target, {}).setdefault(_text(keys), []).append(number)
     return tuple(Check(Place(driver.name, target, _PKEYS), folded(ports)) for target, ports in nodes.items())
+
+
+def _enforced(driver: OpensmDriver) -> bool:
+    """Return whether OpenSM gives P_Keys to the switch ports before HCAs."""
+    values = driver.settings.values
+    return values.get("part_enforce", "both") != "off" and values.get("no_partition_enforcement", "FALSE") != "TRUE"
 
 
 def _key(values: Mapping[str, str]) -> int:
@@ -241,8 +250,8 @@ def _text(keys: Iterable[int]) -> str:
     return " ".join(f"{key:#06x}" for key in sorted(keys))
 
 
-def _notes(old: str | None, request: Request) -> tuple[str, ...]:
-    notes = []
+def _notes(old: str | None, request: Request, *, enforced: bool) -> tuple[str, ...]:
+    notes = [] if enforced else ["part_enforce is off: switches let packets of any partition through, HCAs alone check"]
     if old is None:
         notes.append("there was no partitions.conf: the new one says first what OpenSM does without, full membership for all")
     elif not any(one.key == DEFAULT_KEY for one in definitions(old)):

@@ -17,7 +17,7 @@ from fabctl.model.assessment import Assessed, Status
 from fabctl.model.fabric import Fabric, NodeKind
 from fabctl.model.offload_plan import Change, Check, Place, Plan, Stage
 from fabctl.offload.basis import basis_of
-from fabctl.offload.drivers.opensm import OpensmDriver
+from fabctl.offload.drivers.opensm import FABRIC, OpensmDriver
 from fabctl.offload.drivers.opensm_observe import folded, unfolded
 from fabctl.offload.feature import Request
 from fabctl.offload.site import Site
@@ -66,19 +66,21 @@ class Qos:
     }
 
     def assess(self, site: Site) -> Sequence[Assessed]:
-        """Return, per switch, over how many lanes its ports spread the service levels."""
+        """Return, per switch, whether OpenSM writes its tables, and over how many lanes they spread the service levels."""
         fabric = site.fabric
         driver = next((site.drivers[name] for name in OPENSM if name in site.drivers), None)
         labels = fabric.labels[: fabric.n_switches]
         if driver is None:
             fact = "SL2VL tables are not in a dump; --driver opensm reads them"
             return [Assessed(self.name, label, Status.UNKNOWN, fact) for label in labels]
+        on = driver.read(Place(driver.name, FABRIC, "conf:qos")) == "TRUE"
+        status, who = (Status.ON, "OpenSM writes") if on else (Status.OFF, "OpenSM does not write")
         out = []
         for switch, label in enumerate(labels):
             seen = driver.observe(Place(driver.name, fabric.guid_text(switch), SL2VL)).value or ""
             lanes = {lane for table in unfolded(seen).values() for lane in table.split(",")} - {str(DROP)}
-            status = Status.ON if len(lanes) > 1 else Status.OFF
-            out.append(Assessed(self.name, label, status, f"SLs on {len(lanes)} virtual lanes", "smpquery sl2vl"))
+            fact = f"{who} the tables; they name {len(lanes)} virtual lanes"
+            out.append(Assessed(self.name, label, status, fact, "opensm.conf, smpquery sl2vl"))
         return out
 
     def plan(self, site: Site, request: Request) -> Plan:
@@ -88,6 +90,8 @@ class Qos:
         lanes = _lanes(driver)
         asked = {key: _checked(key, value, lanes) for key, value in request.values.items()} if request.enable else DEFAULTS
         nodes, before = _held(driver, site.fabric)
+        if request.enable:
+            _refuse_longer(asked, before)
         programmable = {
             kind: {key: _programmed(table, key, lanes, table) for key, table in tables.items()} for kind, tables in before.items()
         }
@@ -117,7 +121,7 @@ class Qos:
     ) -> tuple[Stage, ...]:
         checks = _checks(driver, nodes, wanted)
         why = "" if enable else "OpenSM's own table, explicitly"
-        old = {key: driver.read(Place(driver.name, "fabric", f"conf:{key}")) for key in lines}
+        old = {key: driver.read(Place(driver.name, FABRIC, f"conf:{key}")) for key in lines}
         changes = tuple(conf_change(driver, key, old[key], value, why) for key, value in lines.items() if old[key] != value)
         if enable:
             return (Stage("tables", changes, checks),) if changes or not done else ()
@@ -188,10 +192,16 @@ def _programmed(table: str, key: str, lanes: int, held: str) -> str:
         return ",".join(str(lane if lane == DROP else lane & mask) for lane in map(int, table.split(",")))
     cells = [cell.split(":") for cell in table.split(",")]
     size = held.count(",") + 1
-    if len(cells) > size and any(int(weight) for _, weight in cells[size:]):
-        raise RefusedError(f"{key} has {len(cells)} entries, and ports have room for {size}")
     cells += [["0", "0"]] * (size - len(cells))
     return ",".join(f"{int(lane) & mask}:{weight}" for lane, weight in cells[:size])
+
+
+def _refuse_longer(asked: Mapping[str, str], held: Tables) -> None:
+    """Raise `RefusedError` for a table that ports have no room for: OpenSM would cut it."""
+    for key, table in asked.items():
+        size = min(tables[key].count(",") + 1 for tables in held.values())
+        if key != SL2VL and table.count(",") + 1 > size:
+            raise RefusedError(f"{key} has {table.count(',') + 1} entries, and ports have room for {size}")
 
 
 def _lines(tables: Tables, keys: Mapping[str, str]) -> dict[str, str]:
@@ -234,7 +244,7 @@ def _way_back(
     now = {change.place: change.new for change in changes}
     explicit = []
     for key, value in lines.items():
-        place = Place(driver.name, "fabric", f"conf:{key}")
+        place = Place(driver.name, FABRIC, f"conf:{key}")
         before.setdefault(place, driver.read(place))
         explicit.append(conf_change(driver, key, now.get(place, before[place]), value, "the old table, explicitly"))
     now |= {change.place: change.new for change in explicit}
