@@ -100,12 +100,11 @@ def _managers(site: Site, drivers: set[str]) -> str:
 
 
 def _tables_digest(site: Site) -> str:
-    tables = site.tables
-    if tables is None and site.source == "live":
+    if site.source == "live":
         from fabctl.sources.live import read_live_tables
 
-        tables = read_live_tables(site.fabric)
-    return "" if tables is None else tables_digest(tables)
+        return tables_digest(read_live_tables(site.fabric))
+    return "" if site.tables is None else tables_digest(site.tables)
 
 
 def tables_digest(tables: RoutingTables) -> str:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from fabctl.errors import InputError, RefusedError
 from fabctl.model.offload_plan import Basis, Change, Check, Place, Plan, Risk, Stage
 from fabctl.model.operation import Reach
+from fabctl.offload.basis import value_digest
 from fabctl.offload.secrets import bare_secret
 
 FORMAT = "fabctl-offload-plan"
@@ -194,14 +195,14 @@ def _place_in(value: Any) -> Place:
 def _value_out(value: str | None, texts: dict[str, str], place: Place) -> Any:
     if value is None:
         return None
-    key = bare_secret(value)
+    digest = value_digest(value)
+    key = None if digest in texts else bare_secret(value)
     if key is not None:
         raise RefusedError(
             f"the value of {place.key} holds a secret ({key}): it does not go into a plan", hint="this is a bug of its driver"
         )
     if len(value) <= _INLINE:
         return value
-    digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
     texts[digest] = value
     return {"text": digest}
 

@@ -59,9 +59,9 @@ def refuse_no_way_back(plan: Plan) -> None:
     """Raise `RefusedError` if a plan does not hold the value that each of its places had before."""
     before = dict(plan.basis.values)
     back = {change.place: value_digest(change.new) for stage in plan.undo for change in stage.changes}
-    for change in plan.changes:
-        if change.place not in before or back.get(change.place) != before[change.place]:
+    for place in dict.fromkeys([change.place for change in plan.changes] + [place for place in back if place in before]):
+        if place not in before or back.get(place) != before[place]:
             raise RefusedError(
-                f"this plan has no way back: nothing puts the old value of {change.place.key} at {change.place.target} back",
+                f"this plan has no way back: nothing puts the old value of {place.key} at {place.target} back",
                 hint="make the plan again; if it is still so, this is a bug of its feature",
             )
