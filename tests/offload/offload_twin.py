@@ -71,8 +71,9 @@ def in_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Work in memory: libumad2sim makes 64 folders for each tool that runs, which on a disk takes ten times as long."""
     memory = Path("/dev/shm")
     with TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
-        monkeypatch.setattr(tempfile, "tempdir", folder)
-        yield
+        with monkeypatch.context() as patch:
+            patch.setattr(tempfile, "tempdir", folder)
+            yield
 
 
 def enter(monkeypatch: pytest.MonkeyPatch, twin: Twin) -> None:

@@ -41,8 +41,9 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
 
 
 @pytest.fixture
-def twin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Twin]:
-    tool("opensm")
+def twin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Twin]:  # tmp_path comes first: it is not in memory
+    for name in ("opensm", "ibsim", "sminfo", "ibstat"):
+        tool(name)
     with in_memory(monkeypatch), Twin(spec()) as twin:
         enter(monkeypatch, twin)
         yield twin
