@@ -105,7 +105,7 @@ def _head(operation: Operation) -> list[str]:
     held = sum(reading.holds for reading in operation.readings)
     lines = [
         f"Operation {operation.id}: {operation.request}",
-        f"  state      {operation.state} since {moment(operation.changed_at)} UTC: {operation.state.meaning}",
+        f"  state      {_state(operation)} since {moment(operation.changed_at)} UTC: {operation.state.meaning}",
         f"  written    {operation.written:,} of {count_words(operation.to_change)}",
     ]
     if operation.readings:
@@ -115,6 +115,11 @@ def _head(operation: Operation) -> list[str]:
     if operation.reason:
         lines.append(f"  because    {operation.reason}")
     return lines + [f"  next       {step}" for step in _next(operation)]
+
+
+def _state(operation: Operation) -> str:
+    at_work = operation.state in (State.APPLYING, State.ROLLING_BACK)
+    return f"{operation.state}, cut off" if at_work and not operation.alive else operation.state
 
 
 def _next(operation: Operation) -> list[str]:
@@ -131,6 +136,7 @@ def _next(operation: Operation) -> list[str]:
 def _history_row(operation: Operation) -> Row:
     return {
         **_data(operation),
+        "state": _state(operation),
         "read_back": len(operation.readings),
         "hold": sum(reading.holds for reading in operation.readings),
     }

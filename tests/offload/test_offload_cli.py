@@ -6,6 +6,9 @@ import csv
 import io
 import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -432,3 +435,22 @@ def test_many_changes_that_differ_are_cut_for_people_alone(bench: Bench, tmp_pat
     out = bench(*words, code=1)
     assert "Changes, the first 40 of 52: -o csv has all\n" in out
     assert len(bench(*words, "-o", "name", code=1).splitlines()) == 52
+
+
+def test_what_was_cut_off_is_named_and_ended(bench: Bench) -> None:
+    bench.plan()
+    killed = f"""
+import os, signal, sys
+sys.path[:0] = {[str(Path(lab.__file__).parent)]!r}
+import lab, lab_feature
+from fabctl.cli.main import main
+lab.Lab.step = staticmethod(lambda what: what == "after writing cc.threshold" and os.kill(os.getpid(), signal.SIGKILL))
+main(["offload", "apply", {str(bench.plan_path)!r}])
+"""
+    assert subprocess.run([sys.executable, "-c", killed], capture_output=True, check=False).returncode == -signal.SIGKILL
+    assert re.search(r"^ 1 +\S+ \S+ +applying, cut off +\d +6 ", bench("history"), re.MULTILINE)
+    bench("apply", bench.plan_path, code=ExitCode.REFUSED)
+    assert "was cut off: new values are being written\n  hint: fabctl offload recover" in bench.err
+    assert re.search(r"^ 1 +cut off while new values were being written.* undone +rolled-back ", bench("recover"), re.MULTILINE)
+    assert [bench.hardware(f"leaf-0{number}") for number in (1, 2, 3, 4)] == ["0", "0", "0", "0"]
+    bench("apply", bench.plan_path)
