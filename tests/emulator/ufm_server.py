@@ -40,6 +40,8 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+import numpy as np
+
 from fabctl.model.fabric import Fabric, NodeKind
 from fabctl.units import Speed
 
@@ -360,7 +362,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.ufm.rest(30)
         elif word == "drip":
             self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
-            while not self.ufm.rest(0.02):
+            for _ in range(1000):
+                if self.ufm.rest(0.02):
+                    break
                 self.wfile.write(b" ")
         elif word == "echo":
             self._send(400, {"headers": dict(self.headers), "user": USER, "password": PASSWORD, "token": TOKEN})
@@ -444,6 +448,9 @@ def systems(fabric: Fabric) -> list[dict[str, Any]]:
     """Return ``resources/systems``: switches and hosts, a host under the GUID of its first HCA."""
     hosts = fabric.hosts
     groups: dict[str, list[int]] = {}
+    of_node: list[list[str]] = [[] for _ in range(fabric.n_nodes)]
+    for port in np.flatnonzero(fabric.port_number).tolist():
+        of_node[fabric.port_node[port]].append(_name(fabric, port))
     for node in range(fabric.n_nodes):
         switch = _is_switch(fabric, node)
         groups.setdefault(fabric.node_name[node] if switch else hosts.name[hosts.node_host[node]], []).append(node)
@@ -451,7 +458,7 @@ def systems(fabric: Fabric) -> list[dict[str, Any]]:
     for name, nodes in groups.items():
         guid = f"{int(fabric.node_guid[nodes[0]]):016x}"
         switch = _is_switch(fabric, nodes[0])
-        ports = [_name(fabric, p) for p in range(len(fabric.port_node)) if fabric.port_node[p] in nodes and fabric.port_number[p]]
+        ports = [name for node in nodes for name in of_node[node]]
         out.append({
             "description": "MQM8700" if switch else "server", "fw_version": "N/A", "guid": guid, "name": guid, "ports": ports,
             "model": "MQM8700" if switch else "Computer", "role": "tor" if switch else "endpoint", "sm_mode": "noSM",
