@@ -10,6 +10,7 @@ import pytest
 from fabric_plans import leaf_spine
 
 from fabctl.model.snapshot import dump_snapshot
+from fabctl.report.output import Patch, Report, Style, Table, render
 
 HOSTILE = "\x1b]0;owned\x07 \x9b31m \u202eevil"
 
@@ -43,3 +44,9 @@ def test_json_keeps_what_it_escapes(run: Any, tmp_path: Path) -> None:
     path.write_text(dump_snapshot(plan.build()))
     rows = [json.loads(line) for line in run("discover", path, "-o", "jsonl").out.splitlines()]
     assert HOSTILE in {row["description"] for row in rows}
+
+
+def test_a_diff_is_coloured_on_terminals_alone() -> None:
+    report = Report("Probe", {}, [Patch(["-old \x1b[2J", "+new", " same"])], Table("", (), ()))
+    assert render(report, "table", Style()) == "-old \\x1b[2J\n+new\n same\n"
+    assert render(report, "table", Style(rich=True)) == "\x1b[31m-old \\x1b[2J\x1b[0m\n\x1b[32m+new\x1b[0m\n same\n"

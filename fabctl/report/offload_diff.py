@@ -9,7 +9,7 @@ from typing import Any
 
 from fabctl.model.offload_plan import Change, Place
 from fabctl.nodeset import folded
-from fabctl.report.output import Column, Report, Table
+from fabctl.report.output import Column, Patch, Report, Table
 
 ABSENT = "(absent)"
 SHOWN_CHARS = 40
@@ -45,7 +45,7 @@ def diff_report(
     return Report(
         kind="OffloadDiff",
         data={"request": request, "to_change": len(changes), "stale": list(stale), "changes": rows},
-        text=[head, *lines],
+        text=[head, Patch(lines)],
         main=Table("Changes", _COLUMNS, rows),
         inputs=inputs,
         warnings=[f"stale, apply will refuse this plan: {reason}" for reason in stale],

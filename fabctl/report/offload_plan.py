@@ -8,7 +8,7 @@ from typing import Any
 from fabctl.model.offload_plan import Change, Plan, Risk, Stage
 from fabctl.report.offload_diff import Labels, alike, change_row, count_words, is_text, short, unified, value_text
 from fabctl.report.offload_list import first_rows, some
-from fabctl.report.output import Column, Report, Row, Table
+from fabctl.report.output import Column, Patch, Report, Row, Table
 
 _SHOWN_LINES = 30
 """Longer diffs are cut; ``fabctl offload diff`` shows them whole."""
@@ -63,10 +63,10 @@ def plan_report(
     next_step : sequence of str
         Commands to type next.
     """
-    text: list[str | Table] = [f"Plan {number if plan.changes else ''}".rstrip() + f": {plan.request}", *_head(plan)]
+    text: list[str | Table | Patch] = [f"Plan {number if plan.changes else ''}".rstrip() + f": {plan.request}", *_head(plan)]
     if plan.changes:
         text.append(first_rows("Changes", _telling(_CHANGES, plan), list(_changes(plan, labels))))
-        text += _diffs(plan, labels)
+        text.append(Patch(list(_diffs(plan, labels))))
         if any(stage.checks for stage in plan.stages):
             text.append(first_rows("Read back afterwards", _telling(_CHECKS, plan), list(_checks(plan, labels))))
     if layout:

@@ -64,6 +64,13 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Patch:
+    """Lines of a diff; on a terminal, lines that go are red and lines that come are green."""
+
+    lines: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Report:
     """What a command has to say.
 
@@ -73,7 +80,7 @@ class Report:
         Name of the JSON payload (``FabricSummary``, ``RouteReport`` ...).
     data : dict
         JSON payload. Keys carry their units.
-    text : sequence of str or Table
+    text : sequence of str, Table or Patch
         What people read, in order.
     main : Table
         The rows of ``-o csv``, ``jsonl`` and ``name``; the first column is the name.
@@ -86,7 +93,7 @@ class Report:
 
     kind: str
     data: Mapping[str, Any]
-    text: Sequence[str | Table]
+    text: Sequence[str | Table | Patch]
     main: Table
     inputs: Sequence[Mapping[str, Any]] = ()
     findings: Sequence[Finding] = ()
@@ -127,6 +134,8 @@ def render(report: Report, fmt: str, style: Style) -> str:
     for part in parts:
         if isinstance(part, str):
             lines.append(printable(part, keep=LINES))
+        elif isinstance(part, Patch):
+            lines += [_patch_line(printable(line, keep=LINES), coloured=style.rich) for line in part.lines]
         elif fmt == "wide" or not part.wide:
             lines.append(_draw(_select(part, style, wide=fmt == "wide"), style))
     return "\n".join(lines).rstrip("\n") + "\n"
@@ -272,6 +281,11 @@ def _draw(table: Table, style: Style) -> str:
     if not table.rows:
         lines.append("(none)")
     return "\n".join(lines)
+
+
+def _patch_line(line: str, *, coloured: bool) -> str:
+    colour = {"-": 31, "+": 32, "@": 36}.get(line[:1])
+    return f"\x1b[{colour}m{line}\x1b[0m" if coloured and colour else line
 
 
 def _draw_rich(table: Table, style: Style) -> str:
