@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from fabctl.errors import FabctlError, LockedError
@@ -61,8 +62,8 @@ def _watch(journal: Journal, number: int) -> None:
                 failed = journal.missed > 0
             except LockedError:
                 failed = False
-            except FabctlError as error:
-                _say(str(error))
+            except Exception as error:  # noqa: BLE001 - nobody is there to start it again
+                _say(f"{type(error).__name__}: {error}")
                 failed = True
             if failed:
                 pause = next(pauses, None)
@@ -83,8 +84,9 @@ def _answer(words: str) -> None:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {line}\n")
-    sys.stderr.flush()
+    with suppress(OSError):  # a full disk
+        sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {line}\n")
+        sys.stderr.flush()
 
 
 if __name__ == "__main__":

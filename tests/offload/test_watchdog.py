@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -196,6 +197,49 @@ def test_a_watchdog_holds_no_terminal_and_is_nobodys_child(tmp_path: Path, state
     assert terminal == 0
     confirm(done.id, journal)
     until(lambda: not is_watched(state, done.id))
+
+
+FULL = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import test_watchdog as t
+from fabctl.offload.apply import apply
+from fabctl.offload.history import operation_of
+from fabctl.offload.journal import Journal
+
+etc, state = Path(sys.argv[2]), Path(sys.argv[3]) / "state"
+state.mkdir(mode=0o700)
+site = t.site_of(etc)
+with Journal(state) as journal:
+    apply(t.plan_of(site), site, journal, confirm_minutes=2 / 60)
+filler = state / "filler"
+try:
+    with filler.open("wb", buffering=0) as stream:
+        while True:
+            stream.write(bytes(512))
+except OSError as error:
+    print(error.strerror)
+t.until(lambda: not list(etc.iterdir()))
+print("old values")
+filler.unlink()
+with Journal(state) as journal:
+    print(operation_of(journal, 1).state.ended)
+    t.until(lambda: operation_of(journal, 1).state.ended)
+    print(operation_of(journal, 1).state)
+"""
+
+
+def test_the_old_values_come_back_though_the_disk_is_full(tmp_path: Path) -> None:
+    """A disk of one megabyte, truly full: the journal and the watchdog's log cannot be written."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "etc").mkdir()
+    mount = ["unshare", "-Urm", "sh", "-c", 'mount -t tmpfs -o size=1m none "$0" && exec "$@"', str(tmp_path / "disk")]
+    if shutil.which("unshare") is None or subprocess.run([*mount, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no disk of one's own may be mounted here")
+    script = [sys.executable, "-c", FULL, str(Path(__file__).parent), str(tmp_path / "etc"), str(tmp_path / "disk")]
+    done = subprocess.run([*mount, *script], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == ["No space left on device", "old values", "False", "rolled-back"], done.stderr
 
 
 def watchdog_of(state: Path) -> int:
