@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -292,3 +293,28 @@ def test_this_machine_is_read_from_files_and_tools(tmp_path: Path, monkeypatch: 
     assert found.hcas == {"mlx5_0": "0000:14:00.0"}
     assert readiness(found, (), None).status == "on"
     assert acs_word(ACS_ON) & REDIRECTS == REDIRECTS
+
+
+def test_the_commands_of_the_manual_are_those_that_are_known_and_run_anywhere(project: Path) -> None:
+    script = (project / "docs/host-readiness.md").read_text().partition("```sh\n")[2].partition("```")[0]
+    asked = [captures.kind_of(line.removeprefix("ask ")) for line in script.splitlines() if line.startswith("ask ")]
+    assert sorted(asked) == sorted(COMMANDS)
+    done = subprocess.run(["/bin/sh", "-s"], input=script, capture_output=True, text=True, timeout=60, check=False)
+    texts = sort_captures({"gpu-1.txt": done.stdout}, HOSTS).of_host["gpu-1"]
+    assert {"cmdline", "kernel", "peers", "iommu"} <= set(texts)
+    assert read_facts("gpu-1", texts).registered is False
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "bash: lsmod: command not found\n",
+        "sh: 1: lsmod: not found\n",
+        "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that it runs.\n",
+        "dmesg: read kernel buffer failed: Operation not permitted\n",
+    ],
+)
+def test_a_command_that_failed_says_nothing(text: str) -> None:
+    files = {f"gpu-1/{name}.txt": text for name in ("lsmod", "nvidia-smi-L", "topo", "dmesg")}
+    found = sort_captures(files, HOSTS)
+    assert found.of_host == {}

@@ -65,6 +65,10 @@ _CONTENTS = (
     (OFED, re.compile(r"^(?:MLNX_OFED_LINUX|OFED-internal|DOCA)", re.MULTILINE)),
     (HCAS, re.compile(r"-> \S*/infiniband/\S+$", re.MULTILINE)),
 )
+_FAILED = re.compile(r"not found|Permission denied|not permitted|NVIDIA-SMI has failed|No devices were found")
+_FEW_LINES = 3
+_MARKS = ("==> ", "# ", "$ ")
+"""One of these is in every text that headings or prompts divide."""
 _HEADING = re.compile(r"==> (.+?) <==\s*$")
 _PROMPT = re.compile(r"(?:\[?[\w.-]+@[^\]#$]*\]?\s*|(?:ba|da|z)?sh-[\d.]+)?[#$] (?:sudo )?(\w.*)$")
 
@@ -147,12 +151,22 @@ def _parts(name: str, text: str) -> Iterator[tuple[str, str]]:
         key = kind_of(title) or _by_content(body)
         if key == PEERS:
             body = "".join(f"{title}: {line}\n" for line in body.splitlines())
-        if key and not (key == MODULES and "grep" in title and "peer" not in title):
+        if key and not _says_nothing(key, title, body):
             yield key, body
+
+
+def _says_nothing(key: str, title: str, body: str) -> bool:
+    """Return whether the command failed, or its output was searched for something else."""
+    if key == MODULES and "grep" in title and "peer" not in title:
+        return True
+    lines = body.split("\n", _FEW_LINES)
+    return len(lines) <= _FEW_LINES and any(_FAILED.search(line) for line in lines)
 
 
 def _sections(text: str) -> Iterator[tuple[str, str]]:
     """Yield the parts of a text that headings, or prompts with a command that is known, divide: title and body."""
+    if not any(mark in text for mark in _MARKS):
+        return
     title: str | None = None
     lines: list[str] = []
     for line in text.splitlines():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from fabctl.errors import InputError
 from fabctl.model.catalog import Gpu
@@ -129,7 +130,8 @@ def read_facts(host: str, texts: Mapping[str, str]) -> HostFacts:
     texts : mapping of str to str
         By what they are, as `captures.sort_captures` has them.
     """
-    node, damage = _node(host, texts)
+    titles = tuple(_LISTED.findall("\n".join(texts.get(key, "") for key in (captures.GPUS, captures.TOPO))))
+    node, damage = _node(titles, texts.get(captures.TOPO))
     driver, open_driver = _driver(texts)
     dmesg = texts.get(captures.DMESG, "")
     complaint = _COMPLAINT.search(dmesg)
@@ -154,7 +156,7 @@ def read_facts(host: str, texts: Mapping[str, str]) -> HostFacts:
         iommu=_iommu(texts),
         virtual="Hypervisor detected" in dmesg,
         peer_mapping=_peer_mapping(texts.get(captures.PARAMS)),
-        gpu_titles=tuple(_LISTED.findall("\n".join(texts.get(key, "") for key in (captures.GPUS, captures.TOPO)))),
+        gpu_titles=titles,
         node=node,
         pci=pci,
         hcas=dict(_LINKED.findall(texts.get(captures.HCAS, ""))),
@@ -174,15 +176,20 @@ def version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in match[0].split(".")) if match else ()
 
 
-def _node(host: str, texts: Mapping[str, str]) -> tuple[NodeGraph | None, list[str]]:
-    topo = texts.get(captures.TOPO)
+def _node(titles: Sequence[str], topo: str | None) -> tuple[NodeGraph | None, list[str]]:
     if topo is None:
         return None, []
-    listed = texts.get(captures.GPUS, "")
+    listed = "".join(f"GPU {gpu}: {title}\n" for gpu, title in enumerate(titles))
     try:
-        return nvidia_smi.parse(f"{listed}\n{topo}", "nvidia-smi topo -m", host), []
+        return _parsed(listed + topo), []
     except InputError as error:
         return None, [printable(f"nvidia-smi topo -m: {error.message}")]
+
+
+@lru_cache(maxsize=32)
+def _parsed(text: str) -> NodeGraph:
+    """Return the node of a matrix: most hosts of a cluster have the same."""
+    return nvidia_smi.parse(text, "nvidia-smi topo -m", "host")
 
 
 def _driver(texts: Mapping[str, str]) -> tuple[str, bool | None]:
