@@ -27,6 +27,7 @@ from fabctl.offload.sharp.files import excluded
 from fabctl.offload.sharp.policy import exclusion, with_excluded
 from fabctl.offload.sharp.settings import settings_of
 from fabctl.offload.site import Site
+from fabctl.sources.reading import load_fabric
 from fabctl.traffic.job import parse_job
 from fabctl.traffic.placement import place
 
@@ -268,8 +269,10 @@ def test_values_are_checked(tmp_path: Path, settings: list[str], message: str) -
 
 
 def test_a_managers_file_that_makes_no_sense_is_refused() -> None:
-    assert settings_of({}, "per_prio_default_quota 10,20,30\n").jobs_per_switch == 10
-    assert settings_of({"sat-quota": "50"}, "per_prio_default_quota 10\n").jobs_per_switch == 2
+    shared = "dynamic_tree_allocation FALSE\n"
+    assert settings_of({}, f"{shared}per_prio_default_quota 10,20,30\n").jobs_per_switch == 10
+    assert settings_of({"sat-quota": "50"}, f"{shared}per_prio_default_quota 10\n").jobs_per_switch == 2
+    assert settings_of({}, "per_prio_default_quota 10\n").jobs_per_switch == 0, "each job has trees of its own"
     with pytest.raises(InputError, match="per_prio_default_quota is 'ten'"):
         settings_of({}, "per_prio_default_quota ten\n")
 
@@ -333,3 +336,23 @@ def test_trees_keep_to_what_the_files_say(tmp_path: Path) -> None:
         ("whole", "excluded"),
         ("half", ""),
     ]
+
+
+def test_what_ibdiagnet_saw_is_what_is_on(fixtures: Path) -> None:
+    selene = load_fabric(str(fixtures / "ibnetdiscover/selene-compute-2021.txt")).fabric
+    node = int(np.flatnonzero(selene.is_aggregation)[7])
+    (channel,) = range(selene.channel_ptr[node], selene.channel_ptr[node + 1])
+    switch, guid = int(selene.channel_dst[channel]), int(selene.port_guid[selene.channel_port[channel]])
+    dump = (
+        "TreeID:0, Max Radix:2\n"
+        f"(0), AN:Mellanox Technologies Aggregation Node, lid:48, port guid:0x{guid:x}, Child index:0, "
+        "parent QPn:0x00000000, remote parent QPn:0x00000000, radix:2\n"
+    )
+    rows = {row.target: row for row in FEATURE.assess(Site(selene, captured={"ibdiagnet2.sharp": dump}))}
+    on = [target for target, row in rows.items() if row.status is Status.ON]
+    assert on == [selene.labels[switch]]
+    assert rows[on[0]].source == "ibdiagnet2.sharp"
+    assert {row.fact for row in rows.values() if row.status is Status.CAN} == {
+        "Quantum: low-latency and streaming trees; its aggregation node is there; firmware unknown",
+        "ConnectX-6 streams",
+    }

@@ -155,7 +155,7 @@ def test_more_children_than_an_aggregation_node_takes(settings: SharpSettings, c
 def test_an_aggregation_node_has_resources_for_so_many_jobs() -> None:
     fabric = small(QUANTUM_2, hosts=12, per_leaf=6, spines=6)
     jobs = [f"n[{one:04},{one + 6:04}]" for one in range(4)]
-    trees = planned(fabric, *jobs, settings=SharpSettings(quota=50))
+    trees = planned(fabric, *jobs, settings=SharpSettings(quota=50, own_trees=False))
     assert trees.streaming == 2
     assert refusal(trees) == ("quota", "the aggregation node of leaf-0 has resources for 2 jobs at the default quota")
 

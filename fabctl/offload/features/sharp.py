@@ -20,7 +20,7 @@ from fabctl.model.sharp_plan import SharpTrees
 from fabctl.offload import nvidia
 from fabctl.offload.driver import Driver
 from fabctl.offload.feature import Request
-from fabctl.offload.sharp import files
+from fabctl.offload.sharp import files, seen
 from fabctl.offload.sharp.eligible import manager_ports
 from fabctl.offload.sharp.plan import sharp_trees
 from fabctl.offload.sharp.settings import KEYS, settings_of
@@ -50,8 +50,13 @@ class Sharp:
             off, known = files.excluded(site), True
         except RefusedError:
             off, known = frozenset(), False
-        seen = set(fabric.channel_dst[fabric.is_aggregation[fabric.channel_src]].tolist())
-        switches = [_switch(fabric, switch, switch in seen, switch in off, known) for switch in range(fabric.n_switches)]
+        used, there = seen.on_trees(site), seen.with_node(fabric)
+        switches = [
+            Assessed(NAME, fabric.labels[switch], Status.ON, "its aggregation node is on trees", seen.DUMP)
+            if switch in used
+            else _switch(fabric, switch, switch in there, switch in off, known)
+            for switch in range(fabric.n_switches)
+        ]
         return [_told(site), *switches, *(_hca(fabric, node) for node in np.flatnonzero(fabric.is_hca).tolist())]
 
     def plan(self, site: Site, request: Request) -> Plan:
@@ -97,9 +102,7 @@ def _enabled(site: Site, request: Request, driver: Driver) -> Plan:
     if off:
         notes.append(f"SHARP stays off on {len(off)} of {len(able)} switches that have it")
     notes += _manager_notes(driver, manager_keys)
-    return nvidia.planned(
-        site, request, NAME, changes, (), [*notes, *nvidia.reach_notes(site, driver, keys), *_job_notes()]
-    )
+    return nvidia.planned(site, request, NAME, changes, (), [*notes, *nvidia.reach_notes(site, driver, keys), *_job_notes()])
 
 
 def _disabled(site: Site, request: Request, driver: Driver) -> Plan:
@@ -118,7 +121,9 @@ def _disabled(site: Site, request: Request, driver: Driver) -> Plan:
     return nvidia.planned(site, request, NAME, changes, (), [*notes, *nvidia.reach_notes(site, driver, keys), UNREAD])
 
 
-UNREAD = "what switches hold is not read back: ibdiagnet --sharp (ibdiagnet2.sharp), with NVIDIA's tools"
+UNREAD = (
+    "what switches hold is not read back: NVIDIA's ibdiagnet --sharp does, and list --captured DIR reads its ibdiagnet2.sharp"
+)
 
 
 def _refuse_switches(fabric: Fabric, request: Request) -> None:
@@ -205,7 +210,7 @@ def _told(site: Site) -> Assessed:
     return Assessed(NAME, nvidia.FABRIC, status, words.get(value, f"sharp_enabled {value}"), source)
 
 
-def _switch(fabric: Fabric, switch: int, seen: bool, off: bool, known: bool) -> Assessed:
+def _switch(fabric: Fabric, switch: int, has_node: bool, off: bool, known: bool) -> Assessed:
     label, asic = fabric.labels[switch], switch_asic(int(fabric.device_id[switch]))
     if asic is None:
         return Assessed(NAME, label, Status.UNKNOWN, _why_not(fabric, switch))
@@ -214,7 +219,7 @@ def _switch(fabric: Fabric, switch: int, seen: bool, off: bool, known: bool) -> 
     if off:
         return Assessed(NAME, label, Status.OFF, "sharp-enabled: 0 in the device configuration", files.DEVICES)
     trees = "low-latency and streaming trees" if asic.sharp > 1 else "low-latency trees alone"
-    node = "its aggregation node is there" if seen else "no aggregation node is seen"
+    node = "its aggregation node is there" if has_node else "no aggregation node is seen"
     policy = "" if known else "; it may be left out by a port group whose members are unknown"
     return Assessed(NAME, label, Status.CAN, f"{asic.name}: {trees}; {node}; firmware unknown{policy}", _SOURCE)
 

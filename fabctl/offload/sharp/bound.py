@@ -102,7 +102,7 @@ def _quota(demands: Sequence[Demand], rules: Rules, ways: Ways) -> list[Bound]:
 def quota_at(switch: str, jobs: int) -> Binding:
     """Return the quota of an aggregation node, as people are told."""
     text = f"the aggregation node of {switch} has resources for {jobs} jobs at the default quota"
-    return Binding(Constraint.QUOTA, text, "per_prio_default_quota in sharp_am.cfg, or SHARP_COLL_JOB_QUOTA_OSTS of the jobs")
+    return Binding(Constraint.QUOTA, text, "dynamic_tree_allocation TRUE in sharp_am.cfg: trees of each job's own")
 
 
 def _parents(demands: Sequence[Demand], rules: Rules, ways: Ways) -> list[Bound]:

@@ -60,7 +60,7 @@ class Rules:
     radix : tuple of int
         By switch: the most children; 0: no limit.
     jobs_per_switch : int
-        Jobs that share an aggregation node's resources; 0: no limit.
+        Jobs that share the resources of an aggregation node on its trees; 0: no limit.
     trees : int
         Streaming trees in the subnet; 0: no limit.
     one_per_port : bool
@@ -80,7 +80,9 @@ def branch(ports: NDArray[np.int32], leaves: NDArray[np.integer]) -> Branch:
     return Branch(ports, dict(zip(switches.tolist(), counts.tolist(), strict=True)))
 
 
-def rules_of(fabric: Fabric, usable: NDArray[np.bool_], *, jobs_per_switch: int = 0, radix: int = 0) -> Rules:
+def rules_of(
+    fabric: Fabric, usable: NDArray[np.bool_], *, jobs_per_switch: int = 0, radix: int = 0, own_trees: bool = True
+) -> Rules:
     """Return the rules of a fabric's switches, by the catalogue.
 
     The radix of an aggregation node is not published: it has no more children than its switch has ports.
@@ -90,7 +92,9 @@ def rules_of(fabric: Fabric, usable: NDArray[np.bool_], *, jobs_per_switch: int 
     usable : bool array of shape (n_switches,)
         Those that may be on a tree.
     radix : int
-        What ``ibdiagnet --sharp`` prints as Max Radix; 0: unknown.
+        The most children of an aggregation node; 0: unknown.
+    own_trees : bool
+        Whether each job takes trees of its own out of the subnet's.
     """
     asics = [switch_asic(int(device)) for device in fabric.device_id[: fabric.n_switches]]
     known = {asic for asic, use in zip(asics, usable.tolist(), strict=True) if asic and use}
@@ -100,5 +104,5 @@ def rules_of(fabric: Fabric, usable: NDArray[np.bool_], *, jobs_per_switch: int 
         one_tree=tuple(asic is not None and asic.streaming_trees == "per-switch" for asic in asics),
         radix=tuple(min(filter(None, (count, radix)), default=0) for count in ports),
         jobs_per_switch=jobs_per_switch,
-        trees=min(trees, default=0),
+        trees=min(trees, default=0) if own_trees else 0,
     )

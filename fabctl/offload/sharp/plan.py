@@ -69,7 +69,7 @@ def sharp_trees(
     fabric = site.fabric
     usable = streaming_switches(fabric, excluded)
     ways = Ways(fabric, usable)
-    rules = rules_of(fabric, usable, jobs_per_switch=settings.jobs_per_switch, radix=settings.radix)
+    rules = rules_of(fabric, usable, jobs_per_switch=settings.jobs_per_switch, radix=settings.radix, own_trees=settings.own_trees)
     demands, refused = _demands(site, names, ways, excluded)
     planned = _planned(demands, refused, rules, ways)
     more = _copies(site, demands, planned, rules, ways)
@@ -82,7 +82,7 @@ def sharp_trees(
         copies=more,
         limits=_limits(rules, usable.tolist(), settings),
         environment=ENVIRONMENT,
-        notes=_notes(site, ways),
+        notes=_notes(site, ways, settings),
     )
 
 
@@ -172,15 +172,18 @@ def _limits(rules: Rules, usable: list[bool], settings: SharpSettings) -> tuple[
     if radix:
         where = "--set radix" if settings.radix else "ports of the switch: an aggregation node's own limit is not published"
         found.append(SharpLimit("children of an aggregation node", ", ".join(map(str, radix)), where))
-    quota = f"{settings.quota} % low-latency, {settings.sat_quota} % streaming: {rules.jobs_per_switch} jobs"
-    found.append(SharpLimit("quota of a job on an aggregation node", quota, settings.source))
+    quota = f"{settings.quota} % low-latency, {settings.sat_quota} % streaming: "
+    quota += f"{rules.jobs_per_switch} jobs" if rules.jobs_per_switch else "no limit, since each job has trees of its own"
+    found.append(SharpLimit("quota of a job on an aggregation node and tree", quota, settings.source))
     return tuple(found)
 
 
-def _notes(site: Site, ways: Ways) -> tuple[str, ...]:
+def _notes(site: Site, ways: Ways, settings: SharpSettings) -> tuple[str, ...]:
     fabric = site.fabric
     lacking = fabric.n_switches - int(ways.usable.sum())
-    notes = ["trees as dynamic allocation makes them (the default since SHARP 3.4); the aggregation manager chooses its own"]
+    made = "a job has trees of its own (dynamic allocation, the default since SHARP 3.4)"
+    shared = "jobs share the trees that sharp_am built when it started (dynamic_tree_allocation FALSE)"
+    notes = [f"{made if settings.own_trees else shared}; the aggregation manager chooses among equally good ones"]
     if lacking:
         notes.append(f"{lacking} of {fabric.n_switches} switches cannot be on streaming trees, are switched off, or are unknown")
     if not fabric.sm_lid:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fabctl.errors import InputError, UsageError
+from fabctl.offload.drivers.opensm_conf import value_of
 
 KEYS = {
-    "quota": "percent of an aggregation node's resources for a job's low-latency tree (per_prio_default_quota; 20)",
-    "sat-quota": "the same for its streaming tree (per_prio_default_sat_quota; 3)",
-    "radix": "the most children of an aggregation node (ibdiagnet --sharp: Max Radix; else a switch's ports)",
+    "quota": "percent of an aggregation node for a job's low-latency tree: per_prio_default_quota [NVIDIA's default: 20]",
+    "sat-quota": "the same for its streaming tree: per_prio_default_sat_quota [NVIDIA's default: 3]",
+    "radix": "the most children that an aggregation node has; not published [default: the ports of its switch]",
 }
 
 
@@ -22,9 +22,11 @@ class SharpSettings:
     Parameters
     ----------
     quota, sat_quota : int
-        Percent of an aggregation node's resources that a job gets by default (SHARP 3.0.0 release notes).
+        Percent of an aggregation node's resources on one tree that a job gets by default (SHARP 3.0.0 release notes).
     radix : int
         0: not known.
+    own_trees : bool
+        Each job has trees of its own (dynamic allocation, the default since SHARP 3.4); else jobs share those that there are.
     source : str
         Where the quotas are from.
     """
@@ -32,12 +34,13 @@ class SharpSettings:
     quota: int = 20
     sat_quota: int = 3
     radix: int = 0
+    own_trees: bool = True
     source: str = "defaults of SHARP 3.0.0"
 
     @property
     def jobs_per_switch(self) -> int:
-        """Jobs that share an aggregation node: each has a low-latency and a streaming tree through it."""
-        return min(100 // self.quota, 100 // self.sat_quota)
+        """Jobs that share an aggregation node, if they share its trees; 0: no limit, since quotas are by tree."""
+        return 0 if self.own_trees else min(100 // self.quota, 100 // self.sat_quota)
 
 
 def settings_of(values: Mapping[str, str], am_cfg: str = "") -> SharpSettings:
@@ -58,6 +61,7 @@ def settings_of(values: Mapping[str, str], am_cfg: str = "") -> SharpSettings:
         quota=_typed(values, "quota", 100) or quota or SharpSettings.quota,
         sat_quota=_typed(values, "sat-quota", 100) or sat_quota or SharpSettings.sat_quota,
         radix=_typed(values, "radix", 254),
+        own_trees=(value_of(am_cfg, "dynamic_tree_allocation") or "TRUE").upper() != "FALSE",
         source=source,
     )
 
@@ -73,10 +77,10 @@ def _typed(values: Mapping[str, str], key: str, most: int) -> int:
 
 def _in_file(am_cfg: str, key: str) -> int:
     """Return a key's value; 0 if it is not set. Each priority may have its own: the first one counts."""
-    found = re.search(rf"^[ \t]*{key}[ \t]+([^\s#]+)", am_cfg, re.MULTILINE)
-    if not found:
+    value = value_of(am_cfg, key)
+    if value is None:
         return 0
-    text = found[1].split(",")[0]
+    text = value.split(",")[0]
     if not text.isascii() or not text.isdigit() or not 0 < int(text) <= 100:
-        raise InputError(f"{key} is '{found[1]}', and no percentage", where="sharp_am.cfg")
+        raise InputError(f"{key} is '{value}', and no percentage", where="sharp_am.cfg")
     return int(text)
