@@ -99,6 +99,12 @@ def conf_value(site: Site, key: str) -> tuple[str | None, str]:
     return None, ""
 
 
+def routing_engine(site: Site) -> tuple[str, str]:
+    """Return the first of the routing engines that ``opensm.conf`` names, and all of them; empty where it names none."""
+    names = conf_value(site, "routing_engine")[0] or ""
+    return names.split(",")[0].strip(), names
+
+
 def conf_changes(site: Site, driver: Driver, wanted: Mapping[str, str | None], why: str) -> tuple[Change, ...]:
     """Return what gives keys of ``opensm.conf`` their values; nothing where they have them.
 
@@ -248,6 +254,11 @@ def _refuse_secret(text: str) -> None:
 
 def _conf_change(driver: Driver, key: str, old: str | None, new: str | None, why: str) -> Change:
     if isinstance(driver, OpensmDriver):
+        if key_risk(key) is Risk.RESTART and not driver.restarts:
+            raise RefusedError(
+                f"that a HUP suffices for {key} is not published, and fabctl cannot restart OpenSM: no unit of systemd holds it",
+                hint=f"set '{key} {new or ''}' in its opensm.conf and restart it, then plan again",
+            )
         return conf_change(driver, key, old, new, why, key_risk(key))
     if driver.name == UFM and (old is None or new is None):
         raise RefusedError(

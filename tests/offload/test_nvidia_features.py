@@ -286,6 +286,19 @@ def test_the_plugin_groups_parallel_cables_only_where_there_are_some() -> None:
     assert any("can wait in a circle" in note for note in plan.notes)
 
 
+def test_the_plugin_is_switched_off_in_its_file_and_only_where_it_is_loaded(tmp_path: Path) -> None:
+    site = Site(tree(), {"files": FilesDriver(tmp_path)}, captured={CONF: "event_plugin_name ccmgr armgr\n"})
+    (change,) = make_plan(site, "adaptive-routing", enable=False, settings=["form=armgr"]).changes
+    assert (change.place.key, "ENABLE: false;\n" in (change.new or "")) == ("file:ar_mgr.conf", True)
+    assert make_plan(Site(tree(), site.drivers), "adaptive-routing", enable=False, settings=["form=armgr"]).stages == ()
+
+
+def test_engines_behind_the_first_stay(tmp_path: Path) -> None:
+    site = Site(tree(), {"files": FilesDriver(tmp_path)}, captured={CONF: "routing_engine ar_updn,updn\nroot_guid_file /roots\n"})
+    (change,) = make_plan(site, "adaptive-routing", settings=["sls=1"]).changes
+    assert change.new == "routing_engine ar_updn,updn\nroot_guid_file /roots\nar_sl_mask 0x0002\n"
+
+
 def test_edits_of_a_captured_file_are_told(tmp_path: Path) -> None:
     site = Site(tree(), {"files": FilesDriver(tmp_path)}, captured={CONF: (GOLDEN / CONF).read_text()})
     assert "the captured opensm.conf, edited: hbf_sl_mask 0x0000 -> 0x0003" in make_plan(site, "hbf", settings=["sls=0-1"]).notes
@@ -301,6 +314,8 @@ def test_upstreams_configuration_is_pointed_out(tmp_path: Path) -> None:
     [
         ("routing_engine ar_updn\n", "adaptive-routing", "on"),
         ("routing_engine updn\n", "adaptive-routing", "off"),
+        ("routing_engine dfp2,updn\n", "adaptive-routing", "on"),
+        ("routing_engine kdor\n", "adaptive-routing", "unknown"),
         ("ar_mode 1\n", "adaptive-routing", "unknown"),
         ("shield_mode 0\n", "shield", "off"),
         ("shield_mode 2\n", "shield", "on"),

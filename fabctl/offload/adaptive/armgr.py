@@ -101,17 +101,19 @@ def plan(site: Site, request: Request, driver: Driver) -> Plan:
         enable=request.enable, algorithm=algorithm, mode=values.get("mode", "bounded"), ageing_us=values.get("ageing", "30")
     )
     loaded = {key: nvidia.conf_value(site, key)[0] for key in ("event_plugin_name", "event_plugin_options")}
+    if not request.enable and NAME not in (loaded["event_plugin_name"] or "").split():
+        return nvidia.planned(
+            site, request, "adaptive-routing", (), (), ["the plugin armgr is not loaded: there is nothing to disable"]
+        )
+    files = nvidia.file_change(driver, CONFIG, text, Risk.SWEEP, "what the plugin does")
+    if not request.enable:
+        return nvidia.planned(site, request, "adaptive-routing", files, (), NOTES)
+    what = adaptive_plan(site, algorithm, tuple(range(N_SLS)))
+    meaning = [*words.group_notes(what), *words.safety_notes(what), *words.hca_notes(site.fabric, asked=True)]
     wanted: dict[str, str | None] = {**plugin_keys(loaded, f"{nvidia.conf_folder(driver, request)}/{CONFIG}")}
     if algorithm == "tree":
         wanted["routing_engine"] = "updn"
-    changes = (
-        *nvidia.file_change(driver, CONFIG, text, Risk.SWEEP, "what the plugin does"),
-        *nvidia.conf_changes(site, driver, wanted, "loads the plugin armgr"),
-    )
-    meaning: list[str] = []
-    if request.enable:
-        what = adaptive_plan(site, algorithm, tuple(range(N_SLS)))
-        meaning = [*words.group_notes(what), *words.safety_notes(what), *words.hca_notes(site.fabric, asked=True)]
+    changes = (*files, *nvidia.conf_changes(site, driver, wanted, "loads the plugin armgr"))
     notes = (*meaning, *NOTES, *nvidia.reach_notes(site, driver, wanted))
     return nvidia.planned(site, request, "adaptive-routing", changes, (), notes)
 

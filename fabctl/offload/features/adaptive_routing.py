@@ -33,6 +33,8 @@ from fabctl.offload.subnet_manager import OPENSM
 
 NAME = "adaptive-routing"
 STATIC_ENGINES = ("updn", "ftree", "minhop", "dor")
+OTHERS = ("dfp2",)
+"""Adaptive engines that are not planned."""
 SINCE = "Mellanox community DOC-3206: switches from Switch-IB on, HCAs from ConnectX-5 on"
 _STATIC = {"ar_updn": "updn", "ar_ftree": "ftree"}
 _VERBATIM = ("ar_mode", "ar_transport_mask", "ar_tree_asymmetric_flow")
@@ -96,7 +98,8 @@ def details(site: Site, values: Mapping[str, str]) -> AdaptivePlan:
 def _enabled(site: Site, request: Request, driver: Driver) -> Plan:
     engine, sls, values = _engine(site, request.values), _sls(site, request.values), request.values
     meaning = _meaning(site, values)
-    wanted: dict[str, str | None] = {"routing_engine": engine}
+    first, engines = nvidia.routing_engine(site)
+    wanted: dict[str, str | None] = {"routing_engine": engines if first == engine else engine}
     if "sls" in values:
         wanted["ar_sl_mask"] = kept_mask(nvidia.conf_value(site, "ar_sl_mask")[0], sls)
     wanted |= {key: values[key] for key in _VERBATIM if key in values}
@@ -131,7 +134,7 @@ def _meaning(site: Site, values: Mapping[str, str]) -> list[str]:
 def _disabled(site: Site, request: Request, driver: Driver) -> Plan:
     if foreign := sorted(request.values.keys() - {"engine", "conf_dir", "form"}):
         raise UsageError(f"--disable takes no {foreign[0]}", hint=f"it takes --set engine={'|'.join(STATIC_ENGINES)}")
-    current = nvidia.conf_value(site, "routing_engine")[0] or ""
+    current = nvidia.routing_engine(site)[0]
     engine = request.values.get("engine") or _STATIC.get(current, "" if current in ENGINES else current)
     if engine not in STATIC_ENGINES:
         raise RefusedError(
@@ -150,7 +153,7 @@ def _engine(site: Site, values: Mapping[str, str]) -> str:
     engine = values.get("engine", "")
     if engine and engine not in ENGINES:
         raise UsageError(f"'{engine}' is no adaptive routing engine", hint=f"--set engine={'|'.join(ENGINES)}")
-    current = nvidia.conf_value(site, "routing_engine")[0] or ""
+    current = nvidia.routing_engine(site)[0]
     return engine or (current if current in ENGINES else engine_for(site.fabric))
 
 
@@ -246,9 +249,12 @@ def _told(site: Site) -> Assessed:
     if engine is None:
         fact = "routing_engine is not set: the default is ar_updn since MLNXSM 5.10, minhop before"
         return Assessed(NAME, nvidia.FABRIC, Status.UNKNOWN, fact, source)
-    on, mask = engine in ENGINES, nvidia.conf_value(site, "ar_sl_mask")[0]
-    levels = f", ar_sl_mask {mask}" if mask and on else ""
-    return Assessed(NAME, nvidia.FABRIC, Status.ON if on else Status.OFF, f"routing_engine {engine}{levels}", source)
+    first, mask = nvidia.routing_engine(site)[0], nvidia.conf_value(site, "ar_sl_mask")[0]
+    if first in (*ENGINES, *OTHERS):
+        levels = f", ar_sl_mask {mask}" if mask else ""
+        return Assessed(NAME, nvidia.FABRIC, Status.ON, f"routing_engine {engine}{levels}", source)
+    status = Status.OFF if first in STATIC_ENGINES else Status.UNKNOWN
+    return Assessed(NAME, nvidia.FABRIC, status, f"routing_engine {engine}", source)
 
 
 def _capable(fabric: Fabric, node: int, find: Callable[[int], SwitchAsic | Hca | None], what: str) -> Assessed:

@@ -13,6 +13,7 @@ from fabctl.errors import UsageError
 from fabctl.model.assessment import Assessed, Status
 from fabctl.model.offload_plan import Plan
 from fabctl.offload import nvidia
+from fabctl.offload.adaptive.groups import ENGINES
 from fabctl.offload.adaptive.levels import N_SLS, kept_mask, masked_sls, named, parse_sls
 from fabctl.offload.feature import Request
 from fabctl.offload.features.settings import number
@@ -68,8 +69,8 @@ _SCORE = "fabctl route SOURCE --adaptive tree --hash 1 --qps N scores it beside 
 def _overlap(site: Site, sls: Sequence[int]) -> list[str]:
     """Return which of the hashed service levels are routed adaptively: there it serves what is left to static routes."""
     mask = nvidia.conf_value(site, "ar_sl_mask")[0]
-    engine = nvidia.conf_value(site, "routing_engine")[0] or ""
-    both = sorted(set(sls) & set(masked_sls(mask or "0xffff") or ())) if engine.startswith("ar_") or engine == "dfp" else []
+    engine = nvidia.routing_engine(site)[0]
+    both = sorted(set(sls) & set(masked_sls(mask or "0xffff") or ())) if engine in ENGINES else []
     return [f"SL {named(both)} are routed adaptively: hashes serve there only what stays on static routes"] if both else []
 
 

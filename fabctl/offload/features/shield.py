@@ -104,8 +104,8 @@ def _obstacles(site: Site) -> Iterator[str]:
     without = [fabric.labels[switch] for switch in range(fabric.n_switches) if not _pfrn(fabric, switch)]
     if without:
         yield f"all switches must have it, and {len(without)} do not, or are not known to: {some(without)}"
-    engine = nvidia.conf_value(site, "routing_engine")[0]
-    if engine is not None and engine not in PFRN_ENGINES:
+    engine = nvidia.routing_engine(site)[0]
+    if engine and engine not in PFRN_ENGINES:
         yield f"routes must be made by {', '.join(PFRN_ENGINES)}, and routing_engine is {engine}"
 
 
