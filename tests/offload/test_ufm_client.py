@@ -97,6 +97,9 @@ def test_a_password_may_hold_colons_blanks_and_umlauts(tmp_path):
         "https://ufm:port",
         "https://[::1",
         "ftp://ufm",
+        "https://u fm",
+        "https://u\x7ffm",
+        "https://\u00fcfm",
     ],
 )
 def test_an_address_is_https_and_a_host(server, url):
@@ -144,6 +147,8 @@ def test_nobody_at_home_and_no_tls(server, tmp_path):
         port = closed.getsockname()[1]
     with pytest.raises(SourceError, match="cannot be reached: Connection refused"):
         UfmClient(f"https://127.0.0.1:{port}", server.auth, server.ca).get("app")
+    with pytest.raises(SourceError, match="cannot be reached: this is no host name"):
+        UfmClient(f"https://{'a' * 70}.b", server.auth, server.ca).get("app")
     with pytest.raises(SourceError, match="cannot be reached"):
         UfmClient("https://no-such-host.invalid", server.auth, server.ca).get("app")
 

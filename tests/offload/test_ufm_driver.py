@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 from emulator.ufm_server import DEFAULT, PASSWORD, TOKEN, UfmServer
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_fabrics import HCA, LEAF, two_levels
 
@@ -314,6 +315,61 @@ def test_an_odd_answer_is_a_source_error(server, driver, place, word):
     server.fault(word, times=9)
     with pytest.raises(SourceError):
         driver.read(place)
+
+
+class Babbler:
+    """A client to which UFM answers with whatever comes to its mind."""
+
+    label = "UFM"
+
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+
+    def get(self, *path: str, **query: str) -> object:
+        return self.answer
+
+    query = get
+
+
+KEYS = [
+    "sm_priority",
+    "guids",
+    "guid",
+    "pkey",
+    "membership",
+    "index0",
+    "ip_over_ib",
+    "qos_conf",
+    "mtu_limit",
+    "rate_limit",
+    "Port",
+]
+KEYS += ["service_level", "a", "UnhealthyGUID", "UnhealthyPortNumber", "Condition", "0000000000001000_1", "statistics"]
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["full", "0x12", f"{PORTS[0]:016x}", "x", "5"])
+JSON = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=6))
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(
+    JSON,
+    st.sampled_from(
+        [
+            fabric("smconf.sm_priority"),
+            PKEY,
+            fabric("pkey-qos.0x8012"),
+            fabric("sharp.a"),
+            fabric("pkeys"),
+            fabric("reservations"),
+            PORT,
+            Place("ufm", f"{LEAF:#018x}", "counters"),
+        ]
+    ),
+)
+def test_any_json_is_a_value_or_an_error_of_ours(answer, place):
+    driver = UfmDriver(Babbler(answer), FABRIC, {})
+    for ask in (driver.read, driver.observe):
+        with suppress(FabctlError):
+            ask(place)
 
 
 def test_json_of_another_shape_is_a_source_error_that_does_not_repeat_it(server, driver):

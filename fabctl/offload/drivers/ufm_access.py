@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import ssl
 import stat
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from fabctl.errors import InputError, RefusedError, UsageError
 
 _LONGEST = 4096
 _HIDDEN = "***"
+_HOST = re.compile(r"[\w.:%-]{1,253}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -114,14 +116,14 @@ def read_address(url: str) -> tuple[str, int]:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise UsageError("the url of UFM is none", hint=hint) from None
+        raise UsageError("url= is no address", hint=hint) from None
     if parts.username is not None or parts.password is not None:
         raise UsageError("a secret does not belong into a url", hint=f"{hint}; FILE holds USER:PASSWORD, mode 600")
     if parts.scheme != "https":
-        raise UsageError("UFM is asked over https and nothing else", hint=hint)
-    if not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
-        raise UsageError("the url of UFM is https://HOST[:PORT] and nothing more", hint=hint)
-    return parts.hostname, port or 443
+        raise UsageError("UFM is asked over https, and nothing else", hint=hint)
+    if not _HOST.fullmatch(parts.hostname or "") or parts.path.strip("/") or parts.query or parts.fragment:
+        raise UsageError("url= is https://HOST[:PORT] and nothing more", hint=hint)
+    return parts.hostname or "", port or 443
 
 
 def trust(ca: Path | None) -> ssl.SSLContext:

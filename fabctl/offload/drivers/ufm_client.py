@@ -14,7 +14,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPException, HTTPSConnection, IncompleteRead
 from pathlib import Path
@@ -33,7 +33,7 @@ PAUSES_S = (0.5, 1.0, 2.0)
 _POLL_S = 1.0
 _LONGEST_PAUSE_S = 30.0
 _WORDS = 200
-_READ = 1 << 20
+_READ = 4096
 _TAGS = re.compile(r"<style.*?</style>|<[^>]*>", re.DOTALL)
 
 
@@ -254,8 +254,11 @@ class UfmClient:
         _DroppedError, _LateError
             If it was sent, and there is no whole answer.
         """
-        connection = HTTPSConnection(self._host, self._port, timeout=CONNECT_S, context=self._tls)
-        self._connect(connection)
+        with closing(HTTPSConnection(self._host, self._port, timeout=CONNECT_S, context=self._tls)) as connection:
+            self._connect(connection)
+            return self._answered(connection, method, target, body)
+
+    def _answered(self, connection: HTTPSConnection, method: str, target: str, body: object) -> _Answer:
         line = connection.sock
         late = threading.Event()
 
@@ -283,7 +286,6 @@ class UfmClient:
             raise _DroppedError(_ended(error)) from None
         finally:
             timer.cancel()
-            connection.close()
         if late.is_set():
             raise _LateError
         return _Answer(answer.status, answer.headers.get_content_type(), data, answer.getheader("Retry-After", ""))
@@ -304,6 +306,8 @@ class UfmClient:
             raise SourceError(
                 f"{self.label} cannot be reached: {error.strerror or type(error).__name__}", hint="does UFM run there?"
             ) from error
+        except UnicodeError as error:  # of a name that DNS cannot hold
+            raise SourceError(f"{self.label} cannot be reached: this is no host name", hint="mend url=") from error
 
     def _failure(self, answer: _Answer, words: str) -> FabctlError | None:
         """Return what an answer's status says went wrong."""
@@ -327,7 +331,7 @@ class UfmClient:
 
     def _said(self, answer: _Answer) -> str:
         """Return UFM's own words of a failure, short and safe to show."""
-        text = self._credentials.hide(answer.data[:_READ].decode("utf-8", "replace"))
+        text = self._credentials.hide(answer.data.decode("utf-8", "replace"))[:_READ]
         text = printable(" ".join(_TAGS.sub(" ", text).split()).strip('"'))
         return f": {text[:_WORDS]}{'...' if len(text) > _WORDS else ''}" if text else ""
 
@@ -336,7 +340,7 @@ class UfmClient:
             return json.loads(answer.data)
         except (ValueError, RecursionError) as error:
             raise SourceError(
-                f"{self.label} answers with {len(answer.data)} bytes of {answer.kind} that are no JSON ({words})",
+                f"{self.label} answers with {len(answer.data)} bytes of {printable(answer.kind)} that are no JSON ({words})",
                 hint="is this UFM's REST interface, or a page for people?",
             ) from error
 
@@ -357,4 +361,4 @@ def _ended(error: Exception) -> str:
 
 def _longer(pause_s: float, retry_after: str) -> float:
     """Return how long to wait: at least as long as UFM asks for, within reason."""
-    return max(pause_s, min(float(retry_after), _LONGEST_PAUSE_S)) if retry_after.isdigit() else pause_s
+    return max(pause_s, min(float(retry_after), _LONGEST_PAUSE_S)) if re.fullmatch("[0-9]{1,9}", retry_after) else pause_s

@@ -324,7 +324,7 @@ def _as_documented(what: str) -> Iterator[None]:
     """Turn what a missing or odd field raises into a `SourceError`; the answer itself is not repeated: it may hold secrets."""
     try:
         yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise SourceError(f"UFM answers with JSON that is not {what} as its REST guide shows one") from error
 
 
