@@ -268,10 +268,12 @@ def test_a_partition_that_could_not_be_put_back_is_left_alone(server, driver):
 def test_a_reservation_is_for_whole_hosts(ufm, monkeypatch):
     monkeypatch.setattr(ufm_client, "_POLL_S", 0.0)
     rails = two_levels(2, 2, 1, rails=2)
-    driver = UfmDriver.make(ufm(rails).options, rails)
+    server = ufm(rails)
+    driver = UfmDriver.make(server.options, rails)
     with pytest.raises(RefusedError, match="UFM reserves for whole hosts, and n0000 has port"):
         driver.write(fabric("sharp.job"), Reservation((HCA,)).text)
     driver.write(fabric("sharp.job"), Reservation((HCA, HCA + 1)).text)
+    assert server.written() == [("POST", "app/sharp/resources?partially_alloc=false")]
     with pytest.raises(RefusedError, match="is there already"):
         driver.write(fabric("sharp.job"), Reservation((HCA, HCA + 1), 5).text)
 
