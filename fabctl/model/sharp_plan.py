@@ -26,8 +26,8 @@ class Constraint(StrEnum):
     SWITCH = "one-tree-per-switch", "a switch has one active streaming tree at a time (Quantum)"
     PORT = "one-tree-per-port", "a port has one active streaming tree at a time (Quantum-2)"
     RADIX = "radix", "an aggregation node has so many children"
-    QUOTA = "quota", "an aggregation node has resources for so many jobs"
     TREES = "trees", "a subnet has so many streaming trees"
+    QUOTA = "quota", "an aggregation node has resources for so many jobs on one tree"
     HOSTS = "hosts", "there are so many hosts"
 
 

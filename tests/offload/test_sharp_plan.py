@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -270,3 +272,18 @@ def test_without_hosts_the_cables_alone_are_compared() -> None:
     assert gain.with_us == pytest.approx(gain.size_bytes / (rate * 1e3))
     assert gain.without_us / gain.with_us == gain.speedup > 1
     assert job.gain_note.startswith("cables alone")
+
+
+# ---- docs/sharp.md -------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_names_every_constraint_and_its_transcript_is_real(project: Path, run: Any) -> None:
+    page = (project / "docs/sharp.md").read_text()
+    table = page.partition("## What binds")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE) == [str(constraint) for constraint in Constraint]
+    command, text = re.search(r"^    printf '(.*)' \| fabctl (.*)$", page, re.MULTILINE), page.split("```")[1]
+    assert command is not None
+    done = run(*command[2].split(), stdin=command[1].replace("\\n", "\n"))
+    assert done.code == 0
+    assert text.split("\n\n")[0].strip() in done.out
+    assert text.split("\n\n")[1].rstrip() in done.out
