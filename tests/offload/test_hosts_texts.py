@@ -30,6 +30,7 @@ from fabctl.offload.hosts.captures import COMMANDS, sort_captures
 from fabctl.offload.hosts.facts import read_facts
 from fabctl.offload.hosts.gather import live_texts
 from fabctl.offload.hosts.lspci import REDIRECTS, acs_word, parse
+from fabctl.offload.hosts.lspci_tree import parse as parse_tree
 from fabctl.offload.hosts.readiness import readiness
 
 HOSTS = ("gpu-1", "gpu-2", "gpu-2.rack", "io-1.cluster.local")
@@ -144,6 +145,46 @@ def test_what_people_posted() -> None:
     assert [hca.bdf for hca in tree.hcas] == ["0000:98:00.0"]
     assert tree.hcas[0].acs == 0x1D
     assert [(gpu.bdf, gpu.narrow) for gpu in tree.gpus] == [("0000:07:00.0", True)]
+
+
+TREE = r"""
+-+-[0000:00]-+-00.0  Intel Corporation Device 09a2
+ |           +-01.0-[01-08]----00.0-[02-08]--+-00.0-[03]----00.0  NVIDIA Corporation GH100 [H100 SXM5 80GB]
+ |           |                               +-01.0-[04]--+-00.0  Mellanox Technologies MT2910 Family [ConnectX-7]
+ |           |                               |            \-00.1  Mellanox Technologies MT2910 Family [ConnectX-7]
+ |           |                               +-04.0-[05]--
+ |           |                               \-0a.0-[08]----00.0  NVIDIA Corporation GH100 [H100 NVSwitch]
+ |           \-1f.0  Intel Corporation Device [00.0]
+ \-[10000:e0]-+-06.0-[e1]----00.0  NVIDIA Corporation GA100 [A100 SXM4 80GB]
+              \-17.0  Intel Corporation Device
+"""
+
+
+def test_a_drawn_tree() -> None:
+    """Shapes of lines: noonghunna/club-3090 issue 1120, and a VMD's domain from the kernel's log (bugzilla 218394)."""
+    tree = parse_tree(TREE)
+    assert tree is not None
+    assert [gpu.bdf for gpu in tree.gpus] == ["0000:03:00.0", "10000:e1:00.0"]
+    assert [hca.bdf for hca in tree.hcas] == ["0000:04:00.0", "0000:04:00.1"]
+    assert [bridge.bdf for bridge in tree.chain(tree.gpus[0])] == ["0000:02:00.0", "0000:01:00.0", "0000:00:01.0"]
+    assert [bridge.bdf for bridge in tree.chain(tree.gpus[1])] == ["10000:e0:06.0"]
+    near, far = (tree.between(gpu, tree.hcas[0]) for gpu in tree.gpus)
+    assert (near.root, near.switches, far.root) == (False, 1, True)
+    texts = sort_captures(
+        {f"gpu-1/{name}": text for name, text in (ready() | {"lspci.txt": TREE, "topo.txt": ""}).items()}, HOSTS
+    )
+    found = readiness(read_facts("gpu-1", texts.of_host["gpu-1"]), (), None)
+    assert found.fact.startswith("not known: lspci -vvv as root")
+    assert sort_captures({"gpu-1/a": TREE}, HOSTS).of_host["gpu-1"].keys() == {"lspci"}
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, len(TREE)), st.text(alphabet="-+[]\\|0123456789abcdef:. \n", max_size=30))
+def test_any_drawing_is_read(cut: int, junk: str) -> None:
+    tree = parse_tree(TREE[:cut] + junk + TREE[cut:])
+    for function in tree.functions if tree else ():
+        assert tree is not None
+        assert len(tree.chain(function)) < len(tree.functions) + 1
 
 
 def test_bridges_that_lie_in_a_circle_end() -> None:

@@ -58,7 +58,8 @@ class Gdr:
             raise RefusedError(f"nothing is captured of {listed(unknown)}", hint="docs/host-readiness.md has the commands")
         files = [file for host in meant for file in _files(site.fabric, ready[host], enable=request.enable)]
         devices = devices_of(site.fabric)
-        environment = nccl_environment([ready[host] for host in meant], [devices[host] for host in meant])
+        with_gpus = [host for host in meant if ready[host].status is not Status.CANNOT]
+        environment = nccl_environment([ready[host] for host in with_gpus], [devices[host] for host in with_gpus])
         files.append(Rendered(ALL, ENVIRONMENT, environment if request.enable else "", "the environment of jobs"))
         return render(site, request, self.name, files, _notes(site, [ready[host] for host in meant], enable=request.enable))
 

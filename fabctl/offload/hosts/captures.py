@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from fabctl.nodes import nvidia_smi
+from fabctl.offload.hosts import lspci_tree
 
 LSPCI, ACS, TOPO, GPUS, MODULES, PEERS = "lspci", "acs", "topo", "gpus", "modules", "peers"
 CMDLINE, DMESG, IOMMU, DRIVER, PARAMS, KERNEL, OFED, HCAS = (
@@ -185,6 +186,8 @@ def _sections(text: str) -> Iterator[tuple[str, str]]:
 def _by_content(text: str) -> str:
     if nvidia_smi.recognises(text):
         return TOPO
+    if lspci_tree.recognises(text):
+        return LSPCI
     return next((key for key, form in _CONTENTS if form.search(text)), "")
 
 

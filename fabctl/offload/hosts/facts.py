@@ -12,7 +12,7 @@ from fabctl.model.catalog import Gpu
 from fabctl.model.node_graph import NodeGraph
 from fabctl.nodes import nvidia_smi
 from fabctl.nodes.draft import gpu_in
-from fabctl.offload.hosts import captures, lspci
+from fabctl.offload.hosts import captures, lspci, lspci_tree
 from fabctl.offload.hosts.lspci import PciTree
 from fabctl.printable import printable
 
@@ -139,7 +139,7 @@ def read_facts(host: str, texts: Mapping[str, str]) -> HostFacts:
     ofed = _OFED.search(texts.get(captures.OFED, ""))
     listed = texts.get(captures.MODULES)
     modules = None if listed is None else frozenset(_MODULE.findall(listed))
-    pci = lspci.parse("\n".join(texts[key] for key in (captures.LSPCI, captures.ACS) if key in texts))
+    pci = _pci("\n".join(texts[key] for key in (captures.LSPCI, captures.ACS) if key in texts))
     if pci is None and captures.LSPCI in texts:
         damage.append("lspci: no device with its address and buses, which lspci -vvv prints")
     return HostFacts(
@@ -174,6 +174,10 @@ def version(text: str) -> tuple[int, ...]:
     """
     match = re.match(r"\d+(?:\.\d+)*", text)
     return tuple(int(part) for part in match[0].split(".")) if match else ()
+
+
+def _pci(text: str) -> PciTree | None:
+    return lspci.parse(text) or (lspci_tree.parse(text) if lspci_tree.recognises(text) else None)
 
 
 def _node(titles: Sequence[str], topo: str | None) -> tuple[NodeGraph | None, list[str]]:

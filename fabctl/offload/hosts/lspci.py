@@ -18,8 +18,10 @@ REDIRECTS = 0b11100
 NVIDIA = "NVIDIA"
 MELLANOX = "Mellanox"
 _VENDORS = {"10de": NVIDIA, "15b3": MELLANOX}
-_GPU_CLASSES = ("3d controller", "vga compatible controller", "display controller")
-_HCA_CLASSES = ("infiniband controller", "ethernet controller", "network controller")
+GPU_CLASS = "3d controller"
+HCA_CLASS = "network controller"
+_GPU_CLASSES = (GPU_CLASS, "vga compatible controller", "display controller")
+_HCA_CLASSES = (HCA_CLASS, "infiniband controller", "ethernet controller")
 INFINIBAND = "infiniband controller"
 
 _BDF = r"(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([01][0-9a-f])\.([0-7])"
@@ -110,9 +112,18 @@ class Between:
 
 @dataclass(frozen=True)
 class PciTree:
-    """The PCIe functions of a host, by bus number."""
+    """The PCIe functions of a host.
+
+    Parameters
+    ----------
+    functions : tuple of Function
+        By address.
+    drawn : bool
+        Whether it is from ``lspci -tv``, which shows no ACS.
+    """
 
     functions: tuple[Function, ...]
+    drawn: bool = False
 
     @property
     def gpus(self) -> tuple[Function, ...]:
@@ -203,11 +214,14 @@ def acs_word(flags: str) -> int:
     return sum(1 << bit for bit, name in enumerate(ACS_BITS) if f"{name}+" in flags.split())
 
 
-def _function(bdf: str, kind: str, title: str) -> Function:
+def vendor_of(title: str) -> str:
+    """Return whose a device is, by the ids or the name in its title; empty for others than NVIDIA and Mellanox."""
     ids = _IDS.search(title)
-    vendor = _VENDORS.get(ids[1], "") if ids else ""
-    vendor = vendor or next((name for name in (NVIDIA, MELLANOX) if title.startswith(name)), "")
-    return Function(bdf, re.sub(r" \[[0-9a-f]{4}\]$", "", kind).lower(), title, vendor)
+    return (_VENDORS.get(ids[1], "") if ids else "") or next((name for name in (NVIDIA, MELLANOX) if title.startswith(name)), "")
+
+
+def _function(bdf: str, kind: str, title: str) -> Function:
+    return Function(bdf, re.sub(r" \[[0-9a-f]{4}\]$", "", kind).lower(), title, vendor_of(title))
 
 
 def _detailed(function: Function, line: str) -> Function:

@@ -185,7 +185,7 @@ def _acs(facts: HostFacts, devices: Sequence[str]) -> _Found:
     pci = facts.pci
     if facts.virtual:
         yield Unknown("ACS and ATS on the host of this virtual machine")
-    elif pci is None:
+    elif pci is None or pci.drawn:
         yield _ask(captures.LSPCI, " as root")
     elif pci.denied:
         yield _ask(captures.LSPCI, " as root (this one was kept from ACS)")
