@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from emulator.ufm_server import PASSWORD, TOKEN, UfmServer
 from small_fabrics import HCA, LEAF, two_levels
@@ -111,6 +112,20 @@ def test_a_port_is_isolated_and_let_in_again(fabctl, run, server):
     speed = fabctl("enable", *ports, "--set", "speed=HDR", "--yes")
     assert speed.code == 6
     assert "this needs --driver mad" in speed.err
+
+
+def test_sharp_that_goes_says_for_whom_it_is_reserved(run, ufm, tmp_path, monkeypatch):
+    monkeypatch.setenv("FABCTL_STATE_DIR", str(tmp_path / "state"))
+    fabric = two_levels(4, 2, 2)
+    quantum = replace(fabric, device_id=np.where(fabric.is_hca, 0x101B, 0xD2F0).astype(np.uint32))
+    source = tmp_path / "fabric.json"
+    source.write_text(dump_snapshot(quantum))
+    server = ufm(quantum)
+    server.state.smconf |= {"sharp_enabled": 2, "routing_engine": "ar_updn"}
+    server.state.reservations = {f"job-{number}": {"pkey": "0x12", "guids": []} for number in range(5)}
+    planned = run("offload", "plan", "sharp", source, "--disable", "--driver", server.driver_option)
+    assert planned.code == 1, planned.err
+    assert "SHARP reserved as job-0, job-1, job-2 and 2 more" in " ".join(planned.out.split())
 
 
 def test_counters_above_their_thresholds_are_found(fabctl, server):

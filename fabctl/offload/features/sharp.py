@@ -15,7 +15,7 @@ from fabctl.errors import RefusedError, UsageError
 from fabctl.model.assessment import Assessed, Status
 from fabctl.model.catalog import hca, switch_asic
 from fabctl.model.fabric import Fabric
-from fabctl.model.offload_plan import Plan
+from fabctl.model.offload_plan import Place, Plan
 from fabctl.model.sharp_plan import SharpTrees
 from fabctl.offload import nvidia
 from fabctl.offload.driver import Driver
@@ -118,7 +118,18 @@ def _disabled(site: Site, request: Request, driver: Driver) -> Plan:
         policy, keys = files.policy_changes(site, driver, request, off)
         changes = (*policy, *(nvidia.conf_changes(site, driver, keys, "where these files lie") if keys else ()))
         notes = ["jobs whose trees go through these switches end, or fail: none may run when OpenSM reads the files"]
-    return nvidia.planned(site, request, NAME, changes, (), [*notes, *nvidia.reach_notes(site, driver, keys), UNREAD])
+    notes += [*_reserved_notes(site), *nvidia.reach_notes(site, driver, keys), UNREAD]
+    return nvidia.planned(site, request, NAME, changes, (), notes)
+
+
+def _reserved_notes(site: Site) -> list[str]:
+    """Return for whom UFM has SHARP reserved."""
+    ufm = site.drivers.get(nvidia.UFM)
+    names = (ufm.read(Place(nvidia.UFM, nvidia.FABRIC, "reservations")) or "").split() if ufm else []
+    if not names:
+        return []
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return [f"UFM has SHARP reserved as {', '.join(names[:3])}{more}: jobs that use these lose it"]
 
 
 UNREAD = (
