@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from realstack import preload, tool
 
-from fabctl.errors import ExitCode, RefusedError, UsageError
+from fabctl.errors import ExitCode, RefusedError, UnverifiedError, UsageError
 from fabctl.generate.spec import parse
 from fabctl.model.assessment import Status
 from fabctl.model.fabric import Fabric
 from fabctl.offload.adaptive.groups import adaptive_plan, engine_for
 from fabctl.offload.adaptive.levels import kept_mask, masked_sls, named, parse_sls, sl_mask
 from fabctl.offload.apply import apply
-from fabctl.offload.drivers import ufm_client
+from fabctl.offload.drivers import opensm, ufm_client
 from fabctl.offload.drivers.files import FilesDriver
+from fabctl.offload.drivers.opensm_process import Flavour
 from fabctl.offload.drivers.twin import TwinDriver
 from fabctl.offload.drivers.ufm import UfmDriver
 from fabctl.offload.features.adaptive_routing import FEATURE
@@ -33,6 +34,7 @@ from fabctl.offload.site import Site
 from fabctl.offload.work import quiet
 from fabctl.routing.compute import compute_tables
 from fabctl.sources.live import discover_live
+from fabctl.twin.opensm import Settings
 from fabctl.twin.twin import Twin
 
 Run = Callable[..., Any]
@@ -195,21 +197,50 @@ def feature_status(site: Site) -> Status:
     return next(row.status for row in FEATURE.assess(site) if row.target == "fabric")
 
 
-@pytest.mark.parametrize("feature", ["adaptive-routing", "shield", "hbf"])
-def test_the_real_upstream_opensm_is_refused_by_name_and_nothing_is_written(
-    feature: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def twin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Twin]:
     for name in ("ibsim", "opensm", "smpquery", "saquery"):
         tool(name)
     preload()
-    with Twin(fabric_of("family: leaf-spine\nhosts_per_leaf: 2\nleaves: 2\nspines: 2\nspeed: EDR\n")) as twin:
-        for name, value in twin.environment.items():
+    fabric = fabric_of("family: leaf-spine\nhosts_per_leaf: 2\nleaves: 2\nspines: 2\nspeed: EDR\n")
+    with Twin(fabric, Settings(config=("# kept by hand  ", "routing_engine minhop   # ours"))) as running:
+        for name, value in running.environment.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.chdir(twin.folder)
-        before = {path.name: path.read_bytes() for path in twin.manager.folder.glob("*.conf")}
-        fabric = discover_live().fabric
-        site = Site(fabric, {"twin": TwinDriver.make({}, fabric)}, source="live")
+        monkeypatch.chdir(running.folder)
+        yield running
+
+
+def seen(twin: Twin) -> tuple[Site, dict[str, bytes]]:
+    """Return the twin as a command would see it, and the files of its OpenSM."""
+    fabric = discover_live().fabric
+    files = {path.name: path.read_bytes() for path in twin.manager.folder.glob("*.conf")}
+    return Site(fabric, {"twin": TwinDriver.make({}, fabric)}, source="live"), files
+
+
+def test_the_real_upstream_opensm_is_refused_by_name_and_nothing_is_written(twin: Twin) -> None:
+    site, before = seen(twin)
+    for feature in ("adaptive-routing", "shield", "hbf"):
         with pytest.raises(RefusedError, match=r"needs NVIDIA's OpenSM, and this one is upstream 3\.3\.\d+ \(") as refused:
             make_plan(site, feature)
         assert refused.value.exit_code is ExitCode.REFUSED
-        assert {path.name: path.read_bytes() for path in twin.manager.folder.glob("*.conf")} == before
+    assert seen(twin)[1] == before
+
+
+def test_an_opensm_that_ignores_the_engine_is_found_out_and_all_is_put_back(
+    twin: Twin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opensm, "identify", lambda handle: Flavour("nvidia", "5.21.12", "it says so"))
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    site, before = seen(twin)
+    plan = make_plan(site, "adaptive-routing", settings=["sls=1"])
+    assert [change.place.key for change in plan.changes] == [
+        "file:root-guids.txt",
+        "conf:routing_engine",
+        "conf:ar_sl_mask",
+        "conf:root_guid_file",
+    ]
+    with Journal(state) as journal, pytest.raises(UnverifiedError, match="fell back to minhop.*the old values are back in force"):
+        apply(plan, site, journal, allow_disruptive=True)
+    assert seen(twin)[1] == before
+    assert not (twin.manager.folder / "root-guids.txt").exists()

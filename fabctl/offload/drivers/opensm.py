@@ -52,6 +52,8 @@ class OpensmDriver:
         self.timeout_s = opensm_log.TIMEOUT_S
         self._fabric: Fabric | None = None
         self._flavour: tuple[int, Flavour] | None = None
+        self._unit = ""
+        self._log: Path | None = None
 
     @classmethod
     def make(cls, options: Mapping[str, str], fabric: Fabric) -> Self:
@@ -163,18 +165,26 @@ class OpensmDriver:
         return Observed(self.read(place), f"read from {self.conf_dir}")
 
     def _restart(self) -> None:
-        with running(self.conf_dir) as handle:
-            unit, pid, log = unit_of(handle.pid), handle.pid, handle.settings.log
-            opensm_log.flush(handle)
-        if not unit:
-            raise RefusedError(f"fabctl cannot restart OpenSM, process {pid}: it belongs to no unit of systemd")
-        mark = opensm_log.size(log)
+        pid, mark = self.before_restart()
+        if not self._unit:
+            what = f"process {pid}: it belongs to no unit of systemd" if pid else "which has ended: start it"
+            raise RefusedError(f"fabctl cannot restart OpenSM, {what}")
         done = subprocess.run(
-            ["systemctl", "restart", unit], stdin=subprocess.DEVNULL, capture_output=True, timeout=_RESTART_S, check=False
+            ["systemctl", "restart", self._unit], stdin=subprocess.DEVNULL, capture_output=True, timeout=_RESTART_S, check=False
         )
         if done.returncode:
-            raise SourceError(f"systemctl restart {unit} failed: {done.stderr.decode('utf-8', 'replace').strip()[-500:]}")
+            raise SourceError(f"systemctl restart {self._unit} failed: {done.stderr.decode('utf-8', 'replace').strip()[-500:]}")
         self.await_started(pid, mark)
+
+    def before_restart(self) -> tuple[int, int]:
+        """Return the process that is to go, 0 if it has ended, and the length of its log; its unit is remembered."""
+        try:
+            with running(self.conf_dir) as handle:
+                self._unit, self._log = unit_of(handle.pid), handle.settings.log
+                opensm_log.flush(handle)
+                return handle.pid, opensm_log.size(self._log)
+        except SourceError:
+            return 0, opensm_log.size(self._log) if self._log else 0
 
     def await_started(self, old: int, mark: int) -> None:
         """Wait until another process than `old` has brought the subnet up since the log had `mark` bytes."""

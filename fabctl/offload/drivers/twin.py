@@ -8,9 +8,7 @@ from typing import ClassVar, Self
 
 from fabctl.errors import SourceError, UsageError
 from fabctl.model.fabric import Fabric
-from fabctl.offload.drivers import opensm_log
 from fabctl.offload.drivers.opensm import OpensmDriver
-from fabctl.offload.drivers.opensm_process import running
 from fabctl.twin.control import VARIABLE, restart_manager
 
 
@@ -44,8 +42,6 @@ class TwinDriver(OpensmDriver):
         return "the twin restarts it"
 
     def _restart(self) -> None:
-        with running(self.conf_dir) as handle:
-            opensm_log.flush(handle)
-            pid, mark = handle.pid, opensm_log.size(handle.settings.log)
+        pid, mark = self.before_restart()
         restart_manager()
         self.await_started(pid, mark)
