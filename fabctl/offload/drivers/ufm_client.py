@@ -1,31 +1,24 @@
-"""UFM's REST interface over HTTPS: one request, one answer, and every way in which that can fail by its name.
+"""UFM's REST interface: what is asked, what is changed, and every way in which that can fail by its name.
 
 What reads is asked again, with growing pauses, after a 5xx or a dropped connection. What writes is sent once: if nobody knows
-whether it was done, `InDoubtError` says so, and the caller reads before it does anything else. Redirections are not followed
-and proxies not used, so credentials go to one place alone.
+whether it was done, UFM is read before anything else.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import socket
-import ssl
-import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
-from dataclasses import dataclass, field
-from http.client import HTTPException, HTTPSConnection, IncompleteRead
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from fabctl.errors import FabctlError, LockedError, RefusedError, SourceError
-from fabctl.offload.drivers.ufm_access import read_address, read_credentials, trust
+from fabctl.offload.drivers.ufm_wire import Answer, DroppedError, LateError, Wire
 from fabctl.printable import printable
 
-CONNECT_S = 10.0
 ANSWER_S = 120.0
 """From the first byte of a request to the last of its answer; all ports of a large fabric are tens of megabytes."""
 
@@ -69,22 +62,6 @@ class _PassingError(SourceError):
         self.retry_after = retry_after
 
 
-class _DroppedError(Exception):
-    """The connection ended before a whole answer."""
-
-
-class _LateError(Exception):
-    """No whole answer in time."""
-
-
-@dataclass(frozen=True)
-class _Answer:
-    status: int
-    kind: str
-    data: bytes = field(repr=False)
-    retry_after: str
-
-
 class UfmClient:
     """Speaks to one UFM.
 
@@ -116,14 +93,10 @@ class UfmClient:
         answer_s: float = ANSWER_S,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._host, self._port = read_address(url)
-        self._credentials = read_credentials(auth)
+        self._wire = Wire(url, auth, ca, answer_s)
         self._auth = auth
-        self._tls = trust(ca)
-        self._answer_s = answer_s
         self._pause = pause
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        self.label = f"UFM at {host}" + (f":{self._port}" if self._port != 443 else "")
+        self.label = self._wire.label
 
     def get(self, *path: str, **query: str) -> Any:
         """Return what UFM holds at a path, as JSON has it.
@@ -159,10 +132,10 @@ class UfmClient:
         words = f"{method} {target}"
         hint = "it may or may not be done: look before it is sent again"
         try:
-            answer = self._exchange(method, target, body)
-        except _LateError as error:
+            answer = self._wire.exchange(method, target, body)
+        except LateError as error:
             raise InDoubtError(self._late(words), hint=hint, again=False) from error
-        except _DroppedError as error:
+        except DroppedError as error:
             raise InDoubtError(f"{self.label} {error} ({words})", hint=hint, again=method != "POST") from error
         failure = self._failure(answer, words)
         if failure is None:
@@ -228,10 +201,10 @@ class UfmClient:
     def _once(self, method: str, target: str, body: object) -> Any:
         words = f"{method} {target}"
         try:
-            answer = self._exchange(method, target, body)
-        except _LateError as error:
+            answer = self._wire.exchange(method, target, body)
+        except LateError as error:
             raise SourceError(self._late(words), hint="is UFM busy? try again") from error
-        except _DroppedError as error:
+        except DroppedError as error:
             raise _PassingError(f"{self.label} {error} ({words})", hint="does UFM run? look at its log") from error
         failure = self._failure(answer, words)
         if failure is None:
@@ -244,72 +217,7 @@ class UfmClient:
         parts = "/".join(quote(part, safe="") for part in path)
         return f"/{parts}" + (f"?{urlencode(query, safe=',')}" if query else "")
 
-    def _exchange(self, method: str, target: str, body: object) -> _Answer:
-        """Send one request and read its answer, whatever its status.
-
-        Raises
-        ------
-        SourceError, RefusedError
-            If nothing could be sent.
-        _DroppedError, _LateError
-            If it was sent, and there is no whole answer.
-        """
-        with closing(HTTPSConnection(self._host, self._port, timeout=CONNECT_S, context=self._tls)) as connection:
-            self._connect(connection)
-            return self._answered(connection, method, target, body)
-
-    def _answered(self, connection: HTTPSConnection, method: str, target: str, body: object) -> _Answer:
-        line = connection.sock
-        late = threading.Event()
-
-        def give_up() -> None:
-            late.set()
-            with suppress(OSError):
-                socket.socket.shutdown(line, socket.SHUT_RDWR)
-
-        line.settimeout(self._answer_s)
-        timer = threading.Timer(self._answer_s, give_up)
-        timer.daemon = True
-        timer.start()
-        try:
-            connection.request(
-                method,
-                self._credentials.prefix + target,
-                None if body is None else json.dumps(body).encode(),
-                {"Authorization": self._credentials.header, "Content-Type": "application/json", "Connection": "close"},
-            )
-            answer = connection.getresponse()
-            data = answer.read()
-        except (OSError, HTTPException) as error:
-            if late.is_set() or isinstance(error, TimeoutError):
-                raise _LateError from None
-            raise _DroppedError(_ended(error)) from None
-        finally:
-            timer.cancel()
-        if late.is_set():
-            raise _LateError
-        return _Answer(answer.status, answer.headers.get_content_type(), data, answer.getheader("Retry-After", ""))
-
-    def _connect(self, connection: HTTPSConnection) -> None:
-        try:
-            connection.connect()
-        except ssl.SSLCertVerificationError as error:
-            raise RefusedError(
-                f"{self.label} shows a certificate that does not verify: {error.verify_message or 'unknown reason'}",
-                hint="--driver ufm:ca=FILE with the certificate of the authority that signed it; it is never taken unverified",
-            ) from error
-        except ssl.SSLError as error:
-            raise SourceError(f"{self.label} does not speak TLS as fabctl does: {error.reason or 'handshake failed'}") from error
-        except TimeoutError as error:
-            raise SourceError(f"{self.label} does not answer: no connection in {CONNECT_S:g} s") from error
-        except OSError as error:
-            raise SourceError(
-                f"{self.label} cannot be reached: {error.strerror or type(error).__name__}", hint="does UFM run there?"
-            ) from error
-        except UnicodeError as error:  # of a name that DNS cannot hold
-            raise SourceError(f"{self.label} cannot be reached: this is no host name", hint="mend url=") from error
-
-    def _failure(self, answer: _Answer, words: str) -> FabctlError | None:
+    def _failure(self, answer: Answer, words: str) -> FabctlError | None:
         """Return what an answer's status says went wrong."""
         status = answer.status
         if 200 <= status < 300:
@@ -329,13 +237,13 @@ class UfmClient:
             return SourceError(f"{self.label} fails ({status}){said}", hint="UFM's log says why")
         return RefusedError(f"{self.label} refuses ({status}){said}")
 
-    def _said(self, answer: _Answer) -> str:
+    def _said(self, answer: Answer) -> str:
         """Return UFM's own words of a failure, short and safe to show."""
-        text = self._credentials.hide(answer.data.decode("utf-8", "replace"))[:_READ]
+        text = self._wire.credentials.hide(answer.data.decode("utf-8", "replace"))[:_READ]
         text = printable(" ".join(_TAGS.sub(" ", text).split()).strip('"'))
         return f": {text[:_WORDS]}{'...' if len(text) > _WORDS else ''}" if text else ""
 
-    def _json(self, answer: _Answer, words: str) -> Any:
+    def _json(self, answer: Answer, words: str) -> Any:
         try:
             return json.loads(answer.data)
         except (ValueError, RecursionError) as error:
@@ -345,18 +253,7 @@ class UfmClient:
             ) from error
 
     def _late(self, words: str) -> str:
-        return f"{self.label} gives no whole answer in {self._answer_s:g} s ({words})"
-
-
-def _ended(error: Exception) -> str:
-    if isinstance(error, IncompleteRead):
-        whole = f" of {len(error.partial) + error.expected}" if error.expected else ""
-        return f"ends in the middle of its answer: {len(error.partial)}{whole} bytes"
-    if isinstance(error, ConnectionError):  # http.client's RemoteDisconnected is one
-        return "drops the connection without an answer"
-    if isinstance(error, HTTPException):
-        return "answers with what is no HTTP"
-    return "drops the connection"
+        return f"{self.label} gives no whole answer in {self._wire.answer_s:g} s ({words})"
 
 
 def _longer(pause_s: float, retry_after: str) -> float:
