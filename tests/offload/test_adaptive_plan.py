@@ -18,6 +18,7 @@ from fabctl.errors import ExitCode, RefusedError, UnverifiedError, UsageError
 from fabctl.generate.spec import parse
 from fabctl.model.assessment import Status
 from fabctl.model.fabric import Fabric
+from fabctl.model.offload_plan import Place
 from fabctl.offload.adaptive.groups import adaptive_plan, engine_for
 from fabctl.offload.adaptive.levels import kept_mask, masked_sls, named, parse_sls, sl_mask
 from fabctl.offload.apply import apply
@@ -240,7 +241,11 @@ def test_an_opensm_that_ignores_the_engine_is_found_out_and_all_is_put_back(
         "conf:ar_sl_mask",
         "conf:root_guid_file",
     ]
-    with Journal(state) as journal, pytest.raises(UnverifiedError, match="fell back to minhop.*the old values are back in force"):
+    with (
+        Journal(state) as journal,
+        pytest.raises(UnverifiedError, match=r"fell back to minhop.*the old values are back in force"),
+    ):
         apply(plan, site, journal, allow_disruptive=True)
     assert seen(twin)[1] == before
     assert not (twin.manager.folder / "root-guids.txt").exists()
+    assert site.drivers["twin"].observe(Place("twin", "fabric", "routing-engine")).value == "minhop"
