@@ -194,6 +194,20 @@ def test_off_for_some_and_every_byte_comes_back(tmp_path: Path) -> None:
     assert texts(site) == before
 
 
+@pytest.mark.parametrize("key", ["pgrp_policy_file", "device_configuration_file"])
+def test_a_file_that_nobody_has_is_not_written_anew(tmp_path: Path, key: str) -> None:
+    site = site_of(tmp_path, **{CONF: f"sharp_enabled 2\n{key} /opt/ufm/files/conf/opensm/there.conf\n"})
+    with pytest.raises(
+        RefusedError, match=rf"{key} is /opt/ufm/files/conf/opensm/there.conf, and fabctl does not have that file"
+    ):
+        make_plan(site, "sharp", enable=False, switches="leaf-0")
+    assert texts(site) == {}
+    (status,) = {row.status for row in FEATURE.assess(site) if row.target == "leaf-0"}
+    assert status is Status.CAN
+    (tmp_path / "there.conf").write_text("")
+    assert "there.conf" in write(site, make_plan(site, "sharp", enable=False, switches="leaf-0"))
+
+
 def test_off_everywhere_is_said_to_be_no_documented_value(tmp_path: Path) -> None:
     site = site_of(tmp_path)
     plan = make_plan(site, "sharp", enable=False)

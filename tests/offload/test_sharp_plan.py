@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_fabrics import two_levels
+from small_fabrics import cable, two_levels
 
 from fabctl.errors import UsageError
-from fabctl.model.fabric import Fabric
+from fabctl.model.builder import FabricBuilder
+from fabctl.model.fabric import Fabric, NodeKind
 from fabctl.model.rates import data_rates
 from fabctl.model.sharp_plan import Constraint, SharpTrees
 from fabctl.nodes.reading import load_node
@@ -29,6 +30,7 @@ from fabctl.offload.site import Site
 from fabctl.sources.reading import load_fabric
 from fabctl.traffic.job import parse_job
 from fabctl.traffic.placement import Job, place
+from fabctl.units import Speed
 
 SWITCH_IB_2, QUANTUM, QUANTUM_2 = 0xCF08, 0xD2F0, 0xD2F2
 CONNECTX_5, CONNECTX_6 = 0x1017, 0x101B
@@ -222,6 +224,30 @@ def test_copies_are_as_many_as_brute_force_finds(switch: int, hosts: int, per_le
     left = [port for port in fabric.compute_endpoints.tolist() if port not in job.ports]
     most = 1 + _most_sets(left, size, fabric, rules, ways, demand, trees)
     assert found.fit == most <= found.bound
+
+
+def test_rails_that_are_not_aligned_leave_the_bound_right() -> None:
+    """Hosts a, b and c share leaves pair by pair: as one block they make one job, though a and c could stream at once."""
+    builder = FabricBuilder()
+    for leaf in range(8):
+        builder.node(NodeKind.SWITCH, 0x1000 + leaf, f"leaf-{leaf}", ports=40, device_id=QUANTUM)
+    used: Counter[int] = Counter()
+    leaves_of = [(0, 1), (0, 1), (2, 3), (2, 4), (5, 4), (5, 6), (7, 6), (7, 3)]
+    for host, leaves in enumerate(leaves_of):
+        for rail, leaf in enumerate(leaves):
+            guid = 0x100000 + 256 * host + rail
+            builder.node(NodeKind.CA, guid, f"n{host} mlx5_{rail}", ports=1, device_id=CONNECTX_6)
+            builder.port(guid, 1, port_guid=guid, lid=guid & 0x7FFF)
+            used[leaf] += 1
+            cable(builder, (0x1000 + leaf, used[leaf]), (guid, 1), Speed.HDR)
+    for spine in range(6):
+        builder.node(NodeKind.SWITCH, 0x2000 + spine, f"spine-{spine}", ports=40, device_id=QUANTUM)
+        for leaf in range(8):
+            cable(builder, (0x2000 + spine, leaf + 1), (0x1000 + leaf, 30 + spine), Speed.HDR)
+    found = planned(builder.build(), "n[0-1]").copies
+    assert found is not None
+    assert found.fit == 2
+    assert found.bound >= 3, "n[2-3] and n[4-5] share leaf-4, n[2-3] and n[5-6] share nothing"
 
 
 def _most_sets(left: list[int], size: int, fabric: Fabric, rules: Rules, ways: Ways, first: Demand, trees: tuple) -> int:

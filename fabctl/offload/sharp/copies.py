@@ -1,14 +1,16 @@
 """How many jobs like one can stream at once: it where it is, the others on the hosts that are left.
 
-Where switches have one active streaming tree, hosts that share a leaf switch on one of the job's rails belong to one block: two
-jobs never share it. The others are laid over blocks as bins are covered; that more do not fit follows from the number of hosts,
-and from the number of blocks that a job needs at the least.
+Where switches have one active streaming tree, jobs share no leaf switch. Hosts that do, on any rail, are one block, and the
+others are laid over whole blocks as bins are covered. That more do not fit follows from the number of hosts, from the leaf
+switches that a job takes on each rail at the least, and from the trees of the subnet.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
@@ -52,7 +54,7 @@ def copies(job: Job, demand: Demand, trees: tuple[Grown, ...], rules: Rules, way
     free = _free_hosts(job, ways, barred)
     own_leaves = {leaf for one in demand.branches for leaf in one.leaves}
     blocks = [block for block in _blocks(free, rules) if not _taken(block, free, rules, own_leaves)]
-    bounds = _bounds(job, blocks, rules, len(free.hosts), len(demand.branches))
+    bounds = _bounds(job, [member for block in blocks for member in block], free, rules)
     bound = bounds[0]
     pool = ways.pool(rules)
     for tree in trees:
@@ -114,48 +116,61 @@ def _on_trees(ports: list[int], job: Job, ways: Ways) -> bool:
 
 
 def _blocks(free: _Free, rules: Rules) -> list[list[int]]:
-    """Return the hosts in blocks that no two jobs can share, in order."""
-    block_of_leaf: dict[int, list[int]] = {}
+    """Return hosts, joined where they share a leaf with one tree on any rail, in order."""
+    above: dict[int, int] = {}
+
+    def top(leaf: int) -> int:
+        while above.setdefault(leaf, leaf) != leaf:
+            leaf = above[leaf]
+        return leaf
+
+    for leaves in free.leaves.tolist():
+        limited = [leaf for leaf in leaves if rules.one_tree[leaf]]
+        for leaf in limited[1:]:
+            above[top(leaf)] = top(limited[0])
     blocks: dict[int, list[int]] = {}
     for member, leaves in enumerate(free.leaves.tolist()):
-        joined = [member]
-        limited = [leaf for leaf in leaves if rules.one_tree[leaf]]
-        for block in {id(found): found for leaf in limited if (found := block_of_leaf.get(leaf))}.values():
-            joined = block + joined
-            blocks.pop(id(block))
-        blocks[id(joined)] = joined
-        for leaf in {leaf for one in joined for leaf in free.leaves[one].tolist() if rules.one_tree[leaf]}:
-            block_of_leaf[leaf] = joined
-    return sorted((sorted(block) for block in blocks.values()), key=min)
+        leaf = next((leaf for leaf in leaves if rules.one_tree[leaf]), None)
+        blocks.setdefault(-1 - member if leaf is None else top(leaf), []).append(member)
+    return list(blocks.values())
 
 
 def _taken(block: list[int], free: _Free, rules: Rules, own_leaves: set[int]) -> bool:
     return any(rules.one_tree[leaf] and leaf in own_leaves for member in block for leaf in free.leaves[member].tolist())
 
 
-def _bounds(job: Job, blocks: list[list[int]], rules: Rules, n_free: int, n_trees: int) -> list[Bound]:
-    """Return bounds by hosts, by blocks, and by the subnet's trees, the lowest first."""
-    sizes = sorted((min(len(block), job.n_hosts) for block in blocks), reverse=True)
-    need = next((count + 1 for count, total in enumerate(np.cumsum(sizes).tolist()) if total >= job.n_hosts), 0)
-    usable = sum(sizes)
-    text = f"{n_free} hosts are left beside it"
-    if usable < n_free:
-        text += f", {usable} of them on leaf switches without its trees"
-    bounds = [
-        Bound(
-            1 + usable // job.n_hosts,
-            Binding(Constraint.HOSTS, f"{text}; a job takes {job.n_hosts}", "jobs on fewer hosts"),
-        )
-    ]
-    if any(len(block) > 1 for block in blocks) and need:
-        text = (
-            f"a leaf switch has one active streaming tree: the {usable} hosts left stand in {len(blocks)} groups on leaf "
-            f"switches of their own, and a job of {job.n_hosts} hosts takes {need} whole ones"
-        )
-        bounds.append(Bound(1 + len(blocks) // need, Binding(Constraint.SWITCH, text, "jobs that fill whole groups")))
+def _bounds(job: Job, left: list[int], free: _Free, rules: Rules) -> list[Bound]:
+    """Return bounds by hosts, by the leaves of each rail, and by the subnet's trees, the lowest first.
+
+    Parameters
+    ----------
+    left : list of int
+        Free hosts on leaves that the job's trees leave free.
+    """
+    text = f"{len(free.hosts)} hosts are left beside it"
+    if len(left) < len(free.hosts):
+        text += f", {len(left)} of them on leaf switches without its trees"
+    hosts = Binding(Constraint.HOSTS, f"{text}; a job takes {job.n_hosts}", "jobs on fewer hosts")
+    bounds = [Bound(1 + len(left) // job.n_hosts, hosts)]
+    by_rail = (_by_leaves(job, free.leaves[left, rail].tolist(), rules) for rail in range(len(job.rails)))
+    bounds += sorted(filter(None, by_rail), key=lambda one: one.jobs)[:1]
     if rules.trees:
-        bounds.append(Bound(max(1, rules.trees // n_trees), subnet_trees(rules.trees)))
+        bounds.append(Bound(max(1, rules.trees // len(job.rails)), subnet_trees(rules.trees)))
     return sorted(bounds, key=lambda one: one.jobs)
+
+
+def _by_leaves(job: Job, leaves: list[int], rules: Rules) -> Bound | None:
+    """Return the bound by the leaves of one rail, if these have one tree each: a job takes whole ones."""
+    sizes = sorted((min(count, job.n_hosts) for count in Counter(leaves).values()), reverse=True)
+    need = next((count for count, total in enumerate(accumulate(sizes), 1) if total >= job.n_hosts), 0)
+    if not need or not all(rules.one_tree[leaf] for leaf in leaves):
+        return None
+    text = (
+        f"a leaf switch has one active streaming tree: the {len(leaves)} hosts left hang on {len(sizes)} leaf switches a rail, "
+        f"and a job of {job.n_hosts} hosts takes {need} of them"
+    )
+    most = 1 + min(len(sizes) // need, sum(sizes) // job.n_hosts)
+    return Bound(most, Binding(Constraint.SWITCH, text, "jobs that fill whole leaf switches"))
 
 
 def _covers(blocks: list[list[int]], size: int) -> list[list[int]]:

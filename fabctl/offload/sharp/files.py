@@ -44,8 +44,17 @@ class Policy:
 
 
 def policy(site: Site) -> Policy:
-    """Return the two files, by a driver or captured."""
-    return Policy(_text(site, GROUPS), _text(site, DEVICES))
+    """Return the two files, by a driver or captured.
+
+    Raises
+    ------
+    RefusedError
+        If ``opensm.conf`` names a file that is not there to be read.
+    """
+    devices = _text(site, DEVICES)
+    if devices is None and _is_named(site, DEVICES):
+        raise _unseen(site, DEVICES)
+    return Policy(_text(site, GROUPS) or "", devices or "")
 
 
 def excluded(site: Site) -> frozenset[int]:
@@ -70,7 +79,7 @@ def port_guid(fabric: Fabric, switch: int) -> int:
 
 def am_cfg(site: Site) -> str:
     """Return ``sharp_am.cfg``, rendered before or captured; empty: unknown."""
-    return _text(site, AM_CFG)
+    return _text(site, AM_CFG) or ""
 
 
 def policy_changes(
@@ -84,6 +93,8 @@ def policy_changes(
         If the driver cannot write such files; as `fabctl.offload.sharp.policy.with_excluded`.
     """
     now = policy(site)
+    if off and _text(site, GROUPS) is None and _is_named(site, GROUPS):
+        raise _unseen(site, GROUPS)
     groups, devices = with_excluded(now.groups, now.devices, {port_guid(site.fabric, switch) for switch in off})
     if (groups, devices) == (now.groups, now.devices):
         return (), {}
@@ -120,14 +131,28 @@ def am_changes(site: Site, driver: Driver, wanted: dict[str, str]) -> tuple[Chan
     return nvidia.file_change(driver, AM_CFG, text, Risk.NONE, ", ".join(missing))
 
 
-def _text(site: Site, name: str) -> str:
+def _is_named(site: Site, name: str) -> bool:
+    """Return whether ``opensm.conf`` names a file that only somebody else can see: OpenSM's driver would have read it."""
+    return nvidia.conf_value(site, _KEY_OF[name])[0] is not None and not any(driver in site.drivers for driver in OPENSM)
+
+
+def _unseen(site: Site, name: str) -> RefusedError:
+    value, source = nvidia.conf_value(site, _KEY_OF[name])
+    return RefusedError(
+        f"{_KEY_OF[name]} is {value}, and fabctl does not have that file: what it says is unknown",
+        where=source,
+        hint="copy it into the folder of --driver files, or into that of --captured",
+    )
+
+
+def _text(site: Site, name: str) -> str | None:
     for driver in (site.drivers[found] for found in (*OPENSM, nvidia.FILES) if found in site.drivers):
         if name == AM_CFG and driver.name in OPENSM:
             continue
         text = driver.read(Place(driver.name, nvidia.FABRIC, f"file:{_name(site, driver, name)}"))
         if text is not None:
             return text
-    return site.captured.get(_base_name(site, name), "")
+    return site.captured.get(_base_name(site, name))
 
 
 def _name(site: Site, driver: Driver, name: str) -> str:

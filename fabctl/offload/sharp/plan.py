@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fabctl.errors import UsageError
+from fabctl.model.catalog import SwitchAsic, switch_asic
+from fabctl.model.fabric import Fabric
 from fabctl.model.sharp_plan import Binding, Copies, SharpJob, SharpLimit, SharpTree, SharpTrees
 from fabctl.nodeset import folded
 from fabctl.offload.sharp.bound import upper_bound
@@ -111,13 +113,9 @@ def _planned(demands: dict[int, Demand], refused: dict[int, Binding], rules: Rul
     trees = {numbers[place]: grown for place, grown in packing.trees.items()}
     held = {demands[number].name: grown for number, grown in trees.items()}
     left_out = {number: why_not(demand, rules, ways, held) for number, demand in demands.items() if number not in trees}
-    reasons = [*left_out.values(), *refused.values(), None]
-    if packing.exact:
-        most = len(trees)
-        binds = bound.binding if bound and bound.jobs == most else reasons[0]
-    else:
-        most = bound.jobs if bound else len(asked)
-        binds = bound.binding if bound else [*refused.values(), None][0]
+    most = len(trees) if packing.exact else bound.jobs if bound else len(asked)
+    reasons = [*left_out.values(), *refused.values()] if packing.exact else [*refused.values()]
+    binds = bound.binding if bound and bound.jobs == most else next(iter(reasons), None)
     return _Planned(trees, refused | left_out, most, binds, packing.exact)
 
 
@@ -129,15 +127,16 @@ def _copies(site: Site, demands: dict[int, Demand], planned: _Planned, rules: Ru
 
 def _job(site: Site, name: str, number: int, planned: _Planned, demand: Demand | None) -> SharpJob:
     job, grown = site.jobs[number], planned.trees.get(number, ())
-    about = SharpJob(name, folded(job.hosts), job.n_hosts, job.rails, (), planned.refused.get(number))
+    found = SharpJob(name, folded(job.hosts), job.n_hosts, job.rails, (), planned.refused.get(number))
     if demand is None or not grown:
-        return about
-    found, note = gains(site, job, tuple(as_tree(site, one, tree) for one, tree in zip(demand.branches, grown, strict=True)))
-    shown = tuple(_tree(site, rail, one, tree) for rail, one, tree in zip(job.rails, demand.branches, grown, strict=True))
-    return SharpJob(name, about.hosts, job.n_hosts, job.rails, shown, None, found, note)
+        return found
+    pairs = list(zip(demand.branches, grown, strict=True))
+    predicted, note = gains(site, job, tuple(_with_hosts(site, one, tree) for one, tree in pairs))
+    trees = tuple(_tree(site, rail, one, tree) for rail, (one, tree) in zip(job.rails, pairs, strict=True))
+    return replace(found, trees=trees, gains=predicted, gain_note=note)
 
 
-def as_tree(site: Site, one: Branch, tree: Grown) -> Tree:
+def _with_hosts(site: Site, one: Branch, tree: Grown) -> Tree:
     """Return a tree with the cables of its HCAs."""
     hosts = site.fabric.channel_of_port[one.ports]
     return Tree(tree.root, np.concatenate([hosts, np.array(tree.up, dtype=np.int64)]).astype(np.int64), tree.depth)
@@ -178,12 +177,22 @@ def _limits(rules: Rules, usable: list[bool], settings: SharpSettings) -> tuple[
     return tuple(found)
 
 
+def _asics(fabric: Fabric) -> set[SwitchAsic]:
+    devices = np.unique(fabric.device_id[: fabric.n_switches]).tolist()
+    return {asic for device in devices if (asic := switch_asic(device))}
+
+
 def _notes(site: Site, ways: Ways, settings: SharpSettings) -> tuple[str, ...]:
     fabric = site.fabric
     lacking = fabric.n_switches - int(ways.usable.sum())
     made = "a job has trees of its own (dynamic allocation, the default since SHARP 3.4)"
     shared = "jobs share the trees that sharp_am built when it started (dynamic_tree_allocation FALSE)"
     notes = [f"{made if settings.own_trees else shared}; the aggregation manager chooses among equally good ones"]
+    unpublished = {asic.name for asic in _asics(fabric) if asic.sharp > 1 and not asic.streaming_trees}
+    notes += [
+        f"how many streaming trees a {name} has at a time is not published: counted as one per port"
+        for name in sorted(unpublished)
+    ]
     if lacking:
         notes.append(f"{lacking} of {fabric.n_switches} switches cannot be on streaming trees, are switched off, or are unknown")
     if not fabric.sm_lid:

@@ -22,14 +22,13 @@ def why_not(demand: Demand, rules: Rules, ways: Ways, others: Mapping[str, tuple
     others : mapping of str to tuple of Grown
         Trees by the names of their jobs.
     """
-    pool = _held(rules, ways, others)
-    without: Rules = rules
-    for constraint, relaxed in _relaxations(rules).items():
-        if first_trees(demand, _held(relaxed, ways, others), ways):
-            return _told(constraint, demand, pool, ways, others)
-    for constraint in _relaxations(rules):
+    pool, without = _held(rules, ways, others), rules
+    relaxed = list(_relaxations(rules).items())
+    for constraint in _relaxations(rules):  # where none alone is to blame, the last of several
         without = _relaxations(without)[constraint]
-        if first_trees(demand, _held(without, ways, others), ways):
+        relaxed.append((constraint, without))
+    for constraint, looser in relaxed:
+        if first_trees(demand, _held(looser, ways, others), ways):
             return _told(constraint, demand, pool, ways, others)
     return unreachable(demand, ways)
 
