@@ -284,7 +284,13 @@ UNMAPPED = 'RegistryDwords: ""\n'
         ({"nvidia-params": MAPPED, "lspci": host.lspci(host.ACS_ON)}, "off", "it needs GPUDirect RDMA: ACS redirects"),
         ({"nvidia-params": MAPPED, "nvidia-smi-L": host.GPUS.replace("H100", "P100")}, "cannot", "a P100 is older than Volta"),
         ({"nvidia-params": MAPPED, "nvidia-version": host.CLOSED_DRIVER.replace("535", "470")}, "cannot", "older than 510.40.3"),
-        ({"nvidia-params": MAPPED, "nvidia-smi-L": None}, "unknown", "nvidia-smi -L"),
+        ({"nvidia-params": MAPPED, "nvidia-smi-L": None}, "on", "PeerMappingOverride=1"),
+        ({"nvidia-params": MAPPED, "nvidia-smi-L": host.GPUS.replace("H100", "X1")}, "on", "PeerMappingOverride=1"),
+        (
+            {"nvidia-params": MAPPED, "nvidia-smi-L": None, "lspci": host.lspci().replace("H100", "X1")},
+            "unknown",
+            "nvidia-smi -L",
+        ),
     ],
 )
 def test_what_keeps_a_host_from_async(changes: dict[str, str | None], status: str, words: str) -> None:

@@ -26,7 +26,6 @@ from fabctl.offload.hosts.gather import gathered
 from fabctl.offload.hosts.readiness import Readiness
 from fabctl.offload.hosts.rendered import ALL, Rendered, chosen_hosts, render
 from fabctl.offload.site import Site
-from fabctl.printable import printable
 from fabctl.traffic.roster import listed
 
 OLDEST_CAPABILITY = 70
@@ -63,7 +62,7 @@ class AsyncControl:
         for host in hosts_concerned(site.fabric, gathered(site)):
             if host in ready:
                 status, fact, source = _judged(site.fabric, ready[host])
-                out.append(Assessed(self.name, host, status, printable(fact), source))
+                out.append(Assessed(self.name, host, status, fact, source))
             else:
                 out.append(Assessed(self.name, host, Status.UNKNOWN, NOTHING))
         return out
@@ -79,11 +78,10 @@ class AsyncControl:
         hosts = chosen_hosts(site, request)
         ready = {host: one for host, one in host_readiness(site).items() if not hosts or host in hosts}
         judged = {host: _judged(site.fabric, one) for host, one in ready.items()}
-        lacking = [host for host, (_, fact, _) in judged.items() if fact == _UNMAPPED]
-        able = [host for host, (status, _, _) in judged.items() if status in (Status.ON, Status.CAN)]
-        if request.enable and not (lacking or able):
+        lacking = [host for host, (status, fact, _) in judged.items() if status is Status.CAN or fact == _UNMAPPED]
+        if request.enable and not lacking and all(status is not Status.ON for status, _, _ in judged.values()):
             first = next(iter(judged.items()), None)
-            why = f"{printable(first[0])}: {printable(first[1][1])}" if first else NOTHING
+            why = f"{first[0]}: {first[1][1]}" if first else NOTHING
             raise RefusedError(
                 f"no host is known to be able to: {why}", hint="fabctl offload list --feature gdr,async says what each lacks"
             )
@@ -134,11 +132,11 @@ def _too_old(fabric: Fabric, ready: Readiness) -> str:
 
 
 def _why(lacking: Sequence[str]) -> str:
-    return f"for {printable(listed(lacking))}: in force once nvidia.ko is loaded anew, with no job running, or by a REBOOT"
+    return f"for {listed(lacking)}: in force once nvidia.ko is loaded anew, with no job running, or by a REBOOT"
 
 
 def _notes(site: Site, ready: Mapping[str, Readiness], lacking: Sequence[str]) -> list[str]:
-    notes = [f"PeerMappingOverride is not set on {len(lacking)} hosts: {printable(listed(lacking))}"] if lacking else []
+    notes = [f"PeerMappingOverride is not set on {len(lacking)} hosts: {listed(lacking)}"] if lacking else []
     notes.append("NVSHMEM 3.4.5 and later do without PeerMappingOverride, with a CPU thread at the doorbells (its release notes)")
     node = site.node or next((one.facts.node for one in ready.values() if one.facts.node), None)
     return [*notes, _gain(node), "nothing is done on any host"]

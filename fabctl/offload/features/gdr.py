@@ -42,7 +42,7 @@ class Gdr:
                 continue
             one = ready[host]
             fact = f"{one.fact}; differs from the others: {', '.join(odd[host])}" if host in odd else one.fact
-            out.append(Assessed(self.name, host, one.status, printable(fact), one.source))
+            out.append(Assessed(self.name, host, one.status, fact, one.source))
         fact = "captured, and no host of this fabric"
         return out + [Assessed(self.name, printable(name), Status.UNKNOWN, fact) for name in known.captured.strangers]
 
@@ -91,8 +91,8 @@ def _files(fabric: Fabric, ready: Readiness, *, enable: bool) -> list[Rendered]:
     stem = file_stem(host, first_guid(fabric, host))
     script, back = (ready_script(host, ready), undo_script(host, ready)) if enable else ("", "")
     return [
-        Rendered(printable(host), f"{stem}-gdr.sh", script, why(ready)),
-        Rendered(printable(host), f"{stem}-gdr-undo.sh", back, "the old values, explicitly"),
+        Rendered(host, f"{stem}-gdr.sh", script, why(ready)),
+        Rendered(host, f"{stem}-gdr-undo.sh", back, "the old values, explicitly"),
     ]
 
 
@@ -101,14 +101,14 @@ def _notes(site: Site, ready: Sequence[Readiness], *, enable: bool) -> list[str]
     if not enable:
         return ["the files are taken away; a job does without GPUDirect RDMA by NCCL_NET_GDR_LEVEL=LOC"]
     for host, words in differences([one.facts for one in ready]).items():
-        notes.append(f"{printable(host)} differs from the others: {printable(', '.join(words))}")
+        notes.append(f"{host} differs from the others: {', '.join(words)}")
     unsure: dict[str, list[str]] = {}
     for one in ready:
         if one.status is Status.UNKNOWN:
             unsure.setdefault(one.fact, []).append(one.facts.host)
-    notes += [printable(f"{listed(hosts)}: {fact}") for fact, hosts in unsure.items()]
+    notes += [f"{listed(hosts)}: {fact}" for fact, hosts in unsure.items()]
     for one in ready:
-        notes += [printable(f"{one.facts.host}: {damage}") for damage in one.facts.damage]
+        notes += [f"{one.facts.host}: {damage}" for damage in one.facts.damage]
     captured = gathered(site).captured
     if captured.unread:
         notes.append(printable(f"of these texts it is not clear what they are: {listed(captured.unread)}"))

@@ -26,7 +26,6 @@ from fabctl.offload.hosts.gather import gathered
 from fabctl.offload.hosts.rendered import ALL, Rendered, chosen_hosts, render
 from fabctl.offload.hosts.script import file_stem
 from fabctl.offload.site import Site
-from fabctl.printable import printable
 from fabctl.routing.compute import compute_tables
 from fabctl.traffic.placement import Job
 from fabctl.traffic.roster import usual_hosts
@@ -123,7 +122,7 @@ def _files(site: Site, clients: Sequence[str], chosen: Sequence[RemoteGpu], tool
         own = [one for one in chosen if one.client == client]
         text = _rcuda(site.node, own) if site.node and own else ""
         name = f"{file_stem(client, first_guid(site.fabric, client))}-rcuda.env"
-        files.append(Rendered(printable(client), name, text, f"the environment of rCUDA's client: {len(own)} GPUs"))
+        files.append(Rendered(client, name, text, f"the environment of rCUDA's client: {len(own)} GPUs"))
     return files
 
 
@@ -140,7 +139,7 @@ def _rcuda(node: NodeGraph, chosen: Sequence[RemoteGpu]) -> str:
 def _safe(host: str) -> str:
     """Return a host's name; refuse one that a shell or another tool could take for something else."""
     if file_stem(host, "") != host:
-        raise RefusedError(f"'{printable(host)}' is no name that can be written into a file for other tools")
+        raise RefusedError(f"'{host}' is no name that can be written into a file for other tools")
     return host
 
 
@@ -149,7 +148,7 @@ def _notes(site: Site, chosen: RemoteGpuPlan, tool: str) -> list[str]:
     for one in chosen.chosen:
         speed = f"{one.shared_gb_s:.1f} of {one.local_gb_s:.1f} GB/s beside the jobs, bound by {one.bound}"
         way = f"{one.switches} switch{'es' if one.switches > 1 else ''} between, reached both ways by {chosen.routes}"
-        notes.append(printable(f"{one.client} drives {one.gpu} of {one.server}: {way}; copies {speed}"))
+        notes.append(f"{one.client} drives {one.gpu} of {one.server}: {way}; copies {speed}")
     notes += [f"{burden.job} keeps {burden.kept:.0%} of its rate while all copies run" for burden in chosen.burdens]
     if site.jobs:
         notes.append("jobs are taken to send in rings on every rail; fabctl bench remote-gpu --job counts what they really send")

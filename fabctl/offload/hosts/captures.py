@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from fabctl.nodes import nvidia_smi
 from fabctl.offload.hosts import lspci_tree
+from fabctl.printable import printable
 
 LSPCI, ACS, TOPO, GPUS, MODULES, PEERS = "lspci", "acs", "topo", "gpus", "modules", "peers"
 CMDLINE, DMESG, IOMMU, DRIVER, PARAMS, KERNEL, OFED, HCAS = (
@@ -135,6 +136,7 @@ def kind_of(name: str) -> str:
 def _owner(path: str, names: Mapping[str, str]) -> tuple[str | None, str]:
     """Return the host to which a file belongs, and the rest of its path, which says what it is."""
     folder, slash, rest = path.partition("/")
+    folder = printable(folder)
     if slash:
         return names.get(folder) or names.get(_short(folder)), rest
     cut = len(path)

@@ -1,4 +1,7 @@
-"""`HostFacts`: what texts captured on a host say of it. None and the empty word: they do not say."""
+"""`HostFacts`: what texts captured on a host say of it. None and the empty word: they do not say.
+
+Words that are kept are letters, digits and signs that no terminal obeys, whatever a text holds.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ PEER_MODULES = ("nvidia_peermem", "nv_peer_mem")
 
 PASSTHROUGH, TRANSLATED, OFF = "passthrough", "translated", "off"
 
+_NO_BRACKETS = str.maketrans("[]", "  ")
 _MODULE = re.compile(r"^(\w+)\s+\d+\s+\d+", re.MULTILINE)
 _NVRM = re.compile(r"NVIDIA UNIX (Open )?.*?Kernel Module(?: for \S+)?\s+(\d+[\d.]*)")
 _LICENSE = re.compile(r"^license:\s+(.+?)\s*$", re.MULTILINE)
@@ -32,7 +36,7 @@ _TRANSLATES = re.compile(r"(?:intel|amd)_iommu=(?:on|force)\b|iommu\.passthrough
 _NO_IOMMU = re.compile(r"(?:intel_|amd_)?iommu=off\b")
 _PASSES = re.compile(r"iommu=pt\b|iommu\.passthrough=1\b")
 _COMPLAINT = re.compile(r"(?:nvidia_peermem|nv_peer_mem): (?:disagrees about version of|Unknown) symbol \w+")
-_KERNEL = re.compile(r"\b(\d+)\.(\d+)\.\d+\S*")
+_KERNEL = re.compile(r"\b\d+\.\d+\.\d+[\w.+-]*", re.ASCII)
 _OFED = re.compile(r"\b(?:MLNX_OFED_LINUX|DOCA[\w-]*|OFED-internal)-\d[\d.-]*\d")
 _REGISTRY = re.compile(r'^RegistryDwords: "?(.*?)"?\s*$', re.MULTILINE)
 _LISTED = re.compile(r"^\s*GPU [\d,]+: (.+?)(?: \(UUID.*)?$", re.MULTILINE)
@@ -113,7 +117,9 @@ class HostFacts:
     @property
     def gpu(self) -> Gpu | None:
         """What its GPUs are; None if the catalogue does not know them."""
-        return next((gpu for gpu in map(gpu_in, self.gpu_titles) if gpu), None)
+        listed = (function.title for function in (self.pci.gpus if self.pci else ()))
+        titles = (*self.gpu_titles, *(title.translate(_NO_BRACKETS) for title in listed))
+        return next((gpu for gpu in map(gpu_in, titles) if gpu), None)
 
     @property
     def n_gpus(self) -> int | None:
