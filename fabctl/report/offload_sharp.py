@@ -93,8 +93,9 @@ def _head(trees: SharpTrees) -> list[str]:
 
 def _copies(copies: Copies) -> list[str]:
     proven = "not one more" if copies.exact else f"more than {copies.bound} cannot"
-    such = f"such jobs ({copies.n_hosts} hosts, {_rails(copies.n_rails)}) can stream at once, {proven}"
-    return [f"  {copies.fit} {such}", f"  binds: {_words(copies.binds)}"]
+    such = f"{copies.fit} such job{'s' if copies.fit != 1 else ''} ({copies.n_hosts} hosts, {_rails(copies.n_rails)})"
+    others = [f"  {binding.constraint} would allow {most}: {binding.text}" for most, binding in copies.others]
+    return [f"  {such} can stream at once, {proven}", f"  binds: {_words(copies.binds)}", *others]
 
 
 def _rails(count: int) -> str:
@@ -160,5 +161,6 @@ def _copies_data(copies: Copies | None) -> dict[str, Any] | None:
         "bound": copies.bound,
         "exact": copies.exact,
         "binds": _binding(copies.binds),
+        "others": [{"most": most, "binds": _binding(binding)} for most, binding in copies.others],
         "hosts": list(copies.hosts),
     }
