@@ -26,6 +26,8 @@ from fabctl.offload.hosts.gather import this_host
 from fabctl.offload.planning import make_plan
 from fabctl.offload.site import Site
 from fabctl.offload.survey import survey
+from fabctl.traffic.job import parse_job
+from fabctl.traffic.placement import place_jobs
 
 SPEC = "family: rail-optimised\nnode_type: dgx-h100\nnodes_per_unit: 8\nunits: 1\n"
 FABRIC, _ = parse(SPEC, "spec.yaml")
@@ -272,6 +274,7 @@ def test_without_texts_or_without_the_files_driver_a_plan_is_refused(tmp_path: P
 
 MAPPED = 'RegistryDwords: "PeerMappingOverride=1;"\n'
 UNMAPPED = 'RegistryDwords: ""\n'
+OTHER = 'RegistryDwords: "RMSmallBarP2PPeerBar1=1;"\n'
 
 
 @pytest.mark.parametrize(
@@ -306,6 +309,8 @@ def test_async_plans_the_drivers_option_for_those_that_lack_it_and_bounds_the_ga
     assert 'options nvidia NVreg_RegistryDwords="PeerMappingOverride=1;"' in str(plan.changes[0].new)
     assert plan.changes[0].why.startswith(f"for {NAMES[0]}: in force once nvidia.ko is loaded anew")
     assert any("us less a hop, an upper bound" in note for note in plan.notes)
+    kept = make_plan(site({NAMES[0]: host.ready() | {"nvidia-params.txt": OTHER}}, tmp_path), "async").notes
+    assert f"{NAMES[0]}: the driver has RegistryDwords RMSmallBarP2PPeerBar1=1;; keep these in the line, or they are lost" in kept
     with pytest.raises(RefusedError, match="it needs GPUDirect RDMA: ACS redirects"):
         make_plan(site({NAMES[0]: host.ready() | {"lspci.txt": host.lspci(host.ACS_ON)}}, tmp_path), "async")
 
@@ -326,6 +331,17 @@ def test_remote_gpus_for_rcuda_and_for_any_tool(tmp_path: Path) -> None:
     assert "reached both ways" in plan.notes[0]
     listed = make_plan(where, "remote-gpu", settings=[f"clients={NAMES[0]}", f"servers={NAMES[6]}"])
     assert listed.changes[0].new == f"# client server gpu\n{NAMES[0]} {NAMES[6]} 0\n"
+
+
+def test_hosts_of_jobs_lend_nothing_and_the_jobs_keep_a_share(tmp_path: Path) -> None:
+    spec = parse_job(f"name: train\nhosts: {NAMES[1][:-1]}[2-5]\nranks_per_host: 8\npattern: ring\n", "job.yaml")
+    where = site({}, tmp_path, node=load_node("dgx-h100"), jobs=place_jobs([spec], FABRIC))
+    plan = make_plan(where, "remote-gpu", settings=[f"clients={NAMES[0]}", "gpus=3"])
+    servers = {line.split()[1] for line in str(plan.changes[0].new).splitlines()[1:]}
+    assert servers <= set(NAMES[5:])
+    assert any(note.startswith("job 1 keeps 100% of its rate") for note in plan.notes)
+    rows = assessed(REMOTE, {}, node=load_node("dgx-h100"), jobs=where.jobs)
+    assert [rows[name].fact for name in NAMES[1:5]] == ["it runs a job"] * 4
 
 
 def test_who_can_lend_gpus() -> None:

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 
 from fabctl.offload.hosts import captures
 from fabctl.offload.hosts.captures import COMMANDS, sort_captures
-from fabctl.offload.hosts.facts import read_facts
+from fabctl.offload.hosts.facts import HostFacts, read_facts
 from fabctl.offload.hosts.gather import live_texts
 from fabctl.offload.hosts.lspci import REDIRECTS, acs_word, parse
 from fabctl.offload.hosts.lspci_tree import parse as parse_tree
@@ -36,7 +36,7 @@ from fabctl.offload.hosts.readiness import readiness
 HOSTS = ("gpu-1", "gpu-2", "gpu-2.rack", "io-1.cluster.local")
 
 
-def facts(**texts: str):
+def facts(**texts: str) -> HostFacts:
     return read_facts("gpu-1", texts)
 
 

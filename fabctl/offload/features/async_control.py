@@ -137,6 +137,10 @@ def _why(lacking: Sequence[str]) -> str:
 
 def _notes(site: Site, ready: Mapping[str, Readiness], lacking: Sequence[str]) -> list[str]:
     notes = [f"PeerMappingOverride is not set on {len(lacking)} hosts: {listed(lacking)}"] if lacking else []
+    for registry in dict.fromkeys(ready[host].facts.registry for host in lacking):
+        if registry:
+            hosts = [host for host in lacking if ready[host].facts.registry == registry]
+            notes.append(f"{listed(hosts)}: the driver has RegistryDwords {registry}; keep these in the line, or they are lost")
     notes.append("NVSHMEM 3.4.5 and later do without PeerMappingOverride, with a CPU thread at the doorbells (its release notes)")
     node = site.node or next((one.facts.node for one in ready.values() if one.facts.node), None)
     return [*notes, _gain(node), "nothing is done on any host"]

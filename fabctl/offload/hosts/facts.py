@@ -72,8 +72,8 @@ class HostFacts:
         `PASSTHROUGH`, `TRANSLATED` or `OFF`.
     virtual : bool
         Whether it is a virtual machine.
-    peer_mapping : bool, optional
-        Whether the driver maps HCAs' registers for every user (``PeerMappingOverride=1``).
+    registry : str, optional
+        The driver's ``RegistryDwords``.
     gpu_titles : tuple of str
         As ``nvidia-smi -L`` has them.
     node : NodeGraph, optional
@@ -97,7 +97,7 @@ class HostFacts:
     ofed: str = ""
     iommu: str = ""
     virtual: bool = False
-    peer_mapping: bool | None = None
+    registry: str | None = None
     gpu_titles: tuple[str, ...] = ()
     node: NodeGraph | None = None
     pci: PciTree | None = None
@@ -113,6 +113,11 @@ class HostFacts:
     def registered(self) -> bool | None:
         """Whether it has registered with the RDMA core."""
         return None if self.peers is None else any(client in self.peers for client in PEER_CLIENTS)
+
+    @property
+    def peer_mapping(self) -> bool | None:
+        """Whether the driver maps HCAs' registers for every user."""
+        return None if self.registry is None else "PeerMappingOverride=1" in self.registry
 
     @property
     def gpu(self) -> Gpu | None:
@@ -142,6 +147,7 @@ def read_facts(host: str, texts: Mapping[str, str]) -> HostFacts:
     dmesg = texts.get(captures.DMESG, "")
     complaint = _COMPLAINT.search(dmesg)
     kernel = _KERNEL.search(texts.get(captures.KERNEL, "") or texts.get(captures.CMDLINE, ""))
+    registry = _REGISTRY.search(texts.get(captures.PARAMS, ""))
     ofed = _OFED.search(texts.get(captures.OFED, ""))
     listed = texts.get(captures.MODULES)
     modules = None if listed is None else frozenset(_MODULE.findall(listed))
@@ -161,7 +167,7 @@ def read_facts(host: str, texts: Mapping[str, str]) -> HostFacts:
         ofed=ofed[0] if ofed else "",
         iommu=_iommu(texts),
         virtual="Hypervisor detected" in dmesg,
-        peer_mapping=_peer_mapping(texts.get(captures.PARAMS)),
+        registry=printable(registry[1]) if registry else None,
         gpu_titles=titles,
         node=node,
         pci=pci,
@@ -237,8 +243,3 @@ def _iommu(texts: Mapping[str, str]) -> str:
     cmdline = texts.get(captures.CMDLINE, "")
     forms = ((_PASSES, PASSTHROUGH), (_NO_IOMMU, OFF), (_TRANSLATES, TRANSLATED))
     return next((mode for form, mode in forms if form.search(cmdline)), "")
-
-
-def _peer_mapping(params: str | None) -> bool | None:
-    match = _REGISTRY.search(params or "")
-    return "PeerMappingOverride=1" in match[1] if match else None
