@@ -19,14 +19,19 @@ from fabctl.errors import InputError, RefusedError, UsageError
 from fabctl.model.assessment import Status
 from fabctl.model.fabric import Fabric
 from fabctl.model.offload_plan import Place, Plan, Risk
+from fabctl.model.operation import State
+from fabctl.offload.apply import apply
 from fabctl.offload.driver import Manager, Observed
 from fabctl.offload.drivers.files import FilesDriver
 from fabctl.offload.features.sharp import FEATURE, trees
+from fabctl.offload.journal import Journal
 from fabctl.offload.planning import make_plan
+from fabctl.offload.rollback import rollback
 from fabctl.offload.sharp.files import excluded
 from fabctl.offload.sharp.policy import exclusion, with_excluded
 from fabctl.offload.sharp.settings import settings_of
 from fabctl.offload.site import Site
+from fabctl.offload.state import state_folder
 from fabctl.sources.reading import load_fabric
 from fabctl.traffic.job import parse_job
 from fabctl.traffic.placement import place
@@ -54,6 +59,11 @@ def write(site: Site, plan: Plan) -> dict[str, str]:
 def texts(site: Site) -> dict[str, str]:
     folder = Path(site.drivers["files"].options["folder"])
     return {path.name: path.read_bytes().decode("latin-1") for path in sorted(folder.iterdir())} if folder.exists() else {}
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FABCTL_STATE_DIR", str(tmp_path / "state"))
 
 
 # ---- which switches are left out -----------------------------------------------------------------------------------------
@@ -239,6 +249,30 @@ def test_without_a_driver_nothing_is_planned_to_be_written() -> None:
     plan = make_plan(Site(fabric_of()), "sharp")
     assert plan.stages == ()
     assert any("NCCL_COLLNET_ENABLE=1" in note for note in plan.notes)
+
+
+def test_applied_by_the_cycle_and_taken_back_to_the_byte_with_its_secret_in_its_place(tmp_path: Path) -> None:
+    folder = tmp_path / "rendered"
+    folder.mkdir()
+    (folder / CONF).write_bytes(b"# ours\r\nsm_key 0x1234abcd\r\nrouting_engine updn\r\n")
+    (folder / AM_CFG).write_bytes(b"am_key 0x77aa\ndynamic_tree_allocation FALSE\n")
+    site = site_of(folder)
+    before = texts(site)
+    plan = make_plan(site, "sharp", switches="leaf-0,spine-[0-1]")
+    with Journal(state_folder()) as journal:
+        done = apply(plan, site, journal)
+        assert done.state is State.APPLIED
+        assert texts(site)[CONF].startswith("# ours\r\nsm_key 0x1234abcd\r\nrouting_engine updn\r\n")
+        assert texts(site)[AM_CFG] == "am_key 0x77aa\ndynamic_tree_allocation TRUE\n"
+        assert len(excluded(site)) == 3
+        assert apply(make_plan(site, "sharp"), site, journal).to_change > 0
+        assert excluded(site) == set()
+        rollback(2, site, journal, print)
+        rollback(1, site, journal, print)
+    assert texts(site) == before
+    stored = b"".join(path.read_bytes() for path in state_folder().iterdir() if path.is_file())
+    assert b"1234abcd" not in stored
+    assert b"77aa" not in stored
 
 
 # ---- refusals ------------------------------------------------------------------------------------------------------------
