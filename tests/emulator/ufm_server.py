@@ -73,12 +73,13 @@ def certificate(folder: Path, name: str) -> Certificate:
 
 @dataclass
 class Fault:
-    """What goes wrong with the next so many requests that it fits."""
+    """What goes wrong with so many requests that it fits, after some that it spares."""
 
     word: str
     method: str
     path: str
     times: int
+    after: int
 
 
 @dataclass
@@ -110,6 +111,8 @@ class UfmServer:
         Method and path of each, in order.
     by_pkeys : bool
         SHARP reservations are made from partitions, and requests for them ignored with a 200.
+    modern : bool
+        A partition that is not there is a 404, and not ``{}`` with a 200.
     restarts : bool
         Whether a new ``routing_engine`` comes into force.
     lag : int
@@ -120,6 +123,7 @@ class UfmServer:
         self.fabric = fabric
         self.requests: list[tuple[str, str]] = []
         self.by_pkeys = False
+        self.modern = True
         self.restarts = True
         self.lag = 0
         self.counters: dict[tuple[int, int], dict[str, int]] = {}
@@ -163,9 +167,13 @@ class UfmServer:
         """What ``--driver`` takes."""
         return "ufm:" + ",".join(f"{key}={value}" for key, value in self.options.items())
 
-    def fault(self, word: str, path: str = "", method: str = "", times: int = 1) -> None:
-        """Have something go wrong with the next `times` requests whose path holds `path`."""
-        self._faults.append(Fault(word, method, path, times))
+    def fault(self, word: str, path: str = "", method: str = "", times: int = 1, after: int = 0) -> None:
+        """Have something go wrong with the next `times` requests whose path holds `path`, but for the first `after`."""
+        self._faults.append(Fault(word, method, path, times, after))
+
+    def mend(self) -> None:
+        """Have nothing go wrong any more."""
+        self._faults.clear()
 
     def written(self) -> list[tuple[str, str]]:
         """Return the requests that could have changed something."""
@@ -179,6 +187,9 @@ class UfmServer:
             self.requests.append((method, path))
             for fault in self._faults:
                 if fault.times > 0 and fault.path in path and fault.method in {"", method}:
+                    if fault.after:
+                        fault.after -= 1
+                        continue
                     fault.times -= 1
                     return fault.word
         return ""
@@ -210,7 +221,9 @@ class UfmServer:
             case ["resources", "pkeys"]:
                 return 200, {pkey: _shown(found, query) for pkey, found in state.pkeys.items()}
             case ["resources", "pkeys", pkey]:
-                return (200, _shown(state.pkeys[pkey], query)) if pkey in state.pkeys else (404, f"PKey {pkey} not found")
+                if pkey in state.pkeys:
+                    return 200, _shown(state.pkeys[pkey], query)
+                return (404, f"PKey {pkey} not found") if self.modern else (200, {})
             case ["resources", ("systems" | "ports" | "links") as what]:
                 found = {"systems": systems, "ports": ports, "links": links}[what](self.fabric)
                 return 200, [one for one in found if query.get("type") in (None, one.get("type"))]

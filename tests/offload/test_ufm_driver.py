@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -319,6 +320,14 @@ def test_an_odd_answer_is_a_source_error(server, driver, place, word):
         driver.read(place)
 
 
+@pytest.mark.parametrize("place", [PKEY, fabric("pkey-qos.0x8012"), fabric("pkeys"), PORT], ids=lambda place: place.key)
+def test_an_empty_answer_is_not_taken_for_an_empty_fabric(server, driver, place):
+    driver.write(PKEY, MEMBERS)
+    server.fault("deaf", times=9)
+    with pytest.raises(SourceError):
+        driver.read(place)
+
+
 class Babbler:
     """A client to which UFM answers with whatever comes to its mind."""
 
@@ -383,11 +392,17 @@ def test_json_of_another_shape_is_a_source_error_that_does_not_repeat_it(server,
         assert "hunter2" not in str(caught.value)
 
 
-def test_older_releases_answer_with_nothing_instead_of_404(server, driver):
-    server.state.pkeys["0x12"] = {}
-    server.fault("deaf", times=2)
+def test_older_releases_answer_with_nothing_instead_of_404_and_the_list_must_agree(server, driver):
+    server.modern = False
     assert driver.read(PKEY) is None
     assert driver.read(fabric("pkey-qos.0x8012")) is None
+    driver.write(PKEY, MEMBERS)
+    server.fault("deaf")
+    with pytest.raises(SourceError, match="lists partition 0x8012, and answers with nothing"):
+        driver.read(PKEY)
+    server.fault("deaf", times=2)
+    with pytest.raises(SourceError, match="not a list of partitions"):
+        driver.read(PKEY)
 
 
 # ---- through the cycle --------------------------------------------------------------------------------------------
@@ -468,10 +483,39 @@ def test_a_ufm_that_is_gone_in_the_middle_leaves_a_state_that_recover_ends(serve
         apply(plan, site, journal)
     assert caught.value.exit_code == 8
     assert operations(journal)[-1].state is State.ROLLBACK_FAILED
-    for fault in server._faults:
-        fault.times = 0
+    server.mend()
     assert [recovered.done for recovered in recover(site, journal)] == ["undone"]
     assert json.dumps(vars(server.state), sort_keys=True) == before
+
+
+@pytest.mark.parametrize(
+    ("word", "times"), [("done-drop", 1), ("done-500", 1), ("deaf", 1), ("drop", 99), ("403", 99), ("deaf", 99)]
+)
+def test_a_fault_at_any_request_leaves_the_old_state_the_new_one_or_one_that_recover_ends(server, site, tmp_path, word, times):
+    before = json.dumps(vars(server.state), sort_keys=True)
+    plan = plan_of(site, WANTED[1:])
+    ended = set()
+    for after in count():
+        folder = tmp_path / f"state-{after}"
+        folder.mkdir(mode=0o700)
+        server.requests.clear()
+        server.fault(word, times=times, after=after)
+        with Journal(folder) as journal:
+            with suppress(FabctlError):
+                apply(plan, site, journal)
+            met = len(server.requests) > after
+            server.mend()
+            recover(site, journal)
+            states = {operation.state for operation in operations(journal)}
+            assert states <= {State.APPLIED, State.ROLLED_BACK}
+            assert (json.dumps(vars(server.state), sort_keys=True) == before) == (states != {State.APPLIED})
+            ended |= states
+            for operation in operations(journal):
+                rollback(operation.id, site, journal)
+        assert json.dumps(vars(server.state), sort_keys=True) == before
+        if not met:
+            break
+    assert State.APPLIED in ended
 
 
 def test_no_secret_is_in_the_journal_or_any_other_file(server, site, journal, tmp_path):

@@ -304,12 +304,23 @@ class Reservations:
 
 
 def partition(client: UfmClient, pkey: str) -> Any:
-    """Return UFM's answer on a partition; None if there is none: 404, or ``{}`` from older releases."""
+    """Return UFM's answer on a partition; None if there is none: 404, or ``{}`` from older releases, which the list must confirm.
+
+    Raises
+    ------
+    SourceError
+        If UFM answers with nothing on a partition that it lists.
+    """
     try:
         path = values.pkey_path(int(pkey, 16))
-        return client.get("resources", "pkeys", path, guids_data="true", qos_conf="true") or None
+        found = client.get("resources", "pkeys", path, guids_data="true", qos_conf="true")
     except AbsentError:
         return None
+    if found == {}:
+        if pkey in values.keys_of(client.get("resources", "pkeys")):
+            raise SourceError(f"UFM lists partition {pkey}, and answers with nothing when it is asked for it")
+        return None
+    return found
 
 
 def _refuse_unwritable(pkey: str, text: str | None, whose: str) -> None:

@@ -98,10 +98,13 @@ def keys_of(answer: Any) -> list[str]:
     Raises
     ------
     SourceError
-        If the answer is not in that form.
+        If the answer is not in that form, or lacks the default partition, which is always there.
     """
     with _as_documented("a list of partitions"):
-        return [f"{key | FULL_MEMBER:#06x}" for key in sorted(int(key, 16) for key in answer)]
+        keys = sorted(int(key, 16) for key in answer)
+        if DEFAULT_PKEY not in keys:
+            raise ValueError(keys)
+        return [f"{key | FULL_MEMBER:#06x}" for key in keys]
 
 
 def reservations_of(answer: Any) -> list[str]:
@@ -226,7 +229,7 @@ def unhealthy_ports(answer: Any) -> dict[tuple[int, int], str]:
     """
     with _as_documented("unhealthy ports"):
         found = {}
-        for port in answer:
+        for port in _all(answer):
             why = port.get("Condition") or "no reason given"
             key = guid_of(port["UnhealthyGUID"]), int(port["UnhealthyPortNumber"])
             found[key] = ", ".join(why) if isinstance(why, list) else str(why)
@@ -242,7 +245,7 @@ def switches_of(answer: Any) -> set[int]:
         If the answer is not in that form.
     """
     with _as_documented("a list of systems"):
-        found = (_GUID.fullmatch(str(system.get("guid"))) for system in answer if system.get("type") == "switch")
+        found = (_GUID.fullmatch(str(system.get("guid"))) for system in _all(answer) if system.get("type") == "switch")
         return {int(guid[1], 16) for guid in found if guid}
 
 
@@ -326,6 +329,12 @@ def _as_documented(what: str) -> Iterator[None]:
         yield
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise SourceError(f"UFM answers with JSON that is not {what} as its REST guide shows one") from error
+
+
+def _all(answer: Any) -> list[Any]:
+    if not isinstance(answer, list):
+        raise TypeError(type(answer))
+    return answer
 
 
 def _yes(flag: bool) -> str:
