@@ -6,6 +6,7 @@ A mistake anywhere makes OpenSM drop the whole file and give every port full mem
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class Definition:
     key : int, optional
         Low 15 bits of its P_Key; None: OpenSM makes one up.
     members : str
-        What stands behind the colon, without comments and blanks.
+        What stands behind the colon, without comments and needless blanks.
     start, end : int
         Where it lies in the text, from its first word to the end of its last line; a comment behind it is not part of it.
     """
@@ -46,7 +47,8 @@ class Definition:
 
     def asks_for(self, group: str) -> bool:
         """Return whether it makes a multicast group of this GID."""
-        return group in re.findall(r"mgid=([0-9a-f:.]+)", self.members)
+        wanted = ipaddress.IPv6Address(group)
+        return any(_gid(text) == wanted for text in re.findall(r"mgid=([^,;\s]+)", self.members))
 
 
 def definitions(text: str) -> list[Definition]:
@@ -59,7 +61,8 @@ def definitions(text: str) -> list[Definition]:
         if head is None:
             continue
         key = _number(head["key"]) if head["key"] else DEFAULT_KEY if head["name"] == "Default" else None
-        members = "".join(words[head.end() :].rpartition(";")[0].replace(_HIDDEN, " ").split())
+        members = " ".join(words[head.end() :].rpartition(";")[0].replace(_HIDDEN, " ").split())
+        members = re.sub(r" ?([,=]) ?", r"\1", members)
         out.append(
             Definition(head["name"], None if key is None else key & ~FULL, members, statement.end() - len(words), statement.end())
         )
@@ -87,6 +90,13 @@ def without_definitions(text: str, gone: Iterable[Definition]) -> str:
     for definition in sorted(gone, key=lambda one: one.start, reverse=True):
         text = text[: definition.start] + text[definition.end :]
     return text
+
+
+def _gid(text: str) -> ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.IPv6Address(text)
+    except ValueError:
+        return None
 
 
 def _number(text: str) -> int | None:

@@ -101,11 +101,12 @@ def test_partitions_are_read() -> None:
     assert found == [
         ("Default", 0x7FFF, "ALL=full"),
         ("A", 0x11, "0x1,0x2,0x3=limited"),
-        ("B", 0x12, "mgid=ff12::1,sl=1,mtu=3ALL"),
+        ("B", 0x12, "mgid=ff12::1,sl=1,mtu=3 ALL"),
         ("Odd", None, "SELF"),
         ("C", 18, "0x9"),
     ]
     assert [one.name for one in definitions(PARTITIONS) if one.asks_for("ff12::1")] == ["B"]
+    assert definitions("D=1:\n mgid=FF12:0:0::0016 \n mgid=ff12::2\n ALL;")[0].asks_for("ff12::16")
 
 
 @pytest.mark.parametrize("text", [PARTITIONS, "", "# nothing", "Default=0x7fff:ALL=full;", PARTITIONS.replace("\n", "\r\n")])

@@ -169,11 +169,13 @@ class OpensmDriver:
         if not self._unit:
             what = f"process {pid}: it belongs to no unit of systemd" if pid else "which has ended: start it"
             raise RefusedError(f"fabctl cannot restart OpenSM, {what}")
-        done = subprocess.run(
-            ["systemctl", "restart", self._unit], stdin=subprocess.DEVNULL, capture_output=True, timeout=_RESTART_S, check=False
-        )
+        command = ["systemctl", "restart", self._unit]
+        try:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_RESTART_S, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise SourceError(f"{' '.join(command)} failed: {error}") from error
         if done.returncode:
-            raise SourceError(f"systemctl restart {self._unit} failed: {done.stderr.decode('utf-8', 'replace').strip()[-500:]}")
+            raise SourceError(f"{' '.join(command)} failed: {done.stderr.decode('utf-8', 'replace').strip()[-500:]}")
         self.await_started(pid, mark)
 
     def before_restart(self) -> tuple[int, int]:

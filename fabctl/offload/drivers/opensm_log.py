@@ -22,6 +22,9 @@ QUIET_S = 0.4
 """A sweep that was under way when it was told may be followed by another."""
 
 RECOVER = "start it, then fabctl offload recover"
+_TAIL = 64 << 20
+"""Bytes of the log in which the latest routing is sought."""
+
 _POLL_S = 0.1
 _FLUSH_S = 0.3
 _UP = re.compile(r"-> (?:state_mgr_up_msg: )?\**\s*SUBNET UP")
@@ -114,7 +117,8 @@ def await_up(handle: Handle, mark: int, timeout_s: float = TIMEOUT_S) -> str:
 def engine(handle: Handle) -> str | None:
     """Return the routing engine that made the routes in force; None if the log does not say."""
     flush(handle)
-    found = _ENGINE.findall(text_since(handle.settings.log, 0))
+    log = handle.settings.log
+    found = _ENGINE.findall(text_since(log, max(size(log) - _TAIL, 0)))
     return found[-1] if found else None
 
 

@@ -137,8 +137,9 @@ FEATURE = Qos()
 def _lanes(driver: OpensmDriver) -> int:
     """Return how many data lanes every port works with."""
     fewest, _ = fewest_virtual_lanes()
-    most = {str(code): lanes for lanes, code in OPERATIONAL.items()}
-    return min(fewest, most.get(driver.settings.values.get("max_op_vls", ""), fewest))
+    most = {code: lanes for lanes, code in OPERATIONAL.items()}
+    code = driver.settings.values.get("max_op_vls", "")
+    return min(fewest, most.get(int(code, 0), fewest) if re.fullmatch(r"\d+|0x[0-9a-fA-F]+", code) else fewest)
 
 
 def _checked(key: str, value: str, lanes: int) -> str:
@@ -170,7 +171,8 @@ def _held(driver: OpensmDriver, fabric: Fabric) -> tuple[list[_Node], Tables]:
         kind, target = SWITCH_PORTS if node < fabric.n_switches else HCA_PORTS, fabric.guid_text(node)
         sl2vl = unfolded(driver.observe(Place(driver.name, target, SL2VL)).value or "")
         shares = unfolded(driver.observe(Place(driver.name, target, "vlarb")).value or "")
-        nodes.append(_Node(kind, target, tuple(sl2vl)))
+        if sl2vl:
+            nodes.append(_Node(kind, target, tuple(sl2vl)))
         for port, table in sl2vl.items():
             _, low, _, high = shares[port].split(" ")
             tables, label = {SL2VL: table, LOW: low, HIGH: high}, f"{fabric.labels[node]}/P{port}"

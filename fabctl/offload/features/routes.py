@@ -20,6 +20,7 @@ from fabctl.offload.basis import basis_of
 from fabctl.offload.drivers.opensm import FABRIC, OpensmDriver
 from fabctl.offload.drivers.opensm_files import LFTS, POLICY, path_of
 from fabctl.offload.drivers.opensm_observe import lft_value
+from fabctl.offload.drivers.opensm_process import UPSTREAM
 from fabctl.offload.feature import Request
 from fabctl.offload.site import Site
 from fabctl.offload.subnet_manager import OPENSM, conf_change, opensm
@@ -29,6 +30,7 @@ from fabctl.routing.exports.lfts import lft_dump
 from fabctl.routing.exports.opensm import settings
 from fabctl.routing.exports.qos import qos_policy
 from fabctl.sources.live import fewest_virtual_lanes, read_live_tables
+from fabctl.twin.engine import refuse_unknown_engine
 
 ENGINE = "file"
 WHOLE = "file,no_fallback"
@@ -89,6 +91,8 @@ class Routes:
         if request.values.keys() - {"engine"}:
             raise UsageError("disable routes takes an engine of OpenSM's alone", hint="--set engine=ftree")
         engine = request.values.get("engine", "minhop")
+        if driver.manager().flavour == UPSTREAM:
+            refuse_unknown_engine(engine)
         now = driver.settings.values.get("routing_engine", "minhop").split(",")[0].strip()
         if now == engine:
             return Plan(self.name, request.words, basis_of(site, ()), (), ())
