@@ -102,6 +102,12 @@ def test_one_of_many_hosts_that_differs_is_named_with_what_differs() -> None:
     assert found.alike[2].fact.endswith("differs from the others: kernel 5.4.0-1, not 5.15.0-1053-nvidia")
 
 
+def test_where_no_kind_of_host_is_the_most_common_nobody_differs() -> None:
+    kernels = ["5.15.0-1\n"] * 3 + ["6.8.0-90\n"] * 3
+    of = {name: host.ready() | {"uname.txt": kernel} for name, kernel in zip(NAMES, kernels, strict=False)}
+    assert not [row for row in GDR.assess(site(of)) if "differs" in row.fact]
+
+
 def test_only_hcas_on_this_fabric_count(tmp_path: Path) -> None:
     """ACS on the way to an HCA that is not on the fabric does not matter, but then its GPU has none near; on it, both change."""
     texts = host.ready() | {"lspci.txt": host.lspci(acs_of={0: host.ACS_ON})}

@@ -122,6 +122,15 @@ def test_acs_words(flags: str, word: int) -> None:
     assert acs_word(flags) == word
 
 
+@pytest.mark.parametrize(
+    ("name", "redirects"), [("ReqRedir", True), ("CmpltRedir", True), ("UpstreamFwd", True), ("SrcValid", False)]
+)
+def test_each_redirect_counts_and_validation_does_not(name: str, *, redirects: bool) -> None:
+    tree = parse(lspci(ACS_OFF.replace(f"{name}-", f"{name}+"), units=1))
+    assert tree is not None
+    assert [bridge.redirects for bridge in tree.functions if bridge.acs is not None] == [redirects] * 2
+
+
 def test_what_people_posted() -> None:
     """PLX 8725 with domains (HeyMeco/Rockchip-pcie-devices issue 6), ids (lspci -nn), quotes of setpci -v (nccl issue 606)."""
     text = """\
