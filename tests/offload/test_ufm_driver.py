@@ -405,6 +405,13 @@ def test_older_releases_answer_with_nothing_instead_of_404_and_the_list_must_agr
         driver.read(PKEY)
 
 
+def test_terminal_escapes_of_ufm_are_written_out(server, driver):
+    server.state.smconf["root_guid_file"] = "/opt\x1b[2J"
+    server.state.reservations["job\x1b[2J"] = {"guids": []}
+    assert "\x1b" not in driver.observe(fabric("smconf.root_guid_file")).evidence
+    assert driver.read(fabric("reservations")) == r"job\x1b[2J"
+
+
 # ---- through the cycle --------------------------------------------------------------------------------------------
 
 

@@ -26,6 +26,7 @@ from fabctl.offload.drivers.ufm_places import (
     Settings,
 )
 from fabctl.offload.drivers.ufm_values import keys_of, reservations_of, switches_of
+from fabctl.printable import printable
 
 FABRIC = "fabric"
 
@@ -161,7 +162,7 @@ class UfmDriver:
         kind, what = self._kind(place)
         value = kind.read(what)
         shown = "absent" if value is None else value if len(value) <= _LONGEST else f"{value[:_LONGEST]}..."
-        return Observed(value, f"{self._client.label}, {kind.request.format(what)}: {shown}")
+        return Observed(value, f"{self._client.label}, {kind.request.format(what)}: {printable(shown)}")
 
     def _await_engine(self, wanted: list[str]) -> None:
         active = self._settings.read(ACTIVE_ENGINE)
@@ -185,7 +186,7 @@ class UfmDriver:
 
     def _version(self, key: str) -> str:
         found = self._versions.get(key) if isinstance(self._versions, dict) else None
-        return found if isinstance(found, str) else ""
+        return printable(found) if isinstance(found, str) else ""
 
 
 def _refuse_other_fabric(client: UfmClient, fabric: Fabric) -> None:

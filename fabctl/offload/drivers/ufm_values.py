@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from fabctl.errors import InputError, SourceError
+from fabctl.printable import printable
 
 FULL_MEMBER = 0x8000
 DEFAULT_PKEY = 0x7FFF
@@ -116,7 +117,7 @@ def reservations_of(answer: Any) -> list[str]:
         If the answer is not in that form.
     """
     with _as_documented("a list of SHARP reservations"):
-        return sorted(answer.keys())
+        return sorted(printable(name) for name in answer)
 
 
 def quality_text(answer: Any) -> str | None:
