@@ -98,6 +98,17 @@ def test_the_copies_of_selenes_jobs_do_stream_at_once(selene: Fabric) -> None:
     assert max(switches.values()) == 1
 
 
+def test_two_of_selenes_jobs_share_leaves_and_that_is_proved(selene: Fabric) -> None:
+    trees = planned(selene, "'luna-[0001-0034]'", "'luna-[0281-0290]'", "'luna-[0292-0300]'")
+    assert [job.depth for job in trees.jobs if job.trees] == [1, 0]
+    assert (trees.streaming, trees.bound, trees.exact) == (2, 2, True)
+    assert refusal(trees) == ("one-tree-per-switch", "LG15-01 has one active streaming tree, and it is that of job 2")
+
+
+def test_nothing_is_said_to_jobs_that_do_not_stream() -> None:
+    assert planned(small(hca=CONNECTX_5), "all").environment == ()
+
+
 # ---- what binds, by name -------------------------------------------------------------------------------------------------
 
 

@@ -62,7 +62,7 @@ class _Search:
     def __init__(self, demands: Sequence[Demand], rules: Rules, ways: Ways, bound: int) -> None:
         self.demands, self.rules, self.ways = demands, rules, ways
         self.most = min(bound, len(demands))
-        low = [ways.least_depth(demand) for demand in demands]
+        self.low = low = [ways.least_depth(demand) for demand in demands]
         size = [sum(len(branch.hosts_at) for branch in demand.branches) for demand in demands]
         apart = most_apart(demands, rules).jobs
         self.order = sorted(range(len(demands)), key=lambda job: (job not in apart, size[job], low[job], job))
@@ -104,9 +104,9 @@ class _Search:
             return
         job = self.order[place]
         for trees in self.ways.of_job(self.demands[job], pool):
+            if not self._hopeful(place + 1, len(chosen) + 1, depth + self.low[job]):
+                break
             self._search(place + 1, chosen | {job: trees}, depth + _depth(trees), pool)
-            if self.is_best:
-                return
         self._search(place + 1, chosen, depth, pool)
 
     def _hopeful(self, place: int, count: int, depth: int) -> bool:
@@ -114,8 +114,7 @@ class _Search:
         possible = min(count + len(self.order) - place, self.most)
         if possible != len(self.best):
             return possible > len(self.best)
-        need = possible - count
-        return need > 0 and depth + self.least[place][need] < self.depth
+        return depth + self.least[place][possible - count] < self.depth
 
 
 def first_trees(demand: Demand, pool: Pool, ways: Ways, steps: int = GREEDY_STEPS) -> tuple[Grown, ...]:

@@ -83,7 +83,7 @@ def sharp_trees(
         binds=planned.binds,
         copies=more,
         limits=_limits(rules, usable.tolist(), settings),
-        environment=ENVIRONMENT,
+        environment=ENVIRONMENT if planned.trees else (),
         notes=_notes(site, ways, settings),
     )
 

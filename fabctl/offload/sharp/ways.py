@@ -159,16 +159,16 @@ class Ways:
                 continue
             pending = set(branch.hosts_at) - {root}
             growth = _Growth(root, self.maker.depths(root), pending, {root, *pending}, Counter(branch.hosts_at))
-            yield from self._grow(growth, depth, job, pool)
+            yield from self._grow(growth, branch, depth, job, pool)
 
-    def _grow(self, growth: _Growth, depth: int, job: str, pool: Pool) -> Iterator[Grown]:
+    def _grow(self, growth: _Growth, branch: Branch, depth: int, job: str, pool: Pool) -> Iterator[Grown]:
         """Join one switch after the other to the switches above it, each in all ways."""
         choices: list[_Choice] = []
         while True:
             self.step()
             if growth.pending:
                 choices.append(self._choice(growth, job, pool))
-            else:
+            elif growth.root in branch.hosts_at or growth.children[growth.root] > 1:  # else its child is the better root
                 yield _finished(growth, depth)
             while choices and not choices[-1].turn(growth):
                 choices.pop()
