@@ -198,9 +198,16 @@ def test_a_dead_opensm_and_the_way_back(rig: Rig) -> None:
     assert (rig.files(), rig.tables("pkeys")) == before
 
 
+def test_a_restart_in_between_makes_no_plan_stale(rig: Rig) -> None:
+    plan = rig.plan("partitions", "key=0x12", switches="leaf-01")
+    rig.twin.restart()
+    assert apply(plan, rig.site, rig.journal).state is State.APPLIED
+
+
 def test_a_stopped_opensm(rig: Rig) -> None:
     driver = rig.site.driver("twin")
     rig.twin.manager.child.signal(signal.SIGSTOP)
+    until(lambda: "\nState:\tT" in Path(f"/proc/{rig.twin.manager.child.pid}/status").read_text())
     with pytest.raises(SourceError, match="is stopped"):
         driver.settle(Risk.SWEEP)
     rig.twin.manager.child.signal(signal.SIGCONT)

@@ -15,11 +15,19 @@ from pathlib import Path
 from fabctl.errors import RefusedError, SourceError
 from fabctl.install.manager import Manager as Handle
 
-TIMEOUT_S = 600.0
-"""Longest wait for a sweep: minhop on 11,664 hosts takes 164 s."""
+TIMEOUT_S = 1800.0
+"""Longest wait for a sweep: dfsssp on 11,664 hosts takes 800 s, minhop 164 s."""
+
+IDLE_S = 60.0
+"""An OpenSM that has neither swept nor computed for so long does not sweep any more."""
 
 QUIET_S = 0.4
-"""A sweep that was under way when it was told may be followed by another."""
+"""How long OpenSM must rest after a sweep."""
+
+LOADED_S = 20.0
+"""Longest wait for that rest: on a large fabric OpenSM answers path queries all the time."""
+
+_REST_TICKS = 1
 
 RECOVER = "start it, then fabctl offload recover"
 _TAIL = 64 << 20
@@ -80,38 +88,56 @@ def flush(handle: Handle) -> None:
     time.sleep(_FLUSH_S)
 
 
-def await_up(handle: Handle, mark: int, timeout_s: float = TIMEOUT_S) -> str:
-    """Wait until a sweep has brought the subnet up since `mark`; return what the log says of it.
+def await_up(handle: Handle, mark: int, timeout_s: float = TIMEOUT_S) -> None:
+    """Wait until a sweep has brought the subnet up since `mark`, and OpenSM rests.
+
+    A sweep that was under way when OpenSM was told to sweep says SUBNET UP too, and is followed by the one that was meant; what
+    OpenSM does meanwhile is seen by the CPU time that it takes.
 
     Raises
     ------
     SourceError
         If OpenSM ends, is stopped, does not sweep in time, or refuses a file.
     """
-    log = handle.settings.log
-    deadline = time.monotonic() + timeout_s
-    quiet_since, seen = time.monotonic(), ""
+    log, now = handle.settings.log, time.monotonic()
+    deadline, changed_at, busy_at, up_at = now + timeout_s, now, now, 0.0
+    seen, spent = "", _cpu_ticks(handle.pid)
     while True:
         flush(handle)
-        text = text_since(log, mark)
+        text, ticks, now = text_since(log, mark), _cpu_ticks(handle.pid), time.monotonic()
         refused = _REFUSED.search(text)
         if refused:
             raise SourceError(f"OpenSM refuses its files: {refused[1].strip()}", where=str(log))
-        if text != seen:
-            quiet_since, seen = time.monotonic(), text
-        if _UP.search(text) and time.monotonic() - quiet_since >= QUIET_S:
-            return text
+        changed_at, seen = (now, text) if text != seen else (changed_at, seen)
+        busy_at, spent = (now if ticks - spent > _REST_TICKS else busy_at), ticks
+        if _UP.search(text):
+            up_at = up_at or now
+            if now - changed_at >= QUIET_S and (now - busy_at >= QUIET_S or now - up_at >= LOADED_S):
+                return
+        refuse_stopped(handle.pid)
         if not handle.runs:
             raise SourceError(f"OpenSM, process {handle.pid}, has ended", where=str(log), hint=RECOVER)
-        refuse_stopped(handle.pid)
-        if time.monotonic() > deadline:
-            what = "its sweep failed" if _FAILED in text else "its log shows no sweep"
-            raise SourceError(
-                f"OpenSM, process {handle.pid}, was told to sweep, and after {timeout_s:.0f} s {what}",
-                where=str(log),
-                hint="is it the master (sminfo), and does log_flags hold 0x02?",
-            )
+        if not up_at and (now > deadline or now - max(busy_at, changed_at) > IDLE_S):
+            raise _no_sweep(handle, text, now - deadline + timeout_s)
         time.sleep(_POLL_S)
+
+
+def _no_sweep(handle: Handle, text: str, waited_s: float) -> SourceError:
+    what = "its sweep failed" if _FAILED in text else "its log shows no sweep"
+    return SourceError(
+        f"OpenSM, process {handle.pid}, was told to sweep, and after {waited_s:.0f} s {what}",
+        where=str(handle.settings.log),
+        hint="is it the master (sminfo), and does log_flags hold 0x02?",
+    )
+
+
+def _cpu_ticks(pid: int) -> int:
+    """Return the CPU time that a process has taken, in ticks of 10 ms; 0 if it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return int(fields[11]) + int(fields[12])
 
 
 def engine(handle: Handle) -> str | None:
