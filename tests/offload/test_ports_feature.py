@@ -22,8 +22,8 @@ from fabctl.model.offload_plan import Place, Plan, Risk
 from fabctl.model.operation import State
 from fabctl.offload import work
 from fabctl.offload.apply import apply
+from fabctl.offload.cut_off import reached
 from fabctl.offload.drivers import mad
-from fabctl.offload.features import ports
 from fabctl.offload.features.ports import FEATURE
 from fabctl.offload.journal import Journal
 from fabctl.offload.rollback import rollback
@@ -96,6 +96,20 @@ def test_a_link_is_slowed_down_and_comes_up_again(agents: Agents, journal: Journ
         "LinkUp",
     )
     assert told(planned(ports="leaf-0/P3", speed="supported", width="supported"))[0][2] == "SDR,DDR,QDR,FDR,EDR,HDR,NDR"
+
+
+def test_the_speed_of_a_port_that_is_off_is_set_and_it_stays_off(agents: Agents, journal: Journal) -> None:
+    site = site_of(FABRIC, "live")
+    apply(planned(enable=False, ports="leaf-1/P3"), site, journal)
+    apply(planned(ports="leaf-1/P3", speed="EDR"), site, journal)
+    state = agents.state("leaf-1")
+    assert (state["port.3.extended"], state["port.3.physical"]) == ("3", "Disabled")
+
+
+def test_a_port_without_extended_speeds_is_not_told_of_them(agents: Agents, journal: Journal) -> None:
+    agents.put("leaf-1", port__3__extended="0", port__3__extendeds="0")
+    apply(planned(ports="leaf-1/P3", speed="DDR"), site_of(FABRIC, "live"), journal)
+    assert agents.sets == [f"ibportstate {agents.lid('leaf-1')} 3 speed 3 reset"]
 
 
 def test_a_link_that_does_not_come_up_again_is_taken_back(agents: Agents, journal: Journal) -> None:
@@ -195,7 +209,7 @@ def test_assessed(agents: Agents) -> None:
 def test_what_is_reached_is_what_networkx_reaches(gone: set[int], start: int) -> None:
     """An adapter may send and receive; it passes nothing on: it is one node that is left from, and many that are arrived at."""
     chosen = [port for port in gone if PLAIN.port_node[port] < PLAIN.n_switches and PLAIN.port_number[port]]
-    named = [ports._Port(int(PLAIN.port_node[port]), int(PLAIN.port_number[port]), "", "") for port in chosen]
+    named = [(int(PLAIN.port_node[port]), int(PLAIN.port_number[port])) for port in chosen]
     graph = nx.DiGraph()
     graph.add_nodes_from(range(PLAIN.n_nodes))
     for port in PLAIN.channel_port.tolist():
@@ -205,7 +219,7 @@ def test_what_is_reached_is_what_networkx_reaches(gone: set[int], start: int) ->
             graph.add_edge(source, destination)
     expected = np.zeros(PLAIN.n_nodes, dtype=bool)
     expected[[start, *nx.descendants(graph, start)]] = True
-    assert (ports._reached(PLAIN, start, named) == expected).all()
+    assert (reached(PLAIN, start, named) == expected).all()
 
 
 def test_places_are_switch_ports(agents: Agents) -> None:

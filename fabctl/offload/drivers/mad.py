@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from fabctl.errors import RefusedError
+from fabctl.errors import RefusedError, SourceError
 from fabctl.model.fabric import Fabric
 from fabctl.model.offload_plan import Place, Risk
 from fabctl.offload.driver import Manager, Observed
@@ -129,10 +130,11 @@ class MadDriver:
         """Wait until links that are trained anew are up again, or long enough; nodes do all else when they are told."""
         deadline = time.monotonic() + TRAINING_S
         while self._training and time.monotonic() < deadline:
-            if mad_ports.read_link(self._tools, self._training[-1]).value == "up":
-                self._training.pop()
-            else:
-                time.sleep(_POLL_S)
+            with suppress(SourceError):  # the way to the switch may lead over the very link
+                if mad_ports.read_link(self._tools, self._training[-1]).value == "up":
+                    self._training.pop()
+                    continue
+            time.sleep(_POLL_S)
         self._training.clear()
 
     def observe(self, place: Place) -> Observed:

@@ -108,15 +108,26 @@ def write_state(tools: Tools, target: Target, value: str) -> None:
 def write_speed(tools: Tools, target: Target, value: str) -> None:
     """Enable some speeds, and train the link anew."""
     speeds = {Speed[name] for name in value.split(",")}
-    if speeds - BASE.keys() - EXTENDED.keys():
-        raise RefusedError(f"ibportstate cannot set {_joined(sorted(speeds - BASE.keys() - EXTENDED.keys()))}")
-    base, extended = (sum(bit for speed, bit in bits.items() if speed in speeds) for bits in (BASE, EXTENDED))
-    _set(tools, target, "speed", str(base), "espeed", str(extended or _NO_EXTENDED), "reset")
+    foreign = sorted(speeds - BASE.keys() - EXTENDED.keys())
+    if foreign:
+        raise RefusedError(f"ibportstate cannot set {_joined(foreign)}")
+    info, _ = _port_info(tools, target)
+    words = ["speed", str(sum(bit for speed, bit in BASE.items() if speed in speeds))]
+    if EXTENDED.keys() & set(info.supported_speeds):
+        words += ["espeed", str(sum(bit for speed, bit in EXTENDED.items() if speed in speeds) or _NO_EXTENDED)]
+    _set(tools, target, *words, *_trained(info))
 
 
 def write_width(tools: Tools, target: Target, value: str) -> None:
     """Enable some widths, and train the link anew."""
-    _set(tools, target, "width", str(sum(WIDTHS[name] for name in value.split(","))), "reset")
+    bits = sum(WIDTHS[name] for name in value.split(","))
+    info, _ = _port_info(tools, target)
+    _set(tools, target, "width", str(bits), *_trained(info))
+
+
+def _trained(info: PortInfo) -> list[str]:
+    """Return the word that has a link trained anew; none for a port that is switched off, which it would switch on."""
+    return [] if info.physical == _DISABLED else ["reset"]
 
 
 def _set(tools: Tools, target: Target, *words: str) -> None:

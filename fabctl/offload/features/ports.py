@@ -1,8 +1,7 @@
 """State, speed and width of switch ports that are named one by one: by the `mad` driver, or by UFM, which only isolates.
 
 A port is set on the switch's side: an HCA whose own port is switched off cannot be reached to switch it on again. What nobody
-could reach any more afterwards, or what would be lost of the fabric, is worked out first: on the graph of the fabric without the
-ports that are switched off, the subnet manager must still reach every switch and every host, and so must fabctl.
+could reach any more afterwards, or what would be lost of the fabric, is worked out first (`fabctl.offload.cut_off`).
 """
 
 from __future__ import annotations
@@ -12,16 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fabctl.errors import RefusedError, UsageError
 from fabctl.model.assessment import Assessed, Status
-from fabctl.model.components import components
 from fabctl.model.fabric import Fabric
 from fabctl.model.lookup import find_switch
 from fabctl.model.offload_plan import Change, Check, Place, Plan, Risk, Stage
 from fabctl.nodeset import expand
 from fabctl.offload.basis import basis_of
+from fabctl.offload.cut_off import refuse_cut
 from fabctl.offload.driver import Driver
 from fabctl.offload.feature import Request
 from fabctl.offload.features.settings import refuse_unknown
@@ -127,6 +125,13 @@ def _cabled(fabric: Fabric, node: int) -> list[int]:
     return np.flatnonzero((fabric.port_node == node) & (fabric.port_peer >= 0)).tolist()
 
 
+def _refuse_cut(site: Site, driver: Driver, ports: Sequence[_Port]) -> list[str]:
+    """Refuse to switch off what somebody needs; return what is lost nevertheless."""
+    local = driver.read(Place(driver.name, "fabric", "local")) if driver.name == "mad" else None
+    lost = refuse_cut(site.fabric, [(port.switch, port.number) for port in ports], local or "")
+    return [f"{hca} is off the fabric then; its host has other HCAs" for hca in lost]
+
+
 def _state_stage(driver: Driver, ports: Sequence[_Port], enable: bool) -> Stage:
     key, on, off = _STATES[driver.name]
     wanted = on if enable else off
@@ -174,69 +179,3 @@ def _up_to(word: str, supported: str, order: Sequence[str], port: _Port) -> str:
     if word not in possible:
         raise RefusedError(f"{port.label} does not support {word}: it supports {', '.join(possible)}")
     return ",".join(name for name in possible if order.index(name) <= order.index(word))
-
-
-# ---- what would be cut off -----------------------------------------------------------------------------------------------------
-
-
-def _refuse_cut(site: Site, driver: Driver, ports: Sequence[_Port]) -> list[str]:
-    """Refuse to switch ports off that the subnet manager, fabctl, a switch or a host needs; return what is lost nevertheless."""
-    fabric = site.fabric
-    manager = _manager(fabric)
-    local = _node(fabric, driver.read(Place("mad", "fabric", "local")) or "") if driver.name == "mad" else -1
-    before = _reached(fabric, manager, ())
-    after = _reached(fabric, manager, ports)
-    which = ports[0].label if len(ports) == 1 else f"these {len(ports)} ports"
-    if local >= 0 and not after[local]:
-        raise RefusedError(
-            f"without {which} fabctl, on {fabric.labels[local]}, is cut off from the subnet manager and could not undo it",
-            hint="run it on the subnet manager's host",
-        )
-    lost = np.flatnonzero(before & ~after)
-    switches = [f"'{fabric.labels[node]}'" for node in lost[lost < fabric.n_switches].tolist()]
-    if switches:
-        more = f" and {len(switches) - 3} more" if len(switches) > 3 else ""
-        raise RefusedError(
-            f"without {which} the subnet manager, on {fabric.labels[manager]}, is cut off from {', '.join(switches[:3])}{more}",
-            hint="leave a cable between them",
-        )
-    hosts = fabric.hosts
-    for host in np.unique(hosts.node_host[lost[fabric.is_hca[lost]]]).tolist():
-        if not after[hosts.node_host == host].any():
-            raise RefusedError(
-                f"without {which} host '{hosts.name[host]}' has no path left", hint="drain the host, then unplug its cable"
-            )
-    return [
-        f"{fabric.labels[node]} is off the fabric then; its host has other HCAs" for node in lost[fabric.is_hca[lost]].tolist()
-    ]
-
-
-def _manager(fabric: Fabric) -> int:
-    port = int(fabric.port_of_lid[fabric.sm_lid]) if 0 < fabric.sm_lid < len(fabric.port_of_lid) else -1
-    if port < 0:
-        raise RefusedError(
-            "where the subnet manager runs is unknown, so what a port cuts off cannot be told", hint="read the fabric with --live"
-        )
-    return int(fabric.port_node[port])
-
-
-def _node(fabric: Fabric, guid: str) -> int:
-    return int(np.flatnonzero(fabric.node_guid == int(guid or "0", 16)).max(initial=-1))
-
-
-def _reached(fabric: Fabric, start: int, without: Sequence[_Port]) -> NDArray[np.bool_]:
-    """Return the mask of nodes that a node reaches without some ports; adapters pass nothing on."""
-    at = fabric.port_node.astype(np.int64) * 256 + fabric.port_number
-    gone = np.isin(at, [port.switch * 256 + port.number for port in without])
-    channels = fabric.channel_port
-    kept = ~(gone[channels] | gone[fabric.port_peer[channels]])
-    source, destination = fabric.channel_src[kept], fabric.channel_dst[kept]
-    inner = (source < fabric.n_switches) & (destination < fabric.n_switches)
-    part = components(fabric.n_switches, source[inner], destination[inner])
-    down = (source < fabric.n_switches) & (destination >= fabric.n_switches)
-    home = {part[start]} if start < fabric.n_switches else set(part[source[down & (destination == start)]].tolist())
-    reached = np.zeros(fabric.n_nodes, dtype=bool)
-    reached[: fabric.n_switches] = np.isin(part, list(home))
-    reached[destination[down & reached[source]]] = True
-    reached[start] = True
-    return reached
