@@ -51,7 +51,9 @@ class Rig:
     def files(self) -> dict[str, bytes]:
         """Return the bytes of what OpenSM reads."""
         folder = self.twin.manager.folder
-        return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix == ".conf" or path.name == "opensm-lfts.dump"}
+        return {
+            path.name: path.read_bytes() for path in folder.iterdir() if path.suffix == ".conf" or path.name == "opensm-lfts.dump"
+        }
 
     def tables(self, *queries: str) -> dict[str, str]:
         """Return what every switch and HCA holds, in the tools' own words: of each the forwarding table and port 1."""
@@ -70,10 +72,9 @@ def spec() -> Fabric:
 def in_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Work in memory: libumad2sim makes 64 folders for each tool that runs, which on a disk takes ten times as long."""
     memory = Path("/dev/shm")
-    with TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
-        with monkeypatch.context() as patch:
-            patch.setattr(tempfile, "tempdir", folder)
-            yield
+    with TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder, monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", folder)
+        yield
 
 
 def enter(monkeypatch: pytest.MonkeyPatch, twin: Twin) -> None:
@@ -84,14 +85,18 @@ def enter(monkeypatch: pytest.MonkeyPatch, twin: Twin) -> None:
 
 
 @contextmanager
-def rigged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: tuple[str, ...] = CONFIG) -> Iterator[Rig]:
+def rigged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: tuple[str, ...] = CONFIG, text: str = SPEC) -> Iterator[Rig]:
     """Bring the fabric to life; skip where Debian's packages are not installed."""
     for name in ("ibsim", "opensm", "smpquery", "saquery", "dump_fts", "ibroute"):
         tool(name)
     preload()
     state = tmp_path / "state"
-    state.mkdir(mode=0o700)
-    with in_memory(monkeypatch), Twin(spec(), Settings(config=config)) as twin:
-        enter(monkeypatch, twin)
-        with Journal(state) as journal:
-            yield Rig(twin, journal)
+    state.mkdir(mode=0o700, exist_ok=True)
+    with (
+        in_memory(monkeypatch),
+        Twin(parse(text, "spec.yaml")[0], Settings(config=config)) as twin,
+        monkeypatch.context() as patch,
+        Journal(state) as journal,
+    ):
+        enter(patch, twin)
+        yield Rig(twin, journal)

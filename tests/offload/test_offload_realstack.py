@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from offload_twin import Rig, rigged
 
 from fabctl.errors import FabctlError, RefusedError
+from fabctl.install.wanted import sample_paths
 from fabctl.model.operation import State
 from fabctl.offload.apply import apply
 from fabctl.offload.confirm import confirm
@@ -23,6 +24,8 @@ from fabctl.sources.live import read_live_tables, read_path_level
 
 TABLE = "0,1,2,3,0,1,2,3,0,1,2,3,0,1,2,15"
 CELLS = "|".join(f"{lane:>2}" for lane in TABLE.split(","))
+
+RING = "family: torus\ndims: [5]\nhosts_per_switch: 1\nspeed: EDR\n"
 SHARES = "0:64,1:32,2:16,3:8"
 
 
@@ -114,19 +117,23 @@ def test_routes_follow_each_other_without_a_restart(rig: Rig) -> None:
     assert (rig.files(), rig.tables()) == before
 
 
-def test_an_export_with_service_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Routes on several lanes need QoS as they were made for; their SLs are asked of the subnet manager."""
+def test_an_export_with_service_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Any) -> None:
+    """A ring needs two lanes: its routes want the QoS that they were made for, and bring the SL of each path as a policy."""
+    (tmp_path / "ring.yaml").write_text(RING)
+    with rigged(tmp_path, monkeypatch, (), RING) as rig:
+        assert run("route", "--live", "--engine", "dfsssp", "--export", "opensm", tmp_path / "export").code == 0
+        with pytest.raises(RefusedError, match=r"its settings lack\n  qos TRUE"):
+            rig.plan("routes", f"export={tmp_path / 'export'}")
     lanes = ("qos TRUE", "qos_max_vls 2", "max_op_vls 2", "qos_high_limit 0", "qos_vlarb_high 0:0", "qos_vlarb_low 0:64,1:64")
-    with rigged(tmp_path, monkeypatch, (*lanes, "qos_sl2vl 0,1,0,1,0,1,0,1,0,1,0,1,0,1,0,1")) as rig:
+    with rigged(tmp_path, monkeypatch, (*lanes, "qos_sl2vl 0,1,0,1,0,1,0,1,0,1,0,1,0,1,0,1"), RING) as rig:
         before = rig.files(), rig.tables()
         fabric = rig.site.fabric
-        tables = compute_tables(fabric, "updn")
-        level = np.zeros_like(tables.lft)
-        level[:, 3] = 1  # all that goes to one host
-        monkeypatch.setattr("fabctl.offload.features.routes.compute_tables", lambda *_: replace(tables, service_level=level))
-        done = apply(rig.plan("routes", "engine=updn"), rig.site, rig.journal, allow_disruptive=True)
-        assert [read_path_level(1, lid) for lid in (2, 3, 4)] == [0, 1, 0]
-        assert "qos-policy.conf" in rig.files()
+        wanted = compute_tables(fabric, "dfsssp")
+        done = apply(rig.plan("routes", f"export={tmp_path / 'export'}"), rig.site, rig.journal, allow_disruptive=True)
+        np.testing.assert_array_equal(read_live_tables(fabric).lft, wanted.lft)
+        paths = sample_paths(wanted)
+        assert {level for _, _, level in paths} == {0, 1}
+        assert all(read_path_level(source, destination) == level for source, destination, level in paths)
         rollback(done.id, rig.site, rig.journal, quiet)
         assert (rig.files(), rig.tables()) == before
 
