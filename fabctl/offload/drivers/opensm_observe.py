@@ -52,7 +52,7 @@ def observe_node(fabric: Fabric, guid: str, key: str) -> Observed:
     """
     node = _node(fabric, guid)
     lid = fabric.node_lid(node) if node < fabric.n_switches else 0
-    if key == "lft":
+    if key == "lft" and node < fabric.n_switches:
         return _lft(fabric, node)
     if key not in _READERS:
         raise RefusedError(f"OpenSM's driver does not observe {key!r}")

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from fabctl.errors import RefusedError, UsageError
 from fabctl.install.bundle import read_bundle
 from fabctl.install.settings import refuse_other_settings
-from fabctl.install.wanted import compared_lids, refuse_unsafe, sample_paths, wanted_tables
+from fabctl.install.wanted import compared_lids, difference, refuse_unsafe, sample_paths, wanted_tables
 from fabctl.model.assessment import Assessed, Status
 from fabctl.model.offload_plan import Change, Check, Place, Plan, Risk, Stage
 from fabctl.model.tables import RoutingTables
@@ -82,6 +82,7 @@ class Routes:
         if not running:
             checks += (Check(Place(driver.name, FABRIC, "routing-engine"), ENGINE),)
         if not changes:
+            _refuse_unread(held, wanted)
             return Plan(self.name, request.words, basis_of(site, ()), (), ())
         stages = (Stage("routes", tuple(changes), checks),)
         undo = mirrored(stages) if running else _way_back(driver, stages, held)
@@ -139,6 +140,16 @@ def _refuse_settings(driver: OpensmDriver, wanted: RoutingTables) -> None:
     fewest, port = fewest_virtual_lanes()
     if fewest < wanted.n_vls:
         raise RefusedError(f"these routes use {wanted.n_vls} virtual lanes, and {port} has {fewest}")
+
+
+def _refuse_unread(held: RoutingTables, wanted: RoutingTables) -> None:
+    """Refuse where the files hold these routes already and the switches do not: OpenSM has not read them, or not taken them."""
+    differs = difference(held, wanted)
+    if differs.entries:
+        raise RefusedError(
+            f"OpenSM's files hold these routes, and the switches others: {differs.first}",
+            hint="kill -HUP OpenSM; if that does not help, its log says why it does not take them",
+        )
 
 
 def _file_change(driver: OpensmDriver, name: str, value: str) -> Change:
