@@ -26,7 +26,7 @@ PIX, PXB, PHB, NODE, SYS = range(5)
 _LEVELS = {"PIX": PIX, "PXB": PXB, "PHB": PHB, "NODE": NODE, "SYS": SYS, "SOC": SYS}
 """Words of the matrix, nearest first; drivers before 2018 wrote SOC for SYS."""
 _NVLINKS = re.compile(r"NV([1-9]\d?)")
-_HEADER = re.compile(r"^\s*GPU0\s+(?!X\s)\S", re.MULTILINE)
+_HEADER = re.compile(r"^[ \t]*GPU0\s+(?!X\s)\S", re.MULTILINE)
 _LISTED = re.compile(r"\s*GPU [\d,]+: (.+?)(?: \(UUID|$)")
 _LEGEND_NIC = re.compile(r"\s*(NIC\d+): (\S+)\s*$")
 _SHOWN = 3

@@ -54,6 +54,8 @@ def test_a_folder_per_host_and_files_named_after_hosts() -> None:
             "gpu-1.cluster.local/uname.txt": "5.15.0",
             "stranger/lspci.txt": "e",
             "README": "f",
+            "opensm.conf": "routing_engine updn\n",
+            "elsewhere.txt": "==> lsmod <==\nModule  Size  Used by\n",
             "gpu-1/notes.md": "nothing that is known",
         },
         HOSTS,
@@ -64,7 +66,7 @@ def test_a_folder_per_host_and_files_named_after_hosts() -> None:
         "gpu-2.rack": ["cmdline"],
         "io-1.cluster.local": ["dmesg"],
     }
-    assert sorted_texts.strangers == ("stranger", "README")
+    assert sorted_texts.strangers == ("stranger", "elsewhere.txt")
     assert sorted_texts.unread == ("gpu-1/notes.md",)
 
 
@@ -309,6 +311,29 @@ def test_damage_inside_a_text_is_survived(name: str, at: int, junk: str) -> None
     texts = ready() | {name: text[:cut] + junk + text[cut + len(junk) :]}
     sorted_texts = sort_captures({f"gpu-1/{key}": value for key, value in texts.items()}, HOSTS)
     assert readiness(read_facts("gpu-1", sorted_texts.of_host["gpu-1"]), DEVICES, None).fact
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "root@h" + " " * 200,
+        "NVIDIA UNIX ",
+        "a",
+        "\n",
+        "GPU 0: x (UUID ",
+        "\tACSCtl: SrcValid",
+        "-[0000:00]-+-00.0-[01]",
+        "# ",
+        "x -> /",
+        "[00-",
+    ],
+)
+def test_texts_that_are_made_to_be_slow_are_not(unit: str) -> None:
+    """Nothing is timed: an expression that takes its time over one of these would not end."""
+    text = unit * (400_000 // len(unit))
+    for name in ("a", *ready()):
+        texts = sort_captures({f"gpu-1/{name}": text}, HOSTS).of_host.get("gpu-1", {})
+        assert readiness(read_facts("gpu-1", texts), DEVICES, None).fact
 
 
 # ---- live ---------------------------------------------------------------------------------------------------------------

@@ -69,6 +69,9 @@ _CONTENTS = (
 )
 _FAILED = re.compile(r"not found|Permission denied|not permitted|NVIDIA-SMI has failed|No devices were found")
 _FEW_LINES = 3
+_LONGEST_LINE = 4096
+"""As long as a kernel's command line; no tool prints longer ones, and expressions take their time over what is no line."""
+_LONGEST_PROMPT = 400
 _MARKS = ("==> ", "# ", "$ ")
 """One of these is in every text that headings or prompts divide."""
 _HEADING = re.compile(r"==> (.+?) <==\s*$")
@@ -83,7 +86,7 @@ class Captures:
     ----------
     of_host : mapping of str to (mapping of str to str)
     strangers : tuple of str
-        Folders and files that belong to no host of the fabric.
+        Folders and files with such texts that belong to no host of the fabric.
     unread : tuple of str
         Files of hosts of which it is not clear what they are.
     """
@@ -110,10 +113,10 @@ def sort_captures(texts: Mapping[str, str], hosts: tuple[str, ...]) -> Captures:
     unread = []
     for path, text in texts.items():
         host, rest = _owner(path, names)
+        parts = list(_parts(rest, _bounded(text)))
         if host is None:
-            strangers[path.partition("/")[0]] = None
+            strangers |= {path.partition("/")[0]: None} if parts else {}
             continue
-        parts = list(_parts(rest, text))
         if not parts:
             unread.append(path)
         for key, part in parts:
@@ -173,7 +176,7 @@ def _sections(text: str) -> Iterator[tuple[str, str]]:
     title: str | None = None
     lines: list[str] = []
     for line in text.splitlines():
-        heading, prompt = _HEADING.match(line), _PROMPT.match(line)
+        heading, prompt = (_HEADING.match(line), _PROMPT.match(line)) if len(line) <= _LONGEST_PROMPT else (None, None)
         match = heading or (prompt if prompt and kind_of(prompt[1]) else None)
         if match is None:
             lines.append(line)
@@ -191,6 +194,13 @@ def _by_content(text: str) -> str:
     if lspci_tree.recognises(text):
         return LSPCI
     return next((key for key, form in _CONTENTS if form.search(text)), "")
+
+
+def _bounded(text: str) -> str:
+    """Return a text without the ends of lines that are longer than any tool prints."""
+    if len(text) <= _LONGEST_LINE or max(map(len, text.splitlines())) <= _LONGEST_LINE:
+        return text
+    return "\n".join(line[:_LONGEST_LINE] for line in text.splitlines())
 
 
 def _short(name: str) -> str:

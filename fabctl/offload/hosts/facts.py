@@ -39,8 +39,8 @@ _COMPLAINT = re.compile(r"(?:nvidia_peermem|nv_peer_mem): (?:disagrees about ver
 _KERNEL = re.compile(r"\b\d+\.\d+\.\d+[\w.+-]*", re.ASCII)
 _OFED = re.compile(r"\b(?:MLNX_OFED_LINUX|DOCA[\w-]*|OFED-internal)-\d[\d.-]*\d")
 _REGISTRY = re.compile(r'^RegistryDwords: "?(.*?)"?\s*$', re.MULTILINE)
-_LISTED = re.compile(r"^\s*GPU [\d,]+: (.+?)(?: \(UUID.*)?$", re.MULTILINE)
-_LINKED = re.compile(r"(\S+) -> \S*/((?:[0-9a-f]{4,8}):[0-9a-f]{2}:[01][0-9a-f]\.[0-7])/infiniband/\S+\s*$", re.MULTILINE)
+_LISTED = re.compile(r"^[ \t]*GPU [\d,]+: (.+?)(?: \(UUID.*)?$", re.MULTILINE)
+_LINKED = re.compile(r"(?<!\S)(\S+) -> \S*/((?:[0-9a-f]{4,8}):[0-9a-f]{2}:[01][0-9a-f]\.[0-7])/infiniband/\S+\s*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ BRIDGE = "pci bridge"
 
 def recognises(text: str) -> bool:
     """Return whether a text is such a drawing."""
-    return re.search(r"^\s*-\+?-?\[(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}\]-", text, re.MULTILINE) is not None
+    return re.search(r"^[ \t]*-\+?-?\[(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}\]-", text, re.MULTILINE) is not None
 
 
 def parse(text: str) -> PciTree | None:
