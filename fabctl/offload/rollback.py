@@ -90,7 +90,7 @@ def undo(work: Work, plan: Plan, why: str) -> None:
             raise RollbackError(
                 f"{why}; and the old values are not all back: {troubles[0]}{more}", where=f"operation {work.id}", hint=_RECOVER
             )
-        work.enter(State.ROLLED_BACK, why)
+        work.enter(State.ROLLED_BACK, why + _unlike_before(work, needed(plan, written)))
 
 
 def put_back(work: Work, plan: Plan, written: Collection[Place], targets: Collection[str] | None = None) -> list[Trouble]:
@@ -136,6 +136,17 @@ def as_before(
         for event in work.journal.events(work.id, Kind.BEFORE)
         if event.place is not None and event.place not in said and (FABRIC in meant or owner(event.place) in meant)
     }
+
+
+def _unlike_before(work: Work, stages: Sequence[Stage]) -> str:
+    """Return in words where the way back has led, as its checks say it must, to something else than there was before."""
+    back = final_checks(check for stage in stages for check in stage.checks)
+    before = {event.place: event.new for event in work.journal.events(work.id, Kind.BEFORE) if event.place is not None}
+    unlike = [place for place, value in before.items() if place in back and back[place] != value]
+    if not unlike:
+        return ""
+    first = f"{unlike[0].key} of {place_label(work.site.fabric, unlike[0])} was {shown(before[unlike[0]])}"
+    return f"; {len(unlike)} values are back as the plan says, which is not as they were: {first}"
 
 
 def _refuse_later(journal: Journal, operation: Operation, site: Site) -> None:

@@ -79,6 +79,17 @@ def test_a_rollback_writes_the_old_values_and_the_hardware_shows_them(site: Site
     assert drift(site, journal).n_places == 0
 
 
+def test_a_way_back_that_leads_elsewhere_says_so(site: Site, journal: Journal) -> None:
+    plan = lab.everything(site)
+    explicit, *rest = plan.undo
+    bent = "0,1,0,1"
+    changes = tuple(replace(change, new=f"qos TRUE {bent}\n") for change in explicit.changes)
+    checks = tuple(replace(check, value=bent) for check in explicit.checks)
+    apply(replace(plan, undo=(replace(explicit, changes=changes, checks=checks), *rest)), site, journal)
+    said = f"asked for; 6 values are back as the plan says, which is not as they were: sl2vl of {site.fabric.labels[0]} was '0,0,0,0'"
+    assert rollback(1, site, journal).reason == said
+
+
 def test_off_does_not_undo_and_a_rollback_that_believes_it_is_caught(site: Site, journal: Journal) -> None:
     plan = lab.everything(site)
     lazy = replace(plan, undo=tuple(stage for stage in plan.undo if stage.name != "old lanes, explicitly"))
