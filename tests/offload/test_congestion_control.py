@@ -199,8 +199,9 @@ def test_settings_that_are_none(agents: Agents, values: dict[str, str], words: s
 
 
 def test_disable_takes_no_settings(agents: Agents) -> None:
-    with pytest.raises(UsageError, match="takes no settings"):
-        FEATURE.plan(site_of(SMALL), asked(SMALL, {"threshold": "3"}, enable=False))
+    for key in ("threshold", "sls"):
+        with pytest.raises(UsageError, match="takes no settings"):
+            FEATURE.plan(site_of(SMALL), asked(SMALL, {key: "3"}, enable=False))
 
 
 def with_aggregation() -> Fabric:
@@ -226,6 +227,7 @@ def test_sharps_levels_must_be_said_where_there_are_aggregation_nodes(tmp_path: 
     assert {change.place.target for change in plan.stages[0].changes} == {f"0x{HCA:016x}/P1"}
     assert CaSetting.parse(plan.stages[0].changes[1].new or "").reactions[0].increase == 0
     assert any("SHARP" in note for note in FEATURE.plan(site, asked(fabric)).notes)
+    assert FEATURE.plan(site, asked(fabric, {"hcas": "yes"}, enable=False)).stages == ()
 
 
 def test_an_hca_with_a_short_table(agents: Agents) -> None:

@@ -22,6 +22,7 @@ from fabctl.model.assessment import Assessed, Status
 from fabctl.model.fabric import Fabric
 from fabctl.model.offload_plan import Change, Check, Place, Plan, Risk, Stage
 from fabctl.offload import nvidia_congestion
+from fabctl.offload.at_once import at_once
 from fabctl.offload.basis import basis_of
 from fabctl.offload.congestion_values import (
     IDLE,
@@ -40,7 +41,6 @@ from fabctl.offload.simulator import CONGESTION_CONTROL, refuse_congestion_contr
 from fabctl.offload.site import Site
 from fabctl.offload.undo import mirrored
 
-_SWITCH_KEYS = ("threshold", "marking_rate", "packet_size", "victim_mask", "credit_mask")
 _HCA_KEYS = ("ccti_timer", "ccti_increase", "trigger_threshold", "ccti_min", "cct", "sls", "sharp_sls")
 _BLOCK = 64
 _MAX_TABLE = 128
@@ -72,9 +72,9 @@ class CongestionControl:
 
     def assess(self, site: Site) -> Sequence[Assessed]:
         """Return what NVIDIA's OpenSM is told, and what each switch says of itself."""
-        switches = range(site.fabric.n_switches)
-        each = (Assessed(self.name, site.fabric.labels[switch], *_status(site, switch)) for switch in switches)
-        return [*nvidia_congestion.assess(site), *each]
+        told = at_once(lambda switch: _status(site, switch), range(site.fabric.n_switches))
+        switches = [Assessed(self.name, site.fabric.labels[switch], *words) for switch, words in enumerate(told)]
+        return [*nvidia_congestion.assess(site), *switches]
 
     def plan(self, site: Site, request: Request) -> Plan:
         """Return the settings that differ from what is wanted, with those of now as the way back."""
@@ -82,11 +82,13 @@ class CongestionControl:
         if nvidia_congestion.wanted(site, request.values):
             return nvidia_congestion.plan(site, request)
         refuse_congestion_control()
+        if not request.enable and request.values.keys() - {"hcas"}:
+            raise UsageError("--disable takes no settings but hcas=yes: marking is switched off, everything else stays")
         driver = site.driver("mad")
         _refuse_overwritten(site)
-        hcas = list(_hca_changes(site, request, driver)) if _with_hcas(request.values) else []
-        switches = list(_switch_changes(site, request, driver))
-        stages = [Stage("HCAs react", *_in_force(hcas)), Stage("switches mark", *_in_force(switches))]
+        change_hcas = _reactions if request.enable else _no_reactions
+        hcas = list(change_hcas(site, request, driver)) if _with_hcas(request.values) else []
+        stages = [_stage("HCAs react", hcas), _stage("switches mark", list(_switch_changes(site, request, driver)))]
         if not request.enable:
             stages.reverse()
         kept = tuple(stage for stage in stages if stage.changes)
@@ -144,11 +146,9 @@ def _switch_changes(site: Site, request: Request, driver: Driver) -> Iterator[Ch
     rate = number(values, "marking_rate", 0, 0xFFFF, 10)
     size = number(values, "packet_size", 0, 255, 8)
     masks = {key: _mask(site.fabric, request, key) for key in ("victim_mask", "credit_mask")}
-    if not request.enable and any(key in values for key in (*_SWITCH_KEYS, "cct")):
-        raise UsageError("--disable takes no settings: marking is switched off, everything else stays")
-    for switch in request.switches:
-        place = Place(driver.name, site.fabric.guid_text(switch), "cc.switch")
-        old = SwitchSetting.parse(driver.read(place) or "")
+    places = [Place(driver.name, site.fabric.guid_text(switch), "cc.switch") for switch in request.switches]
+    for switch, place, text in zip(request.switches, places, at_once(driver.read, places), strict=True):
+        old = SwitchSetting.parse(text or "")
         new = replace(old, threshold=0)
         if request.enable:
             victims, starving = (mask[switch] if mask else None for mask in masks.values())
@@ -163,7 +163,8 @@ def _switch_changes(site: Site, request: Request, driver: Driver) -> Iterator[Ch
         yield Change(place, old.text, new.text, Risk.HOT, "marks packets" if request.enable else "marks none")
 
 
-def _hca_changes(site: Site, request: Request, driver: Driver) -> Iterator[Change]:
+def _reactions(site: Site, request: Request, driver: Driver) -> Iterator[Change]:
+    """Yield what makes HCAs slow down for marked packets."""
     values, fabric = request.values, site.fabric
     reaction = Reaction(
         number(values, "ccti_timer", 0, 0xFFFF, 150),
@@ -175,23 +176,34 @@ def _hca_changes(site: Site, request: Request, driver: Driver) -> Iterator[Chang
     if reaction.minimum >= n_entries:
         raise UsageError(f"ccti_min is {reaction.minimum}, and the table has {n_entries} entries")
     levels = _levels(values, "sls", frozenset(range(N_SLS))) - _sharp_levels(fabric, values)
-    for port in _hca_ports(fabric, request.switches):
-        target = f"{fabric.guid_text(int(fabric.port_node[port]))}/P{fabric.port_number[port]}"
-        setting, entries = (Place(driver.name, target, key) for key in ("cc.ca", "cc.table"))
-        old = CaSetting.parse(driver.read(setting) or "")
-        if not request.enable:
-            new = replace(old, reactions=(IDLE,) * N_SLS)
-            yield Change(setting, old.text, new.text, Risk.HOT, "does not react")
-            continue
-        _refuse_long_table(driver.read(Place(driver.name, target, "cc.info")), n_entries, fabric.port_label(port))
-        yield Change(entries, driver.read(entries), table, Risk.HOT, "pauses by step")
-        yield Change(setting, old.text, old.reacting(levels, reaction).text, Risk.HOT, "slows down for marked packets")
+    ports = _hca_ports(fabric, request.switches)
+    for port, info in zip(ports, _read(driver, fabric, ports, "cc.info").values(), strict=True):
+        _refuse_long_table(info, n_entries, fabric.port_label(port))
+    settings, tables = (_read(driver, fabric, ports, key) for key in ("cc.ca", "cc.table"))
+    for (place, text), (entries, held) in zip(settings.items(), tables.items(), strict=True):
+        yield Change(entries, held, table, Risk.HOT, "pauses by step")
+        new = CaSetting.parse(text).reacting(levels, reaction)
+        yield Change(place, text, new.text, Risk.HOT, "slows down for marked packets")
 
 
-def _in_force(changes: Sequence[Change]) -> tuple[tuple[Change, ...], tuple[Check, ...]]:
+def _no_reactions(site: Site, request: Request, driver: Driver) -> Iterator[Change]:
+    """Yield what keeps HCAs from slowing down."""
+    for place, text in _read(driver, site.fabric, _hca_ports(site.fabric, request.switches), "cc.ca").items():
+        new = replace(CaSetting.parse(text), reactions=(IDLE,) * N_SLS)
+        yield Change(place, text, new.text, Risk.HOT, "does not react")
+
+
+def _read(driver: Driver, fabric: Fabric, ports: Sequence[int], key: str) -> dict[Place, str]:
+    """Return what HCA ports hold, by place and in order."""
+    targets = [f"{fabric.guid_text(int(fabric.port_node[port]))}/P{fabric.port_number[port]}" for port in ports]
+    places = [Place(driver.name, target, key) for target in targets]
+    return {place: text or "" for place, text in zip(places, at_once(driver.read, places), strict=True)}
+
+
+def _stage(name: str, changes: Sequence[Change]) -> Stage:
     """Return the changes that change something, and that they must hold."""
     wanted = tuple(change for change in changes if change.old != change.new)
-    return wanted, tuple(Check(change.place, change.new or "") for change in wanted)
+    return Stage(name, wanted, tuple(Check(change.place, change.new or "") for change in wanted))
 
 
 def _table(values: Mapping[str, str]) -> tuple[str, int]:
@@ -205,8 +217,8 @@ def _table(values: Mapping[str, str]) -> tuple[str, int]:
     return table_text(entries), len(entries)
 
 
-def _refuse_long_table(info: str | None, n_entries: int, label: str) -> None:
-    room = int((info or "").rpartition("table_blocks=")[2] or 0) * _BLOCK
+def _refuse_long_table(info: str, n_entries: int, label: str) -> None:
+    room = int(info.rpartition("table_blocks=")[2] or 0) * _BLOCK
     if room < n_entries:
         raise RefusedError(
             f"{label} takes {room} entries of a congestion control table, not {n_entries}",

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from fabctl.errors import SourceError
 from fabctl.model.assessment import Assessed, Status
 from fabctl.model.offload_plan import Place, Plan
+from fabctl.offload.at_once import at_once
 from fabctl.offload.basis import basis_of
 from fabctl.offload.driver import Driver
 from fabctl.offload.feature import Request
@@ -76,9 +77,9 @@ class Telemetry:
 
     def assess(self, site: Site) -> Sequence[Assessed]:
         """Return for each switch which of its ports' counters are above their thresholds."""
-        driver = _driver(site)
-        labels = site.fabric.labels[: site.fabric.n_switches]
-        return [Assessed(self.name, label, *_status(site, driver, switch)) for switch, label in enumerate(labels)]
+        driver, fabric = _driver(site), site.fabric
+        told = at_once(lambda switch: _status(site, driver, switch), range(fabric.n_switches))
+        return [Assessed(self.name, fabric.labels[switch], *words) for switch, words in enumerate(told)]
 
     def plan(self, site: Site, request: Request) -> Plan:
         """Return a plan that changes nothing; its notes are the findings."""
@@ -88,10 +89,11 @@ class Telemetry:
         if _ON_REQUEST in values:
             thresholds[_ON_REQUEST] = number(values, _ON_REQUEST, 0, _LARGEST[32], 0)
         driver = site.driver(*_DRIVERS)
+        found = at_once(lambda switch: list(_findings(site, driver, switch, thresholds)), request.switches)
         notes = [
             f"{site.fabric.labels[switch]}/{finding}, more than {thresholds[finding.counter]}"
-            for switch in request.switches
-            for finding in _findings(site, driver, switch, thresholds)
+            for switch, findings in zip(request.switches, found, strict=True)
+            for finding in findings
         ]
         summary = f"{len(notes)} counters are above their thresholds on {len(request.switches)} switches; nothing is written"
         return Plan(self.name, request.words, basis_of(site, ()), (), (), (summary, *notes))
