@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from offload_twin import Rig, enter, in_memory, rigged, spec
@@ -22,7 +23,7 @@ from fabctl.model.operation import State
 from fabctl.offload.apply import apply
 from fabctl.offload.drivers.opensm import OpensmDriver
 from fabctl.offload.drivers.opensm_conf import RESTART_KEYS
-from fabctl.offload.drivers.opensm_process import NVIDIA, UNKNOWN, UPSTREAM, judge, running, unit_of
+from fabctl.offload.drivers.opensm_process import NVIDIA, UNKNOWN, UPSTREAM, judge, running, unit_in
 from fabctl.offload.recover import recover
 from fabctl.offload.rollback import rollback
 from fabctl.offload.site import Site
@@ -291,6 +292,36 @@ def another(key: str, value: str) -> str:
     return f"{value}x"
 
 
-def test_units_of_systemd(tmp_path: Path) -> None:
-    assert unit_of(os.getpid()) == "", "a test belongs to no unit of OpenSM's"
-    assert unit_of(1 << 30) == ""
+@pytest.mark.parametrize(
+    ("cgroup", "unit"),
+    [
+        ("0::/system.slice/opensm.service\n", "opensm.service"),
+        ("12:cpu:/\n1:name=systemd:/system.slice/opensm@mlx5_0.service\n0::/\n", "opensm@mlx5_0.service"),
+        ("0::/system.slice/ufm-enterprise.service\n", ""),
+        ("0::/user.slice/user-0.slice/session-3.scope\n", ""),
+        ("0::/system.slice/opensm.service/../x\n", ""),
+        ("", ""),
+    ],
+)
+def test_units_of_systemd(cgroup: str, unit: str) -> None:
+    assert unit_in(cgroup) == unit
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user")
+def test_another_users_process_is_not_opensm() -> None:
+    """It may call itself what it likes: root would run its program to ask for a version."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        etc = Path(folder) / "etc"
+        etc.mkdir(mode=0o755)
+        (etc / "opensm.conf").write_text("")
+        shutil.copy(shutil.which("tail") or "", Path(folder) / "opensm")
+        command = [str(Path(folder) / "opensm"), "-F", str(etc / "opensm.conf")]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, user=65534)
+        try:
+            until(lambda: Path(f"/proc/{process.pid}/comm").read_text().strip() == "opensm")
+            with pytest.raises(SourceError, match="no OpenSM runs with"):
+                running(etc)
+        finally:
+            process.kill()
+            process.wait()

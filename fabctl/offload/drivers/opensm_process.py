@@ -122,9 +122,20 @@ def judge(program: str, said: str, logged: str, knows_sharp: bool | None) -> Fla
 def unit_of(pid: int) -> str:
     """Return the systemd unit that a process belongs to; empty if it is none of OpenSM's own."""
     try:
-        found = _UNIT.search(Path(f"/proc/{pid}/cgroup").read_text())
+        return unit_in(Path(f"/proc/{pid}/cgroup").read_text())
     except OSError:
         return ""
+
+
+def unit_in(cgroup: str) -> str:
+    r"""Return OpenSM's unit in the text of ``/proc/PID/cgroup``.
+
+    Examples
+    --------
+    >>> unit_in("0::/system.slice/opensmd.service\n"), unit_in("0::/user.slice/session-3.scope\n")
+    ('opensmd.service', '')
+    """
+    found = _UNIT.search(cgroup)
     return found[1] if found else ""
 
 
