@@ -17,7 +17,7 @@ import pytest
 from offload_twin import Rig, enter, in_memory, rigged, spec
 from realstack import tool
 
-from fabctl.errors import RefusedError, RollbackError, SourceError
+from fabctl.errors import RefusedError, RollbackError, SourceError, UnverifiedError
 from fabctl.model.offload_plan import Place, Risk
 from fabctl.model.operation import State
 from fabctl.offload.apply import apply
@@ -253,6 +253,17 @@ def test_what_opensm_refuses_is_taken_back(rig: Rig) -> None:
     driver.write(place, None)
     driver.settle(Risk.SWEEP)
     assert (rig.files(), rig.tables("pkeys")) == before
+
+
+def test_a_file_that_was_wrong_before_does_not_stop_the_way_back(rig: Rig) -> None:
+    driver = rig.site.driver("twin")
+    driver.write(Place("twin", "fabric", "file:partitions.conf"), "no partition\n")
+    with pytest.raises(SourceError, match="PARSE ERROR: line 1"):
+        driver.settle(Risk.SWEEP)
+    before = rig.files()
+    with pytest.raises(UnverifiedError, match="the old values are back"):
+        apply(rig.plan("partitions", "key=0x12", switches="leaf-01"), rig.site, rig.journal)
+    assert rig.files() == before
 
 
 def test_partitions_that_switches_do_not_enforce(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

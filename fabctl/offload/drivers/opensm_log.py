@@ -33,6 +33,10 @@ RECOVER = "start it, then fabctl offload recover"
 _TAIL = 64 << 20
 """Bytes of the log in which the latest routing is sought."""
 
+_LAST_SWEEP = 1 << 20
+"""Bytes of the log in which the last sweep is sought."""
+
+_SWEPT = "-> SUBNET UP"
 _POLL_S = 0.1
 _FLUSH_S = 0.3
 _UP = re.compile(r"-> (?:state_mgr_up_msg: )?\**\s*SUBNET UP")
@@ -92,7 +96,8 @@ def await_up(handle: Handle, mark: int, timeout_s: float = TIMEOUT_S) -> None:
     """Wait until a sweep has brought the subnet up since `mark`, and OpenSM rests.
 
     A sweep that was under way when OpenSM was told to sweep says SUBNET UP too, and is followed by the one that was meant; what
-    OpenSM does meanwhile is seen by the CPU time that it takes.
+    OpenSM does meanwhile is seen by the CPU time that it takes. What it refused in the sweep before that, it may go on to refuse:
+    the files of before are no better for being put back.
 
     Raises
     ------
@@ -102,12 +107,13 @@ def await_up(handle: Handle, mark: int, timeout_s: float = TIMEOUT_S) -> None:
     log, now = handle.settings.log, time.monotonic()
     deadline, changed_at, busy_at, up_at = now + timeout_s, now, now, 0.0
     seen, spent = "", _cpu_ticks(handle.pid)
+    known = _refused_before(log, mark)
     while True:
         flush(handle)
         text, ticks, now = text_since(log, mark), _cpu_ticks(handle.pid), time.monotonic()
-        refused = _REFUSED.search(text)
+        refused = next((words for words in _REFUSED.findall(text) if words not in known), "")
         if refused:
-            raise SourceError(f"OpenSM refuses its files: {refused[1].strip()}", where=str(log))
+            raise SourceError(f"OpenSM refuses its files: {refused.strip()}", where=str(log))
         changed_at, seen = (now, text) if text != seen else (changed_at, seen)
         busy_at, spent = (now if ticks - spent > _REST_TICKS else busy_at), ticks
         if _UP.search(text):
@@ -120,6 +126,13 @@ def await_up(handle: Handle, mark: int, timeout_s: float = TIMEOUT_S) -> None:
         if not up_at and (now > deadline or now - max(busy_at, changed_at) > IDLE_S):
             raise _no_sweep(handle, text, now - deadline + timeout_s)
         time.sleep(_POLL_S)
+
+
+def _refused_before(log: Path, mark: int) -> set[str]:
+    """Return what OpenSM said against its files in the last sweep before `mark`."""
+    start = max(mark - _LAST_SWEEP, 0)
+    before = text_since(log, start)[: mark - start] if log.exists() else ""
+    return set(_REFUSED.findall("".join(before.rsplit(_SWEPT, 2)[-2:])))
 
 
 def _no_sweep(handle: Handle, text: str, waited_s: float) -> SourceError:
