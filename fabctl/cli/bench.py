@@ -82,7 +82,8 @@ def bench(
       fabctl bench fabric.txt --node nvidia-smi-topo.txt --without gdr
       fabctl bench fabric.txt --collective alltoall -b 1M -e 1G -o csv
     """
-    from fabctl.bench.predict import predict, setup_of, with_ranks
+    from fabctl.bench.predict import predict
+    from fabctl.bench.scene import setup_of, with_ranks
     from fabctl.model.rates import data_rates, parse_speed
     from fabctl.nodes.fitting import fitting_nodes
     from fabctl.report.bench import bench_report

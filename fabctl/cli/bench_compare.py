@@ -19,6 +19,7 @@ from fabctl.cli.common import (
     topology_folders,
     write_report,
 )
+from fabctl.cli.computing import compute_options
 from fabctl.cli.hardware import chosen_node, node_options
 from fabctl.cli.job_files import read_one_job
 from fabctl.cli.routes import DEFAULT_REMARK, engine_tables, for_jobs, named_engines, routes_options, split_names
@@ -65,18 +66,7 @@ def _complete_scenarios(_context: click.Context, _parameter: click.Parameter, in
 )
 @collective_option
 @click.option("--sizes", "size_list", metavar="A,B", help=f"Messages, in place of the job's.  [default: {SIZES}]")
-@click.option(
-    "--efficiency",
-    type=click.FloatRange(0, 1, min_open=True),
-    metavar="SHARE",
-    help="Of a training: share of the GPUs' peak that they reach while they compute: 0.6.",
-)
-@click.option(
-    "--compute-ms",
-    type=click.FloatRange(0, min_open=True),
-    metavar="MS",
-    help="Or what the busiest rank computes in a step, milliseconds.",
-)
+@compute_options
 @routes_options
 @output_options()
 def compare(
@@ -91,8 +81,7 @@ def compare(
     placements: str | None,
     collective_names: str | None,
     size_list: str | None,
-    efficiency: float | None,
-    compute_ms: float | None,
+    compute: Compute | None,
     engine_names: str | None,
     tables_paths: tuple[str, ...],
     assume_speed: str | None,
@@ -115,6 +104,7 @@ def compare(
     from fabctl.bench.ladder import default_ladder, read_ladder
     from fabctl.bench.scene import with_ranks
     from fabctl.model.rates import parse_speed
+    from fabctl.model.step_view import Compute
     from fabctl.nodes.fitting import fitting_nodes
     from fabctl.report.bench_compare import compare_report
     from fabctl.routing.options import DEFAULTS
@@ -134,7 +124,8 @@ def compare(
     for placement in where:
         split_placement(placement)
     collectives, sizes = _operations(spec, collective_names, size_list)
-    compute = _compute(spec, chosen, efficiency, compute_ms)
+    if compute and spec.training is None:
+        raise UsageError("--efficiency and --compute-ms are of trainings, and this job is none")
     loaded = _scenario_fabric(chosen) if chosen else load_source(source, source_format, strict=strict)
     fabric = loaded.fabric
     node = chosen_node(node_name, spec, loaded.report)
@@ -151,7 +142,7 @@ def compare(
         node=node,
         collectives=collectives,
         sizes=sizes,
-        compute=compute,
+        compute=compute or (chosen.compute if chosen else Compute()),
         assumed=assumed,
         route=route,
     )
@@ -184,19 +175,6 @@ def _operations(spec: JobSpec, names: str | None, sizes: str | None) -> tuple[li
     if wanted[0] < 1:
         raise UsageError("a message of size 0 moves nothing", hint="the smallest message is 1 byte")
     return collectives, wanted
-
-
-def _compute(spec: JobSpec, chosen: Scenario | None, efficiency: float | None, compute_ms: float | None) -> Compute:
-    """Return how long a training computes: as asked, else as the scenario says."""
-    from fabctl.model.step_view import Compute
-
-    if efficiency is None and compute_ms is None:
-        return chosen.compute if chosen else Compute()
-    if spec.training is None:
-        raise UsageError("--efficiency and --compute-ms are of trainings, and this job is none")
-    if efficiency is not None and compute_ms is not None:
-        raise UsageError("--efficiency excludes --compute-ms")
-    return Compute(efficiency or 0.0, compute_ms or 0.0)
 
 
 def _scenario_paths() -> dict[str, Path]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import shlex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fabctl.cli.common import input_entry, load_source, output_options, refuse_two_stdins, source_options, write_report
+from fabctl.cli.computing import compute_options
 from fabctl.cli.hardware import chosen_node, chosen_offloads, node_options, offload_options
-from fabctl.cli.job_files import read_jobs
-from fabctl.cli.routes import chosen_tables, for_jobs, refuse_both, route_options, route_remarks
-from fabctl.errors import InputError, UsageError
+from fabctl.cli.job_files import read_one_job
+from fabctl.cli.routes import chosen_tables, for_jobs, given_options, refuse_both, route_options, route_remarks
+from fabctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from fabctl.model.step_view import Compute
 
 
 @click.command()
@@ -21,10 +24,7 @@ from fabctl.errors import InputError, UsageError
 @node_options
 @offload_options
 @route_options()
-@click.option(
-    "--efficiency", type=float, metavar="SHARE", help="Share of the GPUs' peak that they reach while they compute: 0.6."
-)
-@click.option("--compute-ms", type=float, metavar="MS", help="Or what the busiest rank computes in a step, milliseconds.")
+@compute_options
 @click.option("--scale", is_flag=True, help="Weak scaling as well: 1, 2, 4 ... replicas, each with as many sequences.")
 @output_options()
 def step(
@@ -36,8 +36,7 @@ def step(
     switched: tuple[tuple[str, ...], tuple[str, ...]],
     engine: str | None,
     tables_path: str | None,
-    efficiency: float | None,
-    compute_ms: float | None,
+    compute: Compute | None,
     scale: bool,
     assume_speed: str | None,
     output: dict[str, Any],
@@ -67,48 +66,34 @@ def step(
         raise UsageError("no --job FILE", hint="a training's job file: fabctl help job")
     refuse_both(engine, tables_path)
     refuse_two_stdins(source, [job_path])
-    compute = _compute(efficiency, compute_ms)
     assumed = parse_speed(assume_speed) if assume_speed else None
-    specs, job_inputs = read_jobs([job_path])
-    if len(specs) > 1:
-        raise InputError(
-            f"this file holds {len(specs)} jobs, and one is wanted", where=job_path, hint="put each into its own file"
-        )
+    spec, job_inputs = read_one_job(job_path)
     loaded = load_source(source, source_format, strict=strict)
     fabric = loaded.fabric
-    node = chosen_node(node_name, specs[0], loaded.report)
-    spec = with_ranks(specs[0], node)
+    node = chosen_node(node_name, spec, loaded.report)
+    spec = with_ranks(spec, node)
     offloads = chosen_offloads(switched, spec)
     job = place(spec, fabric)
     tables = chosen_tables(fabric, engine, tables_path, for_jobs(DEFAULTS, engine, [spec], fabric))
     asked = (spec, job, tables, data_rates(fabric, assumed), node, offloads, compute)
+    again = given_options(
+        {
+            "--from": source_format,
+            "--job": job_path,
+            "--node": node_name,
+            "--engine": engine,
+            "--tables": tables_path,
+            "--assume-speed": assume_speed,
+            "--efficiency": f"{compute.efficiency:g}" if compute and compute.efficiency else None,
+            "--compute-ms": f"{compute.ms:g}" if compute and compute.ms else None,
+        }
+    )
     report = step_report(
         predict_step(*asked, switched[0]),
         scale=scale_step(*asked) if scale else (),
         inputs=[input_entry(loaded), *job_inputs],
         remarks=route_remarks([tables], by_default=not (engine or tables_path), assume_speed=assume_speed),
         fitting=() if node else fitting_nodes(fabric),
-        next_step="" if "-" in (source, job_path) else _compare(source, job_path, node_name, efficiency, compute_ms),
+        next_step="" if "-" in (source, job_path) else shlex.join(["fabctl", "bench", "compare", str(source), *again]),
     )
     write_report(report, output)
-
-
-def _compare(source: str | None, job_path: str, node_name: str | None, efficiency: float | None, compute_ms: float | None) -> str:
-    """Return the command that lays other engines and offloads beside this step."""
-    numbers = {"--efficiency": efficiency, "--compute-ms": compute_ms}
-    options = {"--job": job_path, "--node": node_name}
-    options |= {option: f"{value:g}" for option, value in numbers.items() if value is not None}
-    words = [word for option, value in options.items() if value for word in (option, value)]
-    return shlex.join(["fabctl", "bench", "compare", str(source), *words])
-
-
-def _compute(efficiency: float | None, compute_ms: float | None) -> Any:
-    from fabctl.model.step_view import Compute
-
-    if efficiency is not None and compute_ms is not None:
-        raise UsageError("--efficiency excludes --compute-ms")
-    if efficiency is not None and not 0 < efficiency <= 1:
-        raise UsageError(f"--efficiency {efficiency:g} is no share of the peak", hint="above 0, at most 1: 0.6")
-    if compute_ms is not None and not 0 < compute_ms < math.inf:
-        raise UsageError(f"--compute-ms {compute_ms:g} is no time", hint="milliseconds above 0")
-    return Compute(efficiency or 0.0, compute_ms or 0.0)

@@ -11,7 +11,7 @@ import click
 
 from fabctl.cli.charts import wants_chart, write_chart
 from fabctl.cli.collectives import collective_option, named_collectives
-from fabctl.cli.common import input_entry, load_source, output_options, source_options, write_report
+from fabctl.cli.common import input_entry, load_source, output_options, refuse_two_stdins, source_options, write_report
 from fabctl.cli.hardware import chosen_node, node_options
 from fabctl.cli.job_files import read_one_job
 from fabctl.cli.progress import progress
@@ -75,7 +75,7 @@ def sweep(
       fabctl bench sweep superpod-4su --results sweep.jsonl --scales 8,32,128 --offloads cpu,gdr,gdr+sharp
       fabctl bench sweep fabric.txt --results sweep.jsonl -o png --out scaling.png
     """
-    from fabctl.bench.predict import with_ranks
+    from fabctl.bench.scene import with_ranks
     from fabctl.bench.sizes import size_range
     from fabctl.bench.sweep import Case, offloads_of, run, scales_of
     from fabctl.bench.sweep_file import SweepFile
@@ -86,8 +86,7 @@ def sweep(
     from fabctl.sources.reading import load_tables
 
     chart = wants_chart(output)
-    if source == "-" and job_path == "-":
-        raise UsageError("SOURCE and --job cannot both be stdin")
+    refuse_two_stdins(source, [job_path or ""])
     assumed = parse_speed(assume_speed) if assume_speed else None
     sizes = size_range(parse_size(minbytes), parse_size(maxbytes), stepfactor)
     engines = named_engines(engine_names, tables_paths)

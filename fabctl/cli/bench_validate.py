@@ -9,8 +9,9 @@ import click
 
 from fabctl.cli.common import exit_code, fabric_options, input_entry, load_source, output_options, refuse_two_stdins, write_report
 from fabctl.cli.hardware import chosen_node, chosen_offloads, node_options, offload_options
-from fabctl.cli.routes import DEFAULT_REMARK, chosen_tables, for_jobs, refuse_both, route_options, same_fabric
-from fabctl.errors import ExitCode, InputError, UsageError
+from fabctl.cli.job_files import read_one_job
+from fabctl.cli.routes import DEFAULT_REMARK, chosen_tables, for_jobs, given_options, refuse_both, route_options, same_fabric
+from fabctl.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from fabctl.bench.validation.ground import Ground
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from fabctl.model.validation import Run
     from fabctl.sources.reading import LoadedFabric
     from fabctl.traffic.job import JobSpec
+
+THRESHOLD = "20%"
 
 
 @click.command()
@@ -27,7 +30,9 @@ if TYPE_CHECKING:
 @node_options
 @offload_options
 @route_options()
-@click.option("--threshold", default="20%", show_default=True, metavar="SHARE", help="A size that is slower by more is an error.")
+@click.option(
+    "--threshold", default=THRESHOLD, show_default=True, metavar="SHARE", help="A size that is slower by more is an error."
+)
 @output_options()
 def bench_validate(
     logs: tuple[str, ...],
@@ -72,18 +77,26 @@ def bench_validate(
         for option in (option for option, value in needing.items() if value):
             raise UsageError(f"{option} needs --fabric SOURCE")
     runs, inputs = _runs(logs)
-    spec, job_inputs = _job(job_path)
+    spec, job_inputs = read_one_job(job_path) if job_path else (None, [])
     loaded = load_source(source, source_format, strict=strict) if source else None
     ground = _ground(
         loaded, spec, chosen_node(node_name, spec, loaded.report if loaded else None), engine, tables_path, assume_speed
     )
     words = same_fabric(source, source_format, assume_speed) if source else []
-    typed = [*words, *(["--job", job_path] if job_path else []), *(["--node", node_name] if node_name else [])]
+    typed = given_options(
+        {
+            "--job": job_path,
+            "--node": node_name,
+            "--without": ",".join(switched[1]),
+            "--threshold": threshold if threshold != THRESHOLD else None,
+        }
+    )
     ground = replace(
         ground,
         offloads=chosen_offloads(switched, spec),
         required=switched[0],
-        command=shlex.join(["fabctl", "bench", "validate", *logs, *typed]),
+        routes=shlex.join(given_options({"--engine": engine, "--tables": tables_path})),
+        command=shlex.join(["fabctl", "bench", "validate", *logs, *words, *typed]),
         source=shlex.join(words),
     )
     report = validate_report(
@@ -111,17 +124,6 @@ def _runs(paths: tuple[str, ...]) -> tuple[list[Run], list[dict[str, Any]]]:
         runs += found
         inputs.append({"path": path, "sha256": hashlib.sha256(data).hexdigest(), "parser": found[0].tool})
     return runs, inputs
-
-
-def _job(path: str | None) -> tuple[JobSpec | None, list[dict[str, Any]]]:
-    from fabctl.cli.job_files import read_jobs
-
-    if path is None:
-        return None, []
-    specs, inputs = read_jobs([path])
-    if len(specs) > 1:
-        raise InputError(f"this file holds {len(specs)} jobs, and one is wanted", where=path, hint="put each into its own file")
-    return specs[0], inputs
 
 
 def _ground(

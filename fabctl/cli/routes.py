@@ -12,7 +12,7 @@ from fabctl.errors import UsageError
 from fabctl.routing import ENGINES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from fabctl.model.fabric import Fabric
     from fabctl.model.tables import RoutingTables
@@ -87,8 +87,12 @@ def refuse_both(engine: str | None, tables_path: str | None) -> None:
 
 def same_fabric(source: str, source_format: str | None, assume_speed: str | None) -> list[str]:
     """Return the options of a command to type next that make the fabric the same."""
-    words = ["--fabric", source, "--from", source_format or "", "--assume-speed", assume_speed or ""]
-    return [word for option, value in zip(words[::2], words[1::2], strict=True) if value for word in (option, value)]
+    return given_options({"--fabric": source, "--from": source_format, "--assume-speed": assume_speed})
+
+
+def given_options(options: Mapping[str, str | None]) -> list[str]:
+    """Return the words of those options that have a value."""
+    return [word for option, value in options.items() if value for word in (option, value)]
 
 
 def engine_tables(fabric: Fabric, engine: str, options: Options) -> RoutingTables:

@@ -265,6 +265,8 @@ def test_wrong_options(run: Run, case: Any, arguments: tuple[str, ...], code: in
         (("--sizes", "1M"), "--sizes and --collective are of collectives"),
         (("--collective", "all_reduce"), "--sizes and --collective are of collectives"),
         (("--efficiency", "0.5", "--compute-ms", "10"), "--efficiency excludes --compute-ms"),
+        (("--efficiency", "1.5"), "no share of the peak"),
+        (("--compute-ms", "nan"), "no time"),
     ],
 )
 def test_wrong_options_of_a_training(run: Run, case: Any, arguments: tuple[str, ...], message: str) -> None:

@@ -126,7 +126,7 @@ def test_sharp_shows_itself(validated: Run, run: Run) -> None:
     code, data = validated(log, "--fabric", "superpod-4su", "--threshold", "5%")
     assert code == 0
     assert codes(data["runs"][0]) == ["VAL214"]
-    assert data["runs"][0]["causes"][0]["next"].endswith("--fabric superpod-4su --with sharp")
+    assert data["runs"][0]["causes"][0]["next"].endswith("--fabric superpod-4su --threshold 5% --with sharp")
     _, data = validated(log, "--fabric", "superpod-4su", "--with", "sharp")
     assert [row["ratio"] for row in data["runs"][0]["rows"][-3:]] == pytest.approx([1, 1, 1], abs=0.01)
 

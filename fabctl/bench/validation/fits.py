@@ -109,7 +109,7 @@ def sharp_on(case: Case) -> Cause | None:
     if not case.fits(level):
         return None
     evidence = f"large messages reach {case.level:.0%} of what is predicted without it, {level:.0%} of what is predicted with it"
-    return Cause("VAL214", "SHARP is active", "likely", (evidence,), f"{case.ground.command} --with sharp")
+    return Cause("VAL214", "SHARP is active", "likely", (evidence,), case.ground.again(offload="sharp"))
 
 
 def hosts_unknown(case: Case) -> Cause | None:
@@ -165,7 +165,7 @@ def shared_cable(case: Case) -> Cause | None:
     if case.ground.read:
         step = f"fabctl job show JOB {case.ground.source} --tables FILE: which cables carry most"
     else:
-        step = f"dump_fts > lfts.txt; {case.ground.command} --tables lfts.txt"
+        step = f"dump_fts > lfts.txt; {case.ground.again(tables='lfts.txt')}"
     return Cause("VAL216", "flows collide on a cable of the real routes", "possible", (evidence,), step)
 
 
@@ -185,9 +185,9 @@ def predicted_collision(case: Case) -> Cause | None:
         allowed += f"; {best:.1f} was measured"
         title = f"the {bound.flows} flows that these routes put on one cable do not meet on it"
         step = (
-            f"{case.ground.command} --with ar"
+            case.ground.again(offload="ar")
             if case.ground.read
-            else f"dump_fts > lfts.txt; {case.ground.command} --tables lfts.txt"
+            else f"dump_fts > lfts.txt; {case.ground.again(tables='lfts.txt')}"
         )
     return Cause("VAL217", title, "likely", (f"{bound.label} ({bound.speed})", allowed), step)
 

@@ -48,8 +48,8 @@ class Ground:
         Hosts and ranks of the runs; by default what the logs say.
     read : bool
         Whether the routes were read from switches, and not computed.
-    command, source : str
-        What was typed, to be typed again with more; and its part that names the fabric.
+    command, routes, source : str
+        What was typed, without ``--with`` and the options of the routes, which are apart; and its part that names the fabric.
     """
 
     node: NodeGraph | None = None
@@ -60,7 +60,14 @@ class Ground:
     spec: JobSpec | None = None
     read: bool = False
     command: str = "fabctl bench validate LOG"
+    routes: str = ""
     source: str = ""
+
+    def again(self, *, offload: str = "", tables: str = "") -> str:
+        """Return what was typed with one offload more, or with tables in place of its routes."""
+        names = ",".join((*self.required, *([offload] if offload else [])))
+        routes = f"--tables {tables}" if tables else self.routes
+        return " ".join(word for word in (self.command, routes, f"--with {names}" if names else "") if word)
 
     @property
     def fabric(self) -> Fabric | None:
