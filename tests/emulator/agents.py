@@ -300,11 +300,11 @@ def answer(tool: str, operation: str, lid: int, words: list[str]) -> int:
         "smpquery": smp_query,
         "perfquery": lambda node, _, words: counters(node, words[0]),
     }[tool]
-    text = does(node, operation, words)
+    text = "" if tool in SET and "deaf" in active else does(node, operation, words)
     if "iberror" in text:
         sys.stderr.write(text + "\n")
         return 255
-    if tool in SET and "deaf" not in active:
+    if tool in SET:
         if "partial" in active:
             changed = [name for name, value in node.values.items() if before.get(name) != value]
             node.values = before | {name: node.values[name] for name in changed[:1]}

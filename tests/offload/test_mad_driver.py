@@ -64,6 +64,15 @@ def test_what_is_set_is_read_back_and_so_is_the_old_value(driver: MadDriver, pla
     assert driver.read(place) == old
 
 
+@pytest.mark.parametrize(("fault", "words"), [("half", "the answer holds no Guid"), ("zeros", "does not say which node this is")])
+def test_who_is_at_a_lid_must_be_said(agents: Agents, driver: MadDriver, fault: str, words: str) -> None:
+    agents.fault("leaf-0", f"{fault}:smpquery")
+    with pytest.raises(SourceError) as raised:
+        driver.write(LEAF, ON)
+    assert words in raised.value.message
+    assert not agents.sets
+
+
 def test_only_the_switch_that_is_meant_changes(agents: Agents, driver: MadDriver) -> None:
     before = {node: agents.state(node) for node in range(FABRIC.n_nodes)}
     driver.write(LEAF, ON)

@@ -13,7 +13,7 @@ import numpy as np
 
 from fabctl.errors import RefusedError, SourceError, UsageError
 from fabctl.model.fabric import Fabric
-from fabctl.offload.drivers.mad_text import fields, header_lid
+from fabctl.offload.drivers.mad_text import fields, header_lid, numbers
 from fabctl.sources.live import run_tool
 
 OPTIONS = {"ca": "-C", "port": "-P", "config": "-z"}
@@ -173,9 +173,15 @@ class Tools:
         ------
         RefusedError
             If it is somebody else's.
+        SourceError
+            If nobody says who is there.
         """
         lid = self.lid(target)
-        found = fields(self._at(target, "smpquery", "nodeinfo", str(lid)).text).get("Guid", "nobody")
+        answer = self._at(target, "smpquery", "nodeinfo", str(lid))
+        (guid,) = numbers(fields(answer.text), ["Guid"], target.label)
+        if not guid:
+            raise SourceError(f"{target.label}: `{answer.command}` does not say which node this is")
+        found = f"0x{guid:016x}"
         if found != target.guid:
             who = self.fabric.labels[self._nodes[found]] if found in self._nodes else found
             raise RefusedError(
