@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from fabctl.model.offload_plan import Plan
     from fabctl.offload.site import Site
 
-CONFIRM_MINUTES = 10
-"""What the commands to type next suggest for ``--confirm``; NVOS's default."""
+_CONFIRM = ("--confirm", "10")
+"""What the commands to type next suggest, in minutes; NVOS's default."""
 
 SAVED = "plan.json"
 
@@ -88,7 +88,7 @@ def plan(wanted: Wanted, asked: SiteOptions, disable: bool, save: str | None, ou
     """
     reached = make_site(asked)
     made = planned(reached.site, wanted, enable=not disable)
-    steps = [shlex.join(["fabctl", "offload", "apply", save or SAVED, "--confirm", str(CONFIRM_MINUTES)])]
+    steps = [shlex.join(["fabctl", "offload", "apply", save or SAVED, *confirm_words(made)])]
     if save:
         save_plan(made, reached.site, save)
     else:
@@ -133,6 +133,11 @@ def planned(site: Site, wanted: Wanted, *, enable: bool) -> Plan:
     return made
 
 
+def confirm_words(made: Plan) -> tuple[str, ...]:
+    """Return ``--confirm MINUTES`` as it is suggested; nothing for a plan that nobody could notice, like one of files alone."""
+    return _CONFIRM if made.risk else ()
+
+
 def save_plan(made: Plan, site: Site, path: str) -> None:
     """Write a plan to a file, with how its site is reached again."""
     from fabctl.atomic import write_atomic
@@ -168,6 +173,7 @@ def write_plan(
         made,
         plan_id(made),
         {place: place_label(reached.site.fabric, place) for place in places},
+        drivers=tuple(reached.site.drivers),
         layout=layout and (layout.text, layout.data),
         next_step=next_step if made.changes else (),
         inputs=reached.inputs,

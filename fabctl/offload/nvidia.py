@@ -120,14 +120,15 @@ def conf_changes(site: Site, driver: Driver, wanted: Mapping[str, str | None], w
         old = {key: driver.read(conf_place(driver, key)) for key in wanted}
         return tuple(_conf_change(driver, key, old[key], new, why) for key, new in wanted.items() if old[key] != new)
     place = Place(FILES, FABRIC, f"file:{CONFIG}")
-    text = driver.read(place)
-    if text is None:
-        text = site.captured.get(CONFIG, "")
-        _refuse_secret(text)
+    before = driver.read(place)
+    if before is None:
+        before = site.captured.get(CONFIG, "")
+        _refuse_secret(before)
+    text = before
     for key, value in wanted.items():
         if value_of(text, key) != value:
             text = with_value(text, key, value)
-    return file_change(driver, CONFIG, text, Risk.NONE, why)
+    return () if text == before else file_change(driver, CONFIG, text, Risk.NONE, why)
 
 
 def conf_place(driver: Driver, key: str) -> Place:

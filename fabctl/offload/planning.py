@@ -6,7 +6,6 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 
 from fabctl.errors import UsageError
 from fabctl.model.lookup import find_switch
@@ -14,6 +13,7 @@ from fabctl.model.offload_plan import Change, Plan
 from fabctl.nodeset import expand
 from fabctl.offload import FEATURES
 from fabctl.offload.feature import Feature, Request
+from fabctl.offload.features.settings import refuse_unknown
 from fabctl.offload.site import Site
 
 _CLEAR = re.compile(r"[\w@%+=:,./\[\]-]+", re.ASCII)
@@ -61,16 +61,10 @@ def settings_of(name: str, settings: Iterable[str]) -> Mapping[str, str]:
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise UsageError(f"--set {text} is no KEY=VALUE")
-        if key not in feature.keys:
-            near = get_close_matches(key, feature.keys, n=1)
-            known = ", ".join(feature.keys) or "none"
-            raise UsageError(
-                f"'{feature.name}' has no key '{key}'",
-                hint=f"did you mean '{near[0]}'? known: {known}" if near else f"known: {known}",
-            )
         if key in values:
             raise UsageError(f"--set {key} is given twice")
         values[key] = value
+    refuse_unknown(feature, values)
     return values
 
 

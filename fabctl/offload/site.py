@@ -53,5 +53,6 @@ class Site:
         for name in names:
             if name in self.drivers:
                 return self.drivers[name]
-        wanted = " or ".join(f"--driver {name}" for name in names)
-        raise RefusedError(f"this needs {wanted}", hint="fabctl help drivers")
+        *others, last = names
+        wanted = f"{', '.join(others)} or {last}" if others else last
+        raise RefusedError(f"this needs --driver {wanted}", hint="fabctl help drivers")

@@ -53,10 +53,12 @@ def operation_report(operation: Operation, inputs: Sequence[Mapping[str, Any]] =
         text.append(
             Table("Left as they were" if operation.state is State.APPLIED else "Failures", _FAILURES, _failures(operation))
         )
+    if operation.readings:
+        text.append(Table("Read back", _READINGS, [reading_row(reading) for reading in operation.readings], wide=True))
     return Report(
         kind="OffloadOperation",
         data={**_data(operation), "readings": rows, "failures": _failures(operation)},
-        text=[*text, Table("Read back", _READINGS, [reading_row(reading) for reading in operation.readings], wide=True)],
+        text=text,
         main=Table("Read back", _READINGS, rows),
         inputs=inputs,
     )

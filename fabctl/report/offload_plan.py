@@ -46,6 +46,7 @@ def plan_report(
     number: str,
     labels: Labels,
     *,
+    drivers: Sequence[str] = (),
     layout: tuple[Sequence[str | Table], Mapping[str, Any]] | None = None,
     next_step: Sequence[str] = (),
     inputs: Sequence[Mapping[str, Any]] = (),
@@ -58,12 +59,17 @@ def plan_report(
         What the plan is called.
     labels : mapping of Place to str
         What people call each place.
+    drivers : sequence of str
+        Who could read and write.
     layout : (sequence of str or Table, mapping), optional
         What the feature lays out over the fabric, for people and for JSON.
     next_step : sequence of str
         Commands to type next.
     """
-    text: list[str | Table | Patch] = [f"Plan {number if plan.changes else ''}".rstrip() + f": {plan.request}", *_head(plan)]
+    text: list[str | Table | Patch] = [
+        f"Plan {number if plan.changes else ''}".rstrip() + f": {plan.request}",
+        *_head(plan, drivers),
+    ]
     if plan.changes:
         text.append(first_rows("Changes", _telling(_CHANGES, plan), list(_changes(plan, labels))))
         text.append(Patch(list(_diffs(plan, labels))))
@@ -103,7 +109,9 @@ def places(plan: Plan) -> int:
     return len({change.place for change in plan.changes})
 
 
-def _head(plan: Plan) -> list[str]:
+def _head(plan: Plan, drivers: Sequence[str]) -> list[str]:
+    if not drivers:
+        return ["  no driver: what is on is not known, and nothing can be written (--driver files:folder=DIR renders it)"]
     lines = [f"  {count_words(places(plan))} to change" + (f", in {len(plan.stages)} stages" if len(plan.stages) > 1 else "")]
     if plan.changes:
         lines.append(f"  risk           {plan.risk.name.lower()}: {plan.risk.meaning}")

@@ -272,7 +272,7 @@ def test_disruptive_plans_want_to_be_told_so(bench: Bench) -> None:
         (("lab", "--driver", "files:folder=a,folder=b"), ExitCode.USAGE, "driver 'files' has 'folder' twice"),
         (("lab", "--driver", "lab:folder=a", "--driver", "lab:folder=b"), ExitCode.USAGE, "--driver names one twice"),
         (("lab", "--set", "threshold"), ExitCode.USAGE, "--set threshold is no KEY=VALUE"),
-        (("lab", "--set", "treshold=3"), ExitCode.USAGE, "'lab' has no key 'treshold'\n  hint: did you mean 'threshold'?"),
+        (("lab", "--set", "treshold=3"), ExitCode.USAGE, "lab knows no 'treshold'\n  hint: did you mean 'threshold'?"),
         (("lab", "--set", "file=1", "--set", "file=2"), ExitCode.USAGE, "--set file is given twice"),
         (("lab", "--set", "threshold=x"), ExitCode.USAGE, "threshold=x is no number"),
         (("lab", "--set", "threshold=13"), ExitCode.REFUSED, "no switch takes 13\n  hint: --set threshold=12"),
@@ -294,7 +294,7 @@ def test_bad_requests(bench: Bench, words: tuple[str, ...], code: ExitCode, mess
 
 def test_a_feature_says_which_driver_it_needs(bench: Bench) -> None:
     bench("plan", "lab", bench.fabric_path, code=ExitCode.REFUSED)
-    assert "this needs --driver lab or --driver files\n  hint: fabctl help drivers" in bench.err
+    assert "this needs --driver lab or files\n  hint: fabctl help drivers" in bench.err
 
 
 def test_a_plan_from_stdin_cannot_be_saved(bench: Bench, run: Run) -> None:

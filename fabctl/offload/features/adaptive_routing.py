@@ -69,8 +69,7 @@ class AdaptiveRouting:
         nvidia.refuse_some_switches(site, request, "adaptive routing", hint)
         old_form = _is_old_form(request)
         if request.enable and not old_form and not site.drivers:
-            notes = (*_meaning(site, request.values), "nothing is planned to be written: --driver files:folder=DIR renders it")
-            return nvidia.planned(site, request, NAME, (), (), notes)
+            return nvidia.planned(site, request, NAME, (), (), _meaning(site, request.values))
         driver = nvidia.conf_driver(site, "adaptive routing")
         if old_form:
             return armgr.plan(site, request, driver)

@@ -60,7 +60,7 @@ class RemoteGpus:
             elif host in busy:
                 status, fact = Status.CANNOT, "it runs a job"
             elif node is None:
-                status, fact = Status.UNKNOWN, f"what it is is not known ({NODE_HINT})"
+                status, fact = Status.UNKNOWN, f"which server it is is unknown ({NODE_HINT})"
             elif not node.gpus:
                 status, fact = Status.CANNOT, f"a {node.title} has no GPU to lend"
             elif _ports(site, host) != len(node.hcas):

@@ -14,7 +14,8 @@ def refuse_unknown(feature: Feature, values: Mapping[str, str]) -> None:
     for key in values:
         if key not in feature.keys:
             near = get_close_matches(key, feature.keys, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"it knows {', '.join(feature.keys)}"
+            known = f"known: {', '.join(feature.keys) or 'none'}"
+            hint = f"did you mean '{near[0]}'? {known}" if near else known
             raise UsageError(f"{feature.name} knows no '{key}'", hint=hint)
 
 

@@ -63,8 +63,7 @@ class Sharp:
         """Plan SHARP on or off, on the switches that are meant."""
         settings_of(request.values, files.am_cfg(site))
         if not site.drivers:
-            notes = ["nothing is planned to be written: --driver files:folder=DIR renders NVIDIA's files"]
-            return nvidia.planned(site, request, NAME, (), (), [*notes, *_job_notes()])
+            return nvidia.planned(site, request, NAME, (), (), _job_notes())
         driver = nvidia.conf_driver(site, "SHARP")
         return _enabled(site, request, driver) if request.enable else _disabled(site, request, driver)
 

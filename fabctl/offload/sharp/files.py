@@ -103,7 +103,7 @@ def policy_changes(
             f"single switches are left out by files that the driver '{driver.name}' cannot write",
             hint="--driver files:folder=DIR renders them",
         )
-    why = f"SHARP off on {len(off)} switches" if off else "SHARP off on no switch"
+    why = f"SHARP off on {len(off)} switch{'es' if len(off) > 1 else ''}" if off else "SHARP off on no switch"
     changes = [
         change
         for name, text in ((GROUPS, groups), (DEVICES, devices))
