@@ -92,5 +92,5 @@ def adaptive_reasons(job: Job) -> tuple[str, ...]:
             if model is None:
                 unknown.append(f"that {kind} of device id {device_id:#06x} {what} is assumed: they are unknown")
             elif not model.adaptive_routing:
-                raise RefusedError(f"{model.name} {kind} do not {what}", hint="leave --with ar out")
+                raise RefusedError(f"{model.name} {kind} do not {what}", hint="leave ar out")
     return tuple(unknown)

@@ -159,7 +159,7 @@ def _of_placement(
             offloads = chosen_offloads(rung.names, (), replace(base, pxn=base.pxn or contest.spec.pxn))
             outcome = Outcome(tables.origin, placement, rung.label, offloads.names)
             try:
-                points = _points(contest, job, tables, offloads, walked, rung.label, said)
+                points = _points(contest, job, tables, offloads, walked, rung, said)
             except RefusedError as error:
                 yield replace(outcome, refusal=error.message, instead=error.hint)
                 continue
@@ -168,15 +168,15 @@ def _of_placement(
 
 
 def _points(
-    contest: Contest, job: Job, tables: RoutingTables, offloads: Offloads, walked: Walked, label: str, said: _Said
+    contest: Contest, job: Job, tables: RoutingTables, offloads: Offloads, walked: Walked, rung: Rung, said: _Said
 ) -> tuple[Point, ...]:
     if contest.spec.training:
-        view = predict_step(contest.spec, job, tables, walked.rates, contest.node, offloads, contest.compute)
-        said.add(label, view.assumptions, view.notes)
+        view = predict_step(contest.spec, job, tables, walked.rates, contest.node, offloads, contest.compute, rung.names)
+        said.add(rung.label, view.assumptions, view.notes)
         return (_step_point(view),)
-    setup = setup_of(contest.spec, contest.node, offloads)
+    setup = setup_of(contest.spec, contest.node, offloads, rung.names)
     table = predict(job, [tables], contest.collectives, contest.sizes, walked.rates, setup, walked=walked)
-    said.add(label, table.assumptions, table.notes)
+    said.add(rung.label, table.assumptions, table.notes)
     return tuple(point for prediction in table.predictions for point in _collective_points(prediction))
 
 

@@ -15,10 +15,13 @@ from fabctl.model.node_graph import NodeGraph
 from fabctl.model.offloads import Offloads
 from fabctl.model.predictions import Limit
 from fabctl.model.rates import Float64
+from fabctl.nodes.fitting import common_hca
 from fabctl.traffic.placement import Job
 
 GDR_LEVEL = "P2C"
 """NCCL's default of ``NCCL_NET_GDR_LEVEL``."""
+INSIDE = {"nvls"}
+"""Offloads that mean something within one host."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,13 +63,15 @@ class KnownHosts:
     def working(self) -> tuple[str, ...]:
         """Names of the offloads that are on, without those of NCCL's defaults that these hosts lack."""
         alone = self.ranks.n_hosts == 1
-        return tuple(name for name in self.offloads.names if name not in self._lacking and not (alone and name != "nvls"))
+        return tuple(name for name in self.offloads.names if name not in self._lacking and (name in INSIDE or not alone))
 
     def require(self, names: tuple[str, ...]) -> None:
-        """Raise `RefusedError` for an offload that is on and that these hosts lack."""
+        """Raise `RefusedError` for an offload that is on and that these hosts lack, or that one host has no use for."""
         for name in names:
+            if self.ranks.n_hosts == 1 and name not in INSIDE:
+                raise RefusedError(f"'{name}' works between hosts, and this is one", hint=f"leave {name} out")
             if name in self._lacking:
-                raise RefusedError(f"'{name}' does not work here: {self._lacking[name]}", hint=f"leave --with {name} out")
+                raise RefusedError(f"'{name}' does not work here: {self._lacking[name]}", hint=f"leave {name} out")
 
     @cached_property
     def _lacking(self) -> dict[str, str]:
@@ -134,8 +139,11 @@ def used_hcas(node: NodeGraph, job: Job) -> tuple[str, ...]:
 
 
 def misfit(node: NodeGraph, job: Job) -> tuple[str, ...]:
-    """Return a line if a fabric's hosts have other HCAs than a node: it may be the wrong one."""
-    count = job.fabric.hosts.common_hca_count
-    if count == len(node.hcas):
-        return ()
-    return (f"these hosts have {count} HCAs each, a {node.name} has {len(node.hcas)}: rail r is taken for its HCA r",)
+    """Return lines if a fabric's hosts have other HCAs than a node: it may be the wrong one."""
+    count, model = job.fabric.hosts.common_hca_count, common_hca(job.fabric)
+    lines = []
+    if model and node.hca_model and model.name != node.hca_model:
+        lines.append(f"these hosts' HCAs are {model.name}, those of a {node.name} {node.hca_model}: is it the right node?")
+    if count != len(node.hcas):
+        lines.append(f"these hosts have {count} HCAs each, a {node.name} has {len(node.hcas)}: rail r is taken for its HCA r")
+    return tuple(lines)

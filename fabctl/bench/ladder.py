@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fabctl.errors import UsageError
 from fabctl.model.catalog import gpu
 from fabctl.model.node_graph import NVSWITCH, NodeGraph
-from fabctl.model.offloads import CPU_CENTRIC, Offloads, chosen_offloads
+from fabctl.model.offloads import CPU_CENTRIC, CPU_SET, Offloads, offload_set
 
 BASE, FABRIC = "CPU-centric", "fabric alone"
 """Everything through host memory and by the CPU; what can be said of hosts whose inside is unknown."""
@@ -54,7 +54,7 @@ def default_ladder(node: NodeGraph | None) -> tuple[Rung, ...]:
 
 
 def read_ladder(text: str) -> tuple[Rung, ...]:
-    """Return the rungs of ``cpu,gdr,gdr+sharp``: sets of offloads, the first being the baseline.
+    """Return the rungs of ``cpu,gdr,gdr+sharp``: sets of offloads (`offload_set`), the first being the baseline.
 
     Raises
     ------
@@ -63,9 +63,8 @@ def read_ladder(text: str) -> tuple[Rung, ...]:
     """
     rungs = []
     for entry in filter(None, (part.strip() for part in text.split(","))):
-        names = () if entry == "cpu" else tuple(entry.split("+"))
-        chosen_offloads(names, (), CPU_CENTRIC)
-        rungs.append(Rung(entry if names else BASE, names))
+        offloads, names = offload_set(entry)
+        rungs.append(Rung(BASE if entry == CPU_SET else entry, names, base=offloads))
     if not rungs:
         raise UsageError("--offloads names nothing", hint="sets of offloads, like cpu,gdr,gdr+sharp")
     return tuple(dict.fromkeys(rungs))

@@ -39,7 +39,8 @@ class MpiScene(Scene):
         """
         if setup.node is None or walked is None:
             raise UsageError("a host without GPUs has no collectives of its own", hint="another --node, or a SOURCE")
-        for name in sorted(set(setup.offloads.names) - set(Offloads().names) - set(OF_MPI)):
+        changed = set(setup.offloads.names) - set(Offloads().names)
+        for name in sorted((changed | set(setup.required)) - set(OF_MPI)):
             raise RefusedError(f"'{name}' is for GPUs, and a {setup.node.name} has none", hint=f"what works: {', '.join(OF_MPI)}")
         hcas = used_hcas(setup.node, walked.job)
         return cls(setup, ranks, walked, KnownHosts(setup.node, ranks, hcas, setup.offloads))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from fabctl.bench.gpudirect import gdr_of
 from fabctl.bench.inside import inside_limits
 from fabctl.errors import RefusedError
-from fabctl.model.node_graph import CPU, HCA, NVLINK, PCIE, NodeGraph
+from fabctl.model.node_graph import CPU, NVLINK, PCIE, NodeGraph
 from fabctl.model.node_view import GpuView, LinkGroup, NodeView
 from fabctl.model.offloads import Offloads
 from fabctl.model.predictions import Limit
@@ -31,7 +31,7 @@ def view_node(node: NodeGraph) -> NodeView:
         title=node.title,
         cpu_vendor=node.cpu_vendor,
         gpu_model=node.gpu_model,
-        hca_model=next((device.model for device in node.devices if device.kind == HCA), ""),
+        hca_model=node.hca_model,
         gpus=_gpus(node),
         n_hcas=len(node.hcas),
         n_sockets=len(node.of_kind(CPU)),

@@ -120,7 +120,7 @@ def collnet_plan(job: Job, *, gdr: bool = True) -> SharpPlan:
     return plan
 
 
-NEAREST = "without --with sharp NCCL takes rings and trees"
+NEAREST = "without sharp NCCL takes rings and trees"
 """The nearest thing that works."""
 
 

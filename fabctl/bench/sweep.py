@@ -12,7 +12,7 @@ from fabctl.bench.walked import Walked
 from fabctl.errors import InputError, RefusedError, UsageError
 from fabctl.model.fabric import Fabric
 from fabctl.model.node_graph import NodeGraph
-from fabctl.model.offloads import CPU_CENTRIC, Offloads, chosen_offloads
+from fabctl.model.offloads import offload_set
 from fabctl.model.predictions import Prediction, Row
 from fabctl.model.rates import Float64
 from fabctl.model.sweep import Grid, SweepPoint, Unit
@@ -22,8 +22,6 @@ from fabctl.traffic.collectives import COLLECTIVES
 from fabctl.traffic.job import JobSpec, Placed
 from fabctl.traffic.placement import Job, place
 
-DEFAULT, NOTHING = "default", "cpu"
-"""What NCCL uses without being asked, and nothing at all."""
 FEWEST_HOSTS = 2
 
 
@@ -63,19 +61,6 @@ def scales_of(case: Case, wanted: Sequence[int] = ()) -> tuple[int, ...]:
     return tuple(sorted(set(wanted) or {*doubling, whole}))
 
 
-def offloads_of(name: str) -> Offloads:
-    """Return an offload set of a `Grid`.
-
-    Raises
-    ------
-    UsageError
-        For an unknown offload.
-    """
-    if name == DEFAULT:
-        return Offloads()
-    return chosen_offloads(() if name == NOTHING else name.split("+"), (), CPU_CENTRIC)
-
-
 def units(grid: Grid) -> list[Unit]:
     """Return the units of a grid in the order in which they are written: by routes, then scales, then offloads."""
     return [Unit(routes, scale, offloads) for routes in grid.routes for scale in grid.scales for offloads in grid.offloads]
@@ -113,10 +98,10 @@ def _points(case: Case, grid: Grid, tables: RoutingTables, wanted: Iterable[Unit
         job = _at_scale(case, whole, n_hosts)
         walked = Walked(job, case.rates)
         for unit in of_scale:
-            offloads = offloads_of(unit.offloads)
+            offloads, asked = offload_set(unit.offloads)
             offloads = replace(offloads, pxn=offloads.pxn or job.pxn)
             try:
-                setup = setup_of(case.spec, case.node, offloads)
+                setup = setup_of(case.spec, case.node, offloads, asked)
                 table = predict(job, [tables], collectives, grid.sizes, case.rates, setup, walked=walked)
             except (RefusedError, UsageError) as error:
                 yield [SweepPoint(unit.routes, unit.offloads, n_hosts, job.n_ranks, refusal=error.message)]

@@ -59,7 +59,8 @@ def _complete_scenarios(_context: click.Context, _parameter: click.Parameter, in
     "--offloads",
     "offload_sets",
     metavar="A,B+C",
-    help="Sets of offloads (cpu, gdr, gdr+sharp), the first the baseline.  [default: one added after the other]",
+    help="Sets of offloads, the first the baseline: cpu for none, default for what NCCL uses unasked, gdr, gdr+sharp ..."
+    "  [default: one added after the other]",
 )
 @click.option(
     "--placements", metavar="A,B", help="Where the job runs: given, packed, spread, random:SEED, rail.  [default: given]"

@@ -77,8 +77,9 @@ def sweep(
     """
     from fabctl.bench.scene import with_ranks
     from fabctl.bench.sizes import size_range
-    from fabctl.bench.sweep import Case, offloads_of, run, scales_of
+    from fabctl.bench.sweep import Case, run, scales_of
     from fabctl.bench.sweep_file import SweepFile
+    from fabctl.model.offloads import offload_set
     from fabctl.model.rates import data_rates, parse_speed
     from fabctl.model.sweep import Grid
     from fabctl.report.bench_sweep import sweep_chart, sweep_report
@@ -92,7 +93,7 @@ def sweep(
     engines = named_engines(engine_names, tables_paths)
     sets = split_names(offload_sets, "--offloads")
     for name in sets:
-        offloads_of(name)
+        offload_set(name)
     spec, job_inputs = read_one_job(job_path)
     if not (spec.collectives or collective_names):
         raise InputError("this job names no collective of all its ranks", where=spec.path, hint="--collective all_reduce")

@@ -117,3 +117,8 @@ class NodeGraph:
     def gpu_model(self) -> str:
         """The GPUs' name in the catalogue; empty if there are none, or it is unknown."""
         return next((device.model for device in self.devices if device.kind == GPU), "")
+
+    @cached_property
+    def hca_model(self) -> str:
+        """The HCAs' name in the catalogue; empty if there are none, or it is unknown."""
+        return next((device.model for device in self.devices if device.kind == HCA), "")

@@ -48,6 +48,8 @@ class Offloads:
 
 CPU_CENTRIC = Offloads(gdr=False, nvls=False)
 """Everything through host memory and by the CPU: what the others are compared with."""
+DEFAULT_SET, CPU_SET = "default", "cpu"
+"""Names of the set that NCCL uses without being asked, and of `CPU_CENTRIC`."""
 
 
 def chosen_offloads(with_names: Sequence[str], without_names: Sequence[str], base: Offloads | None = None) -> Offloads:
@@ -66,3 +68,15 @@ def chosen_offloads(with_names: Sequence[str], without_names: Sequence[str], bas
             raise UsageError(f"unknown offload '{name}'", hint=suggestion(name, tuple(FIELDS)))
     values = {FIELDS[name]: True for name in with_names} | {FIELDS[name]: False for name in without_names}
     return replace(base or Offloads(), **values)
+
+
+def offload_set(text: str) -> tuple[Offloads, tuple[str, ...]]:
+    """Return the offloads of a set like ``gdr+sharp``, ``cpu`` or ``default``, and the names of those that it asks for.
+
+    Raises
+    ------
+    UsageError
+        For an unknown offload.
+    """
+    names = () if text in (DEFAULT_SET, CPU_SET) else tuple(text.split("+"))
+    return chosen_offloads(names, (), Offloads() if text == DEFAULT_SET else CPU_CENTRIC), names

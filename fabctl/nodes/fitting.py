@@ -6,10 +6,12 @@ import numpy as np
 
 from fabctl.model.catalog import Hca, hca, hcas
 from fabctl.model.fabric import Fabric
-from fabctl.model.node_graph import HCA, NodeGraph
+from fabctl.model.node_graph import NodeGraph
 from fabctl.nodes.reading import load_node
 from fabctl.nodes.shipped import node_names
 from fabctl.units import Speed
+
+Nodes = np.ndarray[tuple[int], np.dtype[np.intp]]
 
 
 def fitting_nodes(fabric: Fabric) -> tuple[str, ...]:
@@ -22,22 +24,30 @@ def fitting_nodes(fabric: Fabric) -> tuple[str, ...]:
     ----------
     O(nodes + ports), and the reading of all node types.
     """
-    hosts = fabric.hosts
-    inside = np.flatnonzero(fabric.is_hca & np.append(hosts.is_compute, np.False_)[hosts.node_host])
+    inside = _compute_hcas(fabric)
     if not inside.size:
         return ()
-    model = hca(_commonest(fabric.device_id[inside]))
+    model = common_hca(fabric)
     speed = Speed(_commonest(fabric.port_speed[np.isin(fabric.port_node, inside)]))
-    return tuple(name for name in node_names() if _fits(load_node(name), hosts.common_hca_count, model, speed))
+    return tuple(name for name in node_names() if _fits(load_node(name), fabric.hosts.common_hca_count, model, speed))
+
+
+def common_hca(fabric: Fabric) -> Hca | None:
+    """Return the commonest model of the compute hosts' HCAs; None if there are none, or it is unknown."""
+    return hca(_commonest(fabric.device_id[_compute_hcas(fabric)]))
+
+
+def _compute_hcas(fabric: Fabric) -> Nodes:
+    hosts = fabric.hosts
+    return np.flatnonzero(fabric.is_hca & np.append(hosts.is_compute, np.False_)[hosts.node_host])
 
 
 def _fits(node: NodeGraph, n_hcas: int, model: Hca | None, speed: Speed) -> bool:
     if len(node.hcas) != n_hcas:
         return False
-    own = next(device.model for device in node.devices if device.kind == HCA)
     if model is not None:
-        return own == model.name
-    return any(known.name == own and known.speed == speed.name for known in hcas())
+        return node.hca_model == model.name
+    return any(known.name == node.hca_model and known.speed == speed.name for known in hcas())
 
 
 def _commonest(values: np.ndarray[tuple[int, ...], np.dtype[np.integer]]) -> int:

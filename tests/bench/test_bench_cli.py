@@ -297,6 +297,20 @@ def test_what_hosts_lack_is_refused_if_asked_for(run: Any) -> None:
     assert "'nvls' does not work here" in done.err
 
 
+def test_what_works_between_hosts_is_refused_within_one(run: Any) -> None:
+    for name in ("gdr", "async", "sharp", "pxn", "ar"):
+        refused = run("bench", "--node", "dgx-h100", "--with", name)
+        assert (refused.code, f"'{name}' works between hosts" in refused.err) == (ExitCode.REFUSED, True)
+    assert run("bench", "--node", "dgx-h100", "--with", "nvls", "-b", "1G", "--collective", "all_reduce").code == 0
+
+
+def test_hcas_of_another_model_than_the_nodes_are_said(run: Any, fixtures: Path) -> None:
+    argv = ("--collective", "all_reduce", "-b", "1G", "-e", "1G")
+    path = str(fixtures / "ibnetdiscover" / "selene-compute-2021.txt")
+    assert "HCAs are ConnectX-6, those of a dgx-h100 ConnectX-7" in run("bench", path, *argv, "--node", "dgx-h100").out
+    assert "is it the right node" not in run("bench", path, *argv, "--node", "dgx-a100").out
+
+
 def test_offloads_that_hardware_lacks_are_code_6(run: Any) -> None:
     done = run("bench", "dgx1-16", "--with", "sharp")
     assert (done.code, done.out) == (ExitCode.REFUSED, "")

@@ -67,6 +67,13 @@ def test_what_the_hardware_lacks_is_a_point_with_the_reason(run: Run, results: P
     assert "Refused" in done.out
 
 
+def test_what_the_hosts_lack_is_refused_where_a_set_asks_for_it(run: Run, results: Path) -> None:
+    assert run(*SWEEP, *SIZES, "--offloads", "default,gdr+nvls", "--results", results).code == 0
+    by_default, asked = ([one for one in points(results) if one["offloads"] == name] for name in ("default", "gdr+nvls"))
+    assert all(one["time_us"] for one in by_default)
+    assert all("'nvls' does not work here" in one["refusal"] for one in asked)
+
+
 def test_a_file_cut_anywhere_is_completed_to_the_same_bytes(run: Run, results: Path) -> None:
     argv = (*SWEEP, *SIZES, "--results", results)
     assert run(*argv).code == 0

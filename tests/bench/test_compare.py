@@ -287,6 +287,14 @@ def test_a_job_larger_than_the_fabric(run: Run, case: Any) -> None:
     assert "job.yaml:1:8" in done.err
 
 
+def test_what_a_set_asks_for_and_the_hosts_lack_is_refused(compared: Any, project: Path) -> None:
+    job = str(project / "topologies/jobs/dgx1-16.yaml")
+    by_default, asked = compared("dgx1-16", "--job", job, "--sizes", "1M", "--offloads", "default,gdr+nvls")["outcomes"]
+    assert (by_default["offloads"], by_default["refusal"]) == ("default", None)
+    assert asked["points"] == []
+    assert asked["refusal"].startswith("'nvls' does not work here")
+
+
 def test_ladders_are_read() -> None:
     assert [(rung.label, rung.names) for rung in read_ladder("cpu, gdr,gdr+sharp,gdr")] == [
         (BASE, ()),
