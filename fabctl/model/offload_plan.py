@@ -26,6 +26,10 @@ class Risk(IntEnum):
     REBOOT = 4, "switches reboot"
 
 
+FABRIC = "fabric"
+"""Target of what is there once for the whole fabric."""
+
+
 @dataclass(frozen=True, order=True)
 class Place:
     """Where one value is.

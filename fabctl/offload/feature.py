@@ -1,4 +1,4 @@
-"""What the cycle asks of a feature."""
+"""What the cycle asks of a feature, and the plan that most features make."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fabctl.model.assessment import Assessed
-from fabctl.model.offload_plan import Plan
+from fabctl.model.offload_plan import Change, Check, Plan, Stage
+from fabctl.offload.basis import basis_of
 from fabctl.offload.site import Site
+from fabctl.offload.undo import mirrored
 
 
 @dataclass(frozen=True)
@@ -53,3 +55,11 @@ class Feature(Protocol):
         UsageError
             For values that it does not know.
         """
+
+
+def planned(
+    site: Site, request: Request, feature: str, changes: Sequence[Change], checks: Sequence[Check], notes: Sequence[str]
+) -> Plan:
+    """Return the plan of one stage, taken back by the values of before; without changes there is no stage."""
+    stages = (Stage(feature, tuple(changes), tuple(checks)),) if changes else ()
+    return Plan(feature, request.words, basis_of(site, changes), stages, mirrored(stages), tuple(notes))

@@ -13,8 +13,7 @@ from fabctl.errors import RefusedError, UsageError
 from fabctl.install.settings import CONFIG
 from fabctl.model.assessment import Assessed, Status
 from fabctl.model.fabric import Fabric
-from fabctl.model.offload_plan import Change, Check, Place, Plan, Risk, Stage
-from fabctl.offload.basis import basis_of
+from fabctl.model.offload_plan import FABRIC, Change, Place, Risk
 from fabctl.offload.driver import Driver, Manager
 from fabctl.offload.drivers.opensm import OpensmDriver
 from fabctl.offload.drivers.opensm_conf import value_of, with_value
@@ -23,9 +22,7 @@ from fabctl.offload.feature import Request
 from fabctl.offload.secrets import bare_secret
 from fabctl.offload.site import Site
 from fabctl.offload.subnet_manager import OPENSM, conf_change, require_nvidia
-from fabctl.offload.undo import mirrored
 
-FABRIC = "fabric"
 FILES = "files"
 UFM = "ufm"
 DRIVERS = (*OPENSM, UFM, FILES)
@@ -141,16 +138,6 @@ def file_change(driver: Driver, name: str, text: str, risk: Risk, why: str) -> t
     place = Place(driver.name, FABRIC, f"file:{name}")
     old = driver.read(place)
     return () if old == text else (Change(place, old, text, Risk.NONE if driver.name == FILES else risk, why),)
-
-
-def planned(
-    site: Site, request: Request, feature: str, changes: Sequence[Change], checks: Sequence[Check], notes: Sequence[str]
-) -> Plan:
-    """Return the plan of one stage, taken back by the values of before."""
-    if not changes:
-        return Plan(feature, request.words, basis_of(site, ()), (), (), tuple(notes))
-    stage = Stage(feature, tuple(changes), tuple(checks))
-    return Plan(feature, request.words, basis_of(site, changes), (stage,), mirrored((stage,)), tuple(notes))
 
 
 def reach_notes(site: Site, driver: Driver, wanted: Mapping[str, str | None]) -> tuple[str, ...]:

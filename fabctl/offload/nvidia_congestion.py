@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 
 from fabctl.errors import UsageError
 from fabctl.model.assessment import Assessed, Status
-from fabctl.model.offload_plan import Change, Plan
+from fabctl.model.offload_plan import FABRIC, Change, Plan
 from fabctl.offload import nvidia
-from fabctl.offload.feature import Request
+from fabctl.offload.feature import Request, planned
 from fabctl.offload.site import Site
 from fabctl.offload.subnet_manager import OPENSM
 
@@ -58,7 +58,7 @@ def assess(site: Site) -> tuple[Assessed, ...]:
     if not source or value not in _STATES:
         return ()
     status, words = _STATES[value]
-    return (Assessed(FEATURE_NAME, nvidia.FABRIC, status, f"{SWITCH} {value}: NVIDIA's congestion control {words}", source),)
+    return (Assessed(FEATURE_NAME, FABRIC, status, f"{SWITCH} {value}: NVIDIA's congestion control {words}", source),)
 
 
 def plan(site: Site, request: Request) -> Plan:
@@ -90,9 +90,7 @@ def plan(site: Site, request: Request) -> Plan:
         keys["ppcc_algo_dir"] = values["ppcc_algo_dir"]
     why = "NVIDIA's congestion control" if request.enable else "no congestion control"
     changes = (*changes, *nvidia.conf_changes(site, driver, keys, why))
-    return nvidia.planned(
-        site, request, FEATURE_NAME, changes, (), [*_notes(site, request), *nvidia.reach_notes(site, driver, keys)]
-    )
+    return planned(site, request, FEATURE_NAME, changes, (), [*_notes(site, request), *nvidia.reach_notes(site, driver, keys)])
 
 
 def policy(values: Mapping[str, str]) -> str:

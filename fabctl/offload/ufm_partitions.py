@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from fabctl.errors import RefusedError
 from fabctl.model.assessment import Assessed, Status
-from fabctl.model.offload_plan import Change, Check, Place, Plan, Risk, Stage
+from fabctl.model.offload_plan import FABRIC, Change, Check, Place, Plan, Risk, Stage
 from fabctl.offload.basis import basis_of
 from fabctl.offload.driver import Driver
 from fabctl.offload.drivers.ufm_values import DEFAULT_PKEY, FULL_MEMBER, Partition
@@ -15,7 +15,6 @@ from fabctl.offload.site import Site
 
 UFM = "ufm"
 
-_FABRIC = "fabric"
 _NOTE = "what is read back is UFM's own view, not the P_Key tables of switches and HCAs"
 
 
@@ -29,7 +28,7 @@ def assess_partitions(site: Site, feature: str) -> list[Assessed]:
     """
     fabric, driver = site.fabric, site.driver(UFM)
     keys = [
-        key for key in (driver.read(Place(UFM, _FABRIC, "pkeys")) or "").split() if int(key, 16) & DEFAULT_PKEY != DEFAULT_PKEY
+        key for key in (driver.read(Place(UFM, FABRIC, "pkeys")) or "").split() if int(key, 16) & DEFAULT_PKEY != DEFAULT_PKEY
     ]
     members = {key: Partition.parse(text).members for key in keys if (text := _read(driver, int(key, 16))) is not None}
     behind: dict[int, list[int]] = {}
@@ -64,7 +63,7 @@ def partition_plan(
         As UFM's driver.
     """
     driver = site.driver(UFM)
-    place, quality = (Place(UFM, _FABRIC, f"{kind}.{key | FULL_MEMBER:#06x}") for kind in ("pkey", "pkey-qos"))
+    place, quality = (Place(UFM, FABRIC, f"{kind}.{key | FULL_MEMBER:#06x}") for kind in ("pkey", "pkey-qos"))
     old = driver.read(place)
     new = None
     if request.enable:
@@ -95,4 +94,4 @@ def partition_plan(
 
 
 def _read(driver: Driver, key: int) -> str | None:
-    return driver.read(Place(UFM, _FABRIC, f"pkey.{key:#06x}"))
+    return driver.read(Place(UFM, FABRIC, f"pkey.{key:#06x}"))

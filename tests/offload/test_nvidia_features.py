@@ -170,7 +170,7 @@ def test_shield_by_default_is_what_nvidia_has_by_default() -> None:
 @pytest.mark.parametrize(
     ("switch", "engine", "obstacle"),
     [
-        ("SB7800", "ar_updn", "all switches must have it, and 6 do not, or are not known to"),
+        ("SB7800", "ar_updn", "all switches must have it, and 6 of 6 are not known to"),
         ("Q3400", "ar_updn", "are not known to"),
         ("QM9700", "updn", "routing_engine is updn"),
     ],

@@ -267,6 +267,8 @@ def test_disruptive_plans_want_to_be_told_so(bench: Bench) -> None:
     [
         (("lba",), ExitCode.USAGE, "unknown feature 'lba'\n  hint: did you mean 'lab'?"),
         (("lab", "--driver", "lbb"), ExitCode.USAGE, "unknown driver 'lbb'"),
+        (("lab", "--driver", "files:folder="), ExitCode.USAGE, "takes a folder and nothing else"),
+        (("lab", "--driver", "files:folder=/dev/null"), ExitCode.INPUT, "/dev/null: this is no folder"),
         (("lab", "--driver", "files:foldr=x"), ExitCode.USAGE, "driver 'files' takes no 'foldr=x'\n  hint: it takes folder="),
         (("lab", "--driver", "files:folder"), ExitCode.USAGE, "driver 'files' takes no 'folder'"),
         (("lab", "--driver", "files:folder=a,folder=b"), ExitCode.USAGE, "driver 'files' has 'folder' twice"),

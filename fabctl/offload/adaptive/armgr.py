@@ -16,7 +16,7 @@ from fabctl.offload.adaptive import words
 from fabctl.offload.adaptive.groups import PLUGIN, adaptive_plan
 from fabctl.offload.adaptive.levels import N_SLS
 from fabctl.offload.driver import Driver
-from fabctl.offload.feature import Request
+from fabctl.offload.feature import Request, planned
 from fabctl.offload.site import Site
 
 CONFIG = "ar_mgr.conf"
@@ -102,12 +102,10 @@ def plan(site: Site, request: Request, driver: Driver) -> Plan:
     )
     loaded = {key: nvidia.conf_value(site, key)[0] for key in ("event_plugin_name", "event_plugin_options")}
     if not request.enable and NAME not in (loaded["event_plugin_name"] or "").split():
-        return nvidia.planned(
-            site, request, "adaptive-routing", (), (), ["the plugin armgr is not loaded: there is nothing to disable"]
-        )
+        return planned(site, request, "adaptive-routing", (), (), ["the plugin armgr is not loaded: there is nothing to disable"])
     files = nvidia.file_change(driver, CONFIG, text, Risk.SWEEP, "what the plugin does")
     if not request.enable:
-        return nvidia.planned(site, request, "adaptive-routing", files, (), NOTES)
+        return planned(site, request, "adaptive-routing", files, (), NOTES)
     what = adaptive_plan(site, algorithm, tuple(range(N_SLS)))
     meaning = [*words.group_notes(what), *words.safety_notes(what), *words.hca_notes(site.fabric, asked=True)]
     wanted: dict[str, str | None] = {**plugin_keys(loaded, f"{nvidia.conf_folder(driver, request)}/{CONFIG}")}
@@ -115,7 +113,7 @@ def plan(site: Site, request: Request, driver: Driver) -> Plan:
         wanted["routing_engine"] = "updn"
     changes = (*files, *nvidia.conf_changes(site, driver, wanted, "loads the plugin armgr"))
     notes = (*meaning, *NOTES, *nvidia.reach_notes(site, driver, wanted))
-    return nvidia.planned(site, request, "adaptive-routing", changes, (), notes)
+    return planned(site, request, "adaptive-routing", changes, (), notes)
 
 
 def plugin_keys(current: Mapping[str, str | None], path: str) -> dict[str, str]:

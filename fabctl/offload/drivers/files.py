@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from fabctl.atomic import write_atomic
-from fabctl.errors import RefusedError, UsageError
+from fabctl.errors import InputError, RefusedError, UsageError
 from fabctl.model.fabric import Fabric
 from fabctl.model.offload_plan import Place, Risk
 from fabctl.offload.driver import Manager, Observed
@@ -31,10 +31,21 @@ class FilesDriver:
 
     @classmethod
     def make(cls, options: Mapping[str, str], fabric: Fabric) -> Self:
-        """Return a driver that renders into ``folder``."""
-        if options.keys() != {"folder"}:
+        """Return a driver that renders into ``folder``.
+
+        Raises
+        ------
+        UsageError
+            If none is named.
+        InputError
+            If it is something else.
+        """
+        if not options.get("folder") or options.keys() != {"folder"}:
             raise UsageError("the driver 'files' takes a folder and nothing else", hint="--driver files:folder=DIR")
-        return cls(Path(options["folder"]))
+        folder = Path(options["folder"])
+        if folder.exists() and not folder.is_dir():
+            raise InputError("this is no folder", where=str(folder), hint="--driver files:folder=DIR")
+        return cls(folder)
 
     def manager(self) -> Manager | None:
         """Return None: nobody reads these files yet."""
@@ -51,7 +62,10 @@ class FilesDriver:
         if value is None:
             path.unlink(missing_ok=True)
         else:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(f"cannot make {self.folder}: {error.strerror}") from error
             current = path.read_bytes().decode("latin-1") if path.exists() else ""
             write_atomic(path, unmask(value, current).encode("latin-1"))
 

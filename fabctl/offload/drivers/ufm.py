@@ -11,7 +11,7 @@ from typing import ClassVar, Self
 
 from fabctl.errors import RefusedError, SourceError, UsageError
 from fabctl.model.fabric import Fabric
-from fabctl.model.offload_plan import Place, Risk
+from fabctl.model.offload_plan import FABRIC, Place, Risk
 from fabctl.offload.driver import Manager, Observed
 from fabctl.offload.drivers.ufm_client import UfmClient
 from fabctl.offload.drivers.ufm_places import (
@@ -27,8 +27,6 @@ from fabctl.offload.drivers.ufm_places import (
 )
 from fabctl.offload.drivers.ufm_values import keys_of, reservations_of, switches_of
 from fabctl.printable import printable
-
-FABRIC = "fabric"
 
 _POLLS = 60
 _LONGEST = 200

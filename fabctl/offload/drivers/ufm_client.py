@@ -67,14 +67,8 @@ class UfmClient:
 
     Parameters
     ----------
-    url : str
-        ``https://HOST[:PORT]``.
-    auth : Path
-        File with a token or ``USER:PASSWORD``; it is read once.
-    ca : Path, optional
-        Certificates of the authorities that are believed; the system's without one.
-    answer_s : float
-        How long an answer may take, in seconds.
+    url, auth, ca, answer_s
+        As of `fabctl.offload.drivers.ufm_wire.Wire`.
     pause : callable
         Waits for so many seconds.
 

@@ -18,7 +18,7 @@ from fabctl.model.assessment import Assessed, Status
 from fabctl.model.catalog import Hca, SwitchAsic, hca, switch_asic
 from fabctl.model.fabric import Fabric
 from fabctl.model.lookup import find_switch
-from fabctl.model.offload_plan import Change, Check, Place, Plan, Risk
+from fabctl.model.offload_plan import FABRIC, Change, Check, Place, Plan, Risk
 from fabctl.nodeset import expand
 from fabctl.offload import nvidia
 from fabctl.offload.adaptive import armgr, words
@@ -26,7 +26,7 @@ from fabctl.offload.adaptive.gain import gains
 from fabctl.offload.adaptive.groups import ENGINES, ROOTS, adaptive_plan, engine_for, is_xdr, routes, top_switches
 from fabctl.offload.adaptive.levels import N_SLS, kept_mask, masked_sls, named, parse_sls
 from fabctl.offload.driver import Driver
-from fabctl.offload.feature import Request
+from fabctl.offload.feature import Request, planned
 from fabctl.offload.features.settings import number
 from fabctl.offload.site import Site
 from fabctl.offload.subnet_manager import OPENSM
@@ -69,7 +69,7 @@ class AdaptiveRouting:
         nvidia.refuse_some_switches(site, request, "adaptive routing", hint)
         old_form = _is_old_form(request)
         if request.enable and not old_form and not site.drivers:
-            return nvidia.planned(site, request, NAME, (), (), _meaning(site, request.values))
+            return planned(site, request, NAME, (), (), _meaning(site, request.values))
         driver = nvidia.conf_driver(site, "adaptive routing")
         if old_form:
             return armgr.plan(site, request, driver)
@@ -111,7 +111,7 @@ def _enabled(site: Site, request: Request, driver: Driver) -> Plan:
             "ar_mode 0 stays: what its values mean is not published; if routes stay static, look there (--set ar_mode=...)"
         )
     notes = [*meaning, *roots.notes, *nvidia.reach_notes(site, driver, wanted)]
-    return nvidia.planned(site, request, NAME, changes, _engine_check(driver, engine), notes)
+    return planned(site, request, NAME, changes, _engine_check(driver, engine), notes)
 
 
 def _meaning(site: Site, values: Mapping[str, str]) -> list[str]:
@@ -145,7 +145,7 @@ def _disabled(site: Site, request: Request, driver: Driver) -> Plan:
         "disabled by a routing engine without it (Bring-up Procedure); whether switches forget their groups is not published",
         *nvidia.reach_notes(site, driver, {"routing_engine": engine}),
     ]
-    return nvidia.planned(site, request, NAME, changes, _engine_check(driver, engine), notes)
+    return planned(site, request, NAME, changes, _engine_check(driver, engine), notes)
 
 
 def _engine(site: Site, values: Mapping[str, str]) -> str:
@@ -158,7 +158,7 @@ def _engine(site: Site, values: Mapping[str, str]) -> str:
 
 def _engine_check(driver: Driver, engine: str) -> list[Check]:
     keys = {nvidia.UFM: "smconf.routing_engine_active"} | dict.fromkeys(OPENSM, "routing-engine")
-    return [Check(Place(driver.name, nvidia.FABRIC, keys[driver.name]), engine)] if driver.name in keys else []
+    return [Check(Place(driver.name, FABRIC, keys[driver.name]), engine)] if driver.name in keys else []
 
 
 def _sls(site: Site, values: Mapping[str, str]) -> tuple[int, ...]:
@@ -247,13 +247,13 @@ def _told(site: Site) -> Assessed:
         return nvidia.unknown(NAME)
     if engine is None:
         fact = "routing_engine is not set: the default is ar_updn since MLNXSM 5.10, minhop before"
-        return Assessed(NAME, nvidia.FABRIC, Status.UNKNOWN, fact, source)
+        return Assessed(NAME, FABRIC, Status.UNKNOWN, fact, source)
     first, mask = nvidia.routing_engine(site)[0], nvidia.conf_value(site, "ar_sl_mask")[0]
     if first in (*ENGINES, *OTHERS):
         levels = f", ar_sl_mask {mask}" if mask else ""
-        return Assessed(NAME, nvidia.FABRIC, Status.ON, f"routing_engine {engine}{levels}", source)
+        return Assessed(NAME, FABRIC, Status.ON, f"routing_engine {engine}{levels}", source)
     status = Status.OFF if first in STATIC_ENGINES else Status.UNKNOWN
-    return Assessed(NAME, nvidia.FABRIC, status, f"routing_engine {engine}", source)
+    return Assessed(NAME, FABRIC, status, f"routing_engine {engine}", source)
 
 
 def _capable(fabric: Fabric, node: int, find: Callable[[int], SwitchAsic | Hca | None], what: str) -> Assessed:

@@ -16,7 +16,7 @@ from fabctl.model import catalog
 from fabctl.model.assessment import Assessed, Status
 from fabctl.model.fabric import Fabric
 from fabctl.model.node_graph import NodeGraph
-from fabctl.model.offload_plan import Plan
+from fabctl.model.offload_plan import FABRIC, Plan
 from fabctl.model.offloads import Offloads
 from fabctl.offload.feature import Request
 from fabctl.offload.features.gdr import NOTHING, host_readiness, hosts_concerned
@@ -24,7 +24,7 @@ from fabctl.offload.hosts.captures import COMMANDS, GPUS, PARAMS
 from fabctl.offload.hosts.facts import version
 from fabctl.offload.hosts.gather import gathered
 from fabctl.offload.hosts.readiness import Readiness
-from fabctl.offload.hosts.rendered import ALL, Rendered, chosen_hosts, render
+from fabctl.offload.hosts.rendered import Rendered, chosen_hosts, render
 from fabctl.offload.site import Site
 from fabctl.traffic.roster import listed
 
@@ -86,8 +86,8 @@ class AsyncControl:
                 f"no host is known to be able to: {why}", hint="fabctl offload list --feature gdr,async says what each lacks"
             )
         files = [
-            Rendered(ALL, MODPROBE, _MODPROBE_TEXT if request.enable and lacking else "", _why(lacking)),
-            Rendered(ALL, ENVIRONMENT, _ENVIRONMENT_TEXT if request.enable else "", "the environment of jobs"),
+            Rendered(FABRIC, MODPROBE, _MODPROBE_TEXT if request.enable and lacking else "", _why(lacking)),
+            Rendered(FABRIC, ENVIRONMENT, _ENVIRONMENT_TEXT if request.enable else "", "the environment of jobs"),
         ]
         return render(site, request, self.name, files, _notes(site, ready, lacking))
 

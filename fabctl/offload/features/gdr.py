@@ -9,12 +9,12 @@ import numpy as np
 from fabctl.errors import RefusedError
 from fabctl.model.assessment import Assessed, Status
 from fabctl.model.fabric import Fabric
-from fabctl.model.offload_plan import Plan
+from fabctl.model.offload_plan import FABRIC, Plan
 from fabctl.offload.feature import Request
 from fabctl.offload.hosts.differ import differences
 from fabctl.offload.hosts.gather import Gathered, devices_of, gathered
 from fabctl.offload.hosts.readiness import Readiness, readiness
-from fabctl.offload.hosts.rendered import ALL, Rendered, chosen_hosts, render
+from fabctl.offload.hosts.rendered import Rendered, chosen_hosts, render
 from fabctl.offload.hosts.script import file_stem, nccl_environment, ready_script, undo_script, why
 from fabctl.offload.site import Site
 from fabctl.printable import printable
@@ -60,7 +60,7 @@ class Gdr:
         devices = devices_of(site.fabric)
         with_gpus = [host for host in meant if ready[host].status is not Status.CANNOT]
         environment = nccl_environment([ready[host] for host in with_gpus], [devices[host] for host in with_gpus])
-        files.append(Rendered(ALL, ENVIRONMENT, environment if request.enable else "", "the environment of jobs"))
+        files.append(Rendered(FABRIC, ENVIRONMENT, environment if request.enable else "", "the environment of jobs"))
         return render(site, request, self.name, files, _notes(site, [ready[host] for host in meant], enable=request.enable))
 
 

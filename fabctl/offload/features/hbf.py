@@ -11,11 +11,11 @@ from typing import ClassVar
 
 from fabctl.errors import UsageError
 from fabctl.model.assessment import Assessed, Status
-from fabctl.model.offload_plan import Plan
+from fabctl.model.offload_plan import FABRIC, Plan
 from fabctl.offload import nvidia
 from fabctl.offload.adaptive.groups import ENGINES
 from fabctl.offload.adaptive.levels import N_SLS, kept_mask, masked_sls, named, parse_sls
-from fabctl.offload.feature import Request
+from fabctl.offload.feature import Request, planned
 from fabctl.offload.features.settings import number
 from fabctl.offload.site import Site
 
@@ -59,7 +59,7 @@ class Hbf:
             *nvidia.reach_notes(site, driver, wanted),
             "what switches hold is not read back: ibdiagnet 2.9 and later reads it",
         ]
-        return nvidia.planned(site, request, NAME, changes, (), notes)
+        return planned(site, request, NAME, changes, (), notes)
 
 
 FEATURE = Hbf()
@@ -84,10 +84,10 @@ def _told(site: Site) -> Assessed:
     sls = masked_sls(mask) if mask else None
     if sls is None:
         fact = f"hbf_sl_mask is {mask}" if mask else "hbf_sl_mask is not set, and what it is then is not published"
-        return Assessed(NAME, nvidia.FABRIC, Status.UNKNOWN, fact, source)
+        return Assessed(NAME, FABRIC, Status.UNKNOWN, fact, source)
     return Assessed(
         NAME,
-        nvidia.FABRIC,
+        FABRIC,
         Status.ON if sls else Status.OFF,
         f"hbf_sl_mask {mask}" + (f": SL {named(sls)}" if sls else ""),
         source,

@@ -15,7 +15,7 @@ from fabctl.errors import RefusedError, UsageError
 from fabctl.model.assessment import Assessed, Status
 from fabctl.model.flows import Flows
 from fabctl.model.node_graph import NodeGraph
-from fabctl.model.offload_plan import Plan
+from fabctl.model.offload_plan import FABRIC, Plan
 from fabctl.model.phases import JobTraffic, Phase
 from fabctl.model.rates import payload_rates
 from fabctl.model.remote_gpus import RemoteGpu, RemoteGpuPlan
@@ -23,7 +23,7 @@ from fabctl.offload.feature import Request
 from fabctl.offload.features.gdr import first_guid
 from fabctl.offload.features.settings import number
 from fabctl.offload.hosts.gather import gathered
-from fabctl.offload.hosts.rendered import ALL, Rendered, chosen_hosts, render
+from fabctl.offload.hosts.rendered import Rendered, chosen_hosts, render
 from fabctl.offload.hosts.script import file_stem
 from fabctl.offload.site import Site
 from fabctl.routing.compute import compute_tables
@@ -60,7 +60,7 @@ class RemoteGpus:
             elif host in busy:
                 status, fact = Status.CANNOT, "it runs a job"
             elif node is None:
-                status, fact = Status.UNKNOWN, f"which server it is is unknown ({NODE_HINT})"
+                status, fact = Status.UNKNOWN, f"its kind of server is unknown ({NODE_HINT})"
             elif not node.gpus:
                 status, fact = Status.CANNOT, f"a {node.title} has no GPU to lend"
             elif _ports(site, host) != len(node.hcas):
@@ -116,7 +116,7 @@ def _ring(job: Job, name: str) -> JobTraffic:
 def _files(site: Site, clients: Sequence[str], chosen: Sequence[RemoteGpu], tool: str) -> list[Rendered]:
     if tool == HOSTS:
         text = _listed(site.node, chosen) if site.node and chosen else ""
-        return [Rendered(ALL, LIST, text, "client, server and number of the GPU there")]
+        return [Rendered(FABRIC, LIST, text, "client, server and number of the GPU there")]
     files = []
     for client in clients:
         own = [one for one in chosen if one.client == client]

@@ -15,11 +15,11 @@ from fabctl.errors import RefusedError, UsageError
 from fabctl.model.assessment import Assessed, Status
 from fabctl.model.catalog import hca, switch_asic
 from fabctl.model.fabric import Fabric
-from fabctl.model.offload_plan import Place, Plan
+from fabctl.model.offload_plan import FABRIC, Place, Plan
 from fabctl.model.sharp_plan import SharpTrees
 from fabctl.offload import nvidia
 from fabctl.offload.driver import Driver
-from fabctl.offload.feature import Request
+from fabctl.offload.feature import Request, planned
 from fabctl.offload.sharp import files, seen
 from fabctl.offload.sharp.eligible import manager_ports
 from fabctl.offload.sharp.plan import sharp_trees
@@ -63,7 +63,7 @@ class Sharp:
         """Plan SHARP on or off, on the switches that are meant."""
         settings_of(request.values, files.am_cfg(site))
         if not site.drivers:
-            return nvidia.planned(site, request, NAME, (), (), _job_notes())
+            return planned(site, request, NAME, (), (), _job_notes())
         driver = nvidia.conf_driver(site, "SHARP")
         return _enabled(site, request, driver) if request.enable else _disabled(site, request, driver)
 
@@ -101,7 +101,7 @@ def _enabled(site: Site, request: Request, driver: Driver) -> Plan:
     if off:
         notes.append(f"SHARP stays off on {len(off)} of {len(able)} switches that have it")
     notes += _manager_notes(driver, manager_keys)
-    return nvidia.planned(site, request, NAME, changes, (), [*notes, *nvidia.reach_notes(site, driver, keys), *_job_notes()])
+    return planned(site, request, NAME, changes, (), [*notes, *nvidia.reach_notes(site, driver, keys), *_job_notes()])
 
 
 def _disabled(site: Site, request: Request, driver: Driver) -> Plan:
@@ -118,13 +118,13 @@ def _disabled(site: Site, request: Request, driver: Driver) -> Plan:
         changes = (*policy, *(nvidia.conf_changes(site, driver, keys, "where these files lie") if keys else ()))
         notes = ["jobs whose trees go through these switches end, or fail: none may run when OpenSM reads the files"]
     notes += [*_reserved_notes(site), *nvidia.reach_notes(site, driver, keys), UNREAD]
-    return nvidia.planned(site, request, NAME, changes, (), notes)
+    return planned(site, request, NAME, changes, (), notes)
 
 
 def _reserved_notes(site: Site) -> list[str]:
     """Return for whom UFM has SHARP reserved."""
     ufm = site.drivers.get(nvidia.UFM)
-    names = (ufm.read(Place(nvidia.UFM, nvidia.FABRIC, "reservations")) or "").split() if ufm else []
+    names = (ufm.read(Place(nvidia.UFM, FABRIC, "reservations")) or "").split() if ufm else []
     if not names:
         return []
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
@@ -217,7 +217,7 @@ def _told(site: Site) -> Assessed:
         return nvidia.unknown(NAME)
     status = {files.ON: Status.ON, files.OFF: Status.OFF}.get(value or "", Status.UNKNOWN)
     words = {None: "sharp_enabled is not set", files.IGNORE: "sharp_enabled 0: switches stay as they are"}
-    return Assessed(NAME, nvidia.FABRIC, status, words.get(value, f"sharp_enabled {value}"), source)
+    return Assessed(NAME, FABRIC, status, words.get(value, f"sharp_enabled {value}"), source)
 
 
 def _switch(fabric: Fabric, switch: int, has_node: bool, off: bool, known: bool) -> Assessed:

@@ -13,10 +13,10 @@ from fabctl.errors import RefusedError, UsageError
 from fabctl.model.assessment import Assessed, Status
 from fabctl.model.catalog import switch_asic
 from fabctl.model.fabric import Fabric
-from fabctl.model.offload_plan import Plan
+from fabctl.model.offload_plan import FABRIC, Plan
 from fabctl.offload import nvidia
 from fabctl.offload.adaptive.words import some
-from fabctl.offload.feature import Request
+from fabctl.offload.feature import Request, planned
 from fabctl.offload.features.settings import number
 from fabctl.offload.site import Site
 
@@ -72,7 +72,7 @@ class Shield:
             *nvidia.reach_notes(site, driver, wanted),
             "what switches hold is not read back: ibdiagnet -r (ibdiagnet2.far)",
         ]
-        return nvidia.planned(site, request, NAME, changes, (), notes)
+        return planned(site, request, NAME, changes, (), notes)
 
 
 FEATURE = Shield()
@@ -103,7 +103,7 @@ def _obstacles(site: Site) -> Iterator[str]:
     fabric = site.fabric
     without = [fabric.labels[switch] for switch in range(fabric.n_switches) if not _pfrn(fabric, switch)]
     if without:
-        yield f"all switches must have it, and {len(without)} do not, or are not known to: {some(without)}"
+        yield f"all switches must have it, and {len(without)} of {fabric.n_switches} are not known to: {some(without)}"
     engine = nvidia.routing_engine(site)[0]
     if engine and engine not in PFRN_ENGINES:
         yield f"routes must be made by {', '.join(PFRN_ENGINES)}, and routing_engine is {engine}"
@@ -137,9 +137,9 @@ def _told(site: Site) -> Assessed:
         return nvidia.unknown(NAME)
     if mode is None:
         status = Status.ON if nvidia.runs(site) else Status.UNKNOWN
-        return Assessed(NAME, nvidia.FABRIC, status, "shield_mode is not set: NVIDIA's OpenSM has it on by default", source)
+        return Assessed(NAME, FABRIC, status, "shield_mode is not set: NVIDIA's OpenSM has it on by default", source)
     words = {OFF: "shield_mode 0", WITHOUT_PFRN: "shield_mode 2: without pFRN"}
-    return Assessed(NAME, nvidia.FABRIC, Status.OFF if mode == OFF else Status.ON, words.get(mode, f"shield_mode {mode}"), source)
+    return Assessed(NAME, FABRIC, Status.OFF if mode == OFF else Status.ON, words.get(mode, f"shield_mode {mode}"), source)
 
 
 def _capable(fabric: Fabric, switch: int) -> Assessed:

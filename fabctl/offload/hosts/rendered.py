@@ -6,15 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fabctl.errors import RefusedError, UsageError
-from fabctl.model.offload_plan import Change, Place, Plan, Risk, Stage
+from fabctl.model.offload_plan import Change, Place, Plan, Risk
 from fabctl.nodeset import expand
-from fabctl.offload.basis import basis_of
-from fabctl.offload.feature import Request
+from fabctl.offload.feature import Request, planned
 from fabctl.offload.site import Site
-from fabctl.offload.undo import mirrored
 from fabctl.traffic.roster import nearest
-
-ALL = "fabric"
 
 
 @dataclass(frozen=True)
@@ -24,7 +20,7 @@ class Rendered:
     Parameters
     ----------
     target : str
-        The host for which it is, or `ALL`.
+        The host for which it is, or `FABRIC` for all.
     name : str
     text : str
         Empty: it is not wanted.
@@ -53,10 +49,7 @@ def render(site: Site, request: Request, feature: str, files: Sequence[Rendered]
         old, new = driver.read(place), _bytes(file.text)
         if old != new:
             changes.append(Change(place, old, new, Risk.NONE, file.why if new else "not needed any more"))
-    if not changes:
-        return Plan(feature, request.words, basis_of(site, ()), (), (), tuple(notes))
-    stage = Stage(feature, tuple(changes), ())
-    return Plan(feature, request.words, basis_of(site, changes), (stage,), mirrored((stage,)), tuple(notes))
+    return planned(site, request, feature, changes, (), notes)
 
 
 def chosen_hosts(site: Site, request: Request, key: str = "hosts") -> tuple[str, ...]:

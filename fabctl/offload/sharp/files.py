@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 from fabctl.errors import RefusedError
 from fabctl.model.fabric import Fabric
-from fabctl.model.offload_plan import Change, Place, Risk
+from fabctl.model.offload_plan import FABRIC, Change, Place, Risk
 from fabctl.offload import nvidia
 from fabctl.offload.driver import Driver
 from fabctl.offload.drivers.opensm_conf import value_of, with_value
@@ -149,7 +149,7 @@ def _text(site: Site, name: str) -> str | None:
     for driver in (site.drivers[found] for found in (*OPENSM, nvidia.FILES) if found in site.drivers):
         if name == AM_CFG and driver.name in OPENSM:
             continue
-        text = driver.read(Place(driver.name, nvidia.FABRIC, f"file:{_name(site, driver, name)}"))
+        text = driver.read(Place(driver.name, FABRIC, f"file:{_name(site, driver, name)}"))
         if text is not None:
             return text
     return site.captured.get(_base_name(site, name))
