@@ -11,7 +11,7 @@ import click
 from fabctl.cli.common import output_options
 from fabctl.cli.offload_apply import apply_options, apply_plan
 from fabctl.cli.offload_layouts import laid_out
-from fabctl.cli.offload_plan import Wanted, confirm_words, feature_options, planned, write_plan
+from fabctl.cli.offload_plan import Wanted, feature_options, how_to_apply, planned, write_plan
 from fabctl.cli.offload_site import SiteOptions, again, make_site, site_options
 from fabctl.errors import ExitCode
 
@@ -65,6 +65,6 @@ def _switch(wanted: Wanted, asked: SiteOptions, how: dict[str, Any] | None, outp
     if how is not None and made.changes:
         return apply_plan(made, reached.site, how, output)
     verb = "enable" if enable else "disable"
-    command = ["fabctl", "offload", verb, *wanted.words, *again(asked), "--yes", *confirm_words(made)]
+    command = ["fabctl", "offload", verb, *wanted.words, *again(asked), "--yes", *how_to_apply(made)]
     layout = laid_out(reached, wanted) if enable else None
     return write_plan(made, reached, output, layout=layout, next_step=[shlex.join(command)])

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from fabctl.model.offload_plan import Plan
     from fabctl.offload.site import Site
 
-_CONFIRM = ("--confirm", "10")
-"""What the commands to type next suggest, in minutes; NVOS's default."""
+_CONFIRM_MINUTES = "10"
+"""What the commands to type next suggest; NVOS's default."""
 
 SAVED = "plan.json"
 
@@ -88,7 +88,7 @@ def plan(wanted: Wanted, asked: SiteOptions, disable: bool, save: str | None, ou
     """
     reached = make_site(asked)
     made = planned(reached.site, wanted, enable=not disable)
-    steps = [shlex.join(["fabctl", "offload", "apply", save or SAVED, *confirm_words(made)])]
+    steps = [shlex.join(["fabctl", "offload", "apply", save or SAVED, *how_to_apply(made)])]
     if save:
         save_plan(made, reached.site, save)
     else:
@@ -133,9 +133,10 @@ def planned(site: Site, wanted: Wanted, *, enable: bool) -> Plan:
     return made
 
 
-def confirm_words(made: Plan) -> tuple[str, ...]:
-    """Return ``--confirm MINUTES`` as it is suggested; nothing for a plan that nobody could notice, like one of files alone."""
-    return _CONFIRM if made.risk else ()
+def how_to_apply(made: Plan) -> list[str]:
+    """Return the options that are suggested to apply a plan: none where nobody could notice, as of files alone."""
+    words = ["--confirm", _CONFIRM_MINUTES] if made.risk else []
+    return [*words, "--allow-disruptive"] if made.disruptive else words
 
 
 def save_plan(made: Plan, site: Site, path: str) -> None:

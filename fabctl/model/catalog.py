@@ -124,6 +124,11 @@ def hca(device_id: int) -> Hca | None:
     return next((model for model in hcas() if device_id in model.device_ids), None)
 
 
+def unlisted(device_id: int) -> str:
+    """Return why nothing is known of a switch or an HCA, for people."""
+    return f"device id {device_id:#06x} is not in the catalogue" if device_id else "its device id is not known"
+
+
 @cache
 def gpus() -> dict[str, Gpu]:
     """Return all GPU models by name."""

@@ -162,3 +162,8 @@ class Plan:
     def risk(self) -> Risk:
         """The greatest of its changes."""
         return max((stage.risk for stage in self.stages), default=Risk.NONE)
+
+    @property
+    def disruptive(self) -> bool:
+        """Whether the subnet manager restarts, or switches reboot."""
+        return self.risk >= Risk.RESTART

@@ -33,7 +33,7 @@ class Manager:
     @property
     def label(self) -> str:
         """``upstream 3.3.23 at 0x...``, as a plan's basis keeps it."""
-        return f"{self.flavour} {self.version} at {self.guid}"
+        return f"{self.flavour} {self.version}" + (f" at {self.guid}" if self.guid else "")
 
 
 @dataclass(frozen=True)

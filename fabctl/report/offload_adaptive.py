@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fabctl.model.adaptive_plan import AdaptiveGain, AdaptivePlan, SwitchGroups
-from fabctl.nodeset import fold, folded
+from fabctl.nodeset import fold
+from fabctl.report.offload_list import some
 from fabctl.report.output import Column, Table, rounded
 from fabctl.units import size_text
 
-_MOST_NAMES = 60
 _ALIKE = (
     Column("count", "SWITCHES", right=True),
     Column("tier", "TIER", right=True),
@@ -92,7 +92,7 @@ def _alike(switches: Sequence[SwitchGroups]) -> list[dict[str, Any]]:
             "ports": -widest,
             "towards": _span(sum(group.destinations for group in switch.groups) for switch in alike),
             "forced": _span(switch.forced for switch in alike),
-            "names": _some([switch.switch for switch in alike]),
+            "names": some([switch.switch for switch in alike]),
         }
         for (tier, widest, able), alike in sorted(found.items())
     ]
@@ -118,8 +118,3 @@ def _gain_row(gain: AdaptiveGain) -> dict[str, Any]:
         "adaptive_gb_s": rounded(gain.adaptive_gb_s),
         "speedup": rounded(gain.speedup),
     }
-
-
-def _some(names: Sequence[str]) -> str:
-    text = folded(names)
-    return text if len(text) <= _MOST_NAMES else f"{text[:_MOST_NAMES]}..."

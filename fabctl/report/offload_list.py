@@ -82,7 +82,7 @@ def some(names: Sequence[str]) -> str:
     text = folded(names)
     if len(text) <= _SHOWN_CHARS or len(names) <= 3:
         return text
-    return f"{', '.join(names[:3])} and {len(names) - 3:,} more"
+    return f"{', '.join(sorted(names, key=natural_key)[:3])} and {len(names) - 3:,} more"
 
 
 def first_rows(title: str, columns: tuple[Column, ...], rows: Sequence[Row]) -> Table:

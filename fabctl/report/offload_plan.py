@@ -115,7 +115,7 @@ def _head(plan: Plan, drivers: Sequence[str]) -> list[str]:
     lines = [f"  {count_words(places(plan))} to change" + (f", in {len(plan.stages)} stages" if len(plan.stages) > 1 else "")]
     if plan.changes:
         lines.append(f"  risk           {plan.risk.name.lower()}: {plan.risk.meaning}")
-        if plan.risk >= Risk.RESTART:
+        if plan.disruptive:
             lines[-1] += "; apply wants --allow-disruptive"
     if plan.basis.manager:
         lines.append(f"  subnet manager {plan.basis.manager}")

@@ -255,6 +255,7 @@ def test_two_at_once(bench: Bench) -> None:
 def test_disruptive_plans_want_to_be_told_so(bench: Bench) -> None:
     out = bench.plan("--set", "file=yes", "--set", "risk=RESTART")
     assert "restart: the subnet manager restarts; apply wants --allow-disruptive" in out
+    assert f"\n  fabctl offload apply {bench.plan_path} --confirm 10 --allow-disruptive\n" in out
     bench("apply", bench.plan_path, code=ExitCode.REFUSED)
     bench("apply", bench.plan_path, "--allow-disruptive")
 

@@ -15,7 +15,7 @@ import numpy as np
 from fabctl.errors import RefusedError, UsageError
 from fabctl.model.adaptive_plan import AdaptivePlan
 from fabctl.model.assessment import Assessed, Status
-from fabctl.model.catalog import Hca, SwitchAsic, hca, switch_asic
+from fabctl.model.catalog import Hca, SwitchAsic, hca, switch_asic, unlisted
 from fabctl.model.fabric import Fabric
 from fabctl.model.lookup import find_switch
 from fabctl.model.offload_plan import FABRIC, Change, Check, Place, Plan, Risk
@@ -260,7 +260,7 @@ def _capable(fabric: Fabric, node: int, find: Callable[[int], SwitchAsic | Hca |
     device_id = int(fabric.device_id[node])
     model, label = find(device_id), fabric.labels[node]
     if model is None:
-        return Assessed(NAME, label, Status.UNKNOWN, f"device id {device_id:#06x} is not in the catalogue", "")
+        return Assessed(NAME, label, Status.UNKNOWN, unlisted(device_id), "")
     if model.adaptive_routing:
         return Assessed(NAME, label, Status.CAN, f"{model.name} {what}", model.source)
     return Assessed(NAME, label, Status.CANNOT, f"{model.name} is older than what {what}", SINCE)

@@ -13,7 +13,7 @@ import numpy as np
 
 from fabctl.errors import RefusedError, UsageError
 from fabctl.model.assessment import Assessed, Status
-from fabctl.model.catalog import hca, switch_asic
+from fabctl.model.catalog import hca, switch_asic, unlisted
 from fabctl.model.fabric import Fabric
 from fabctl.model.offload_plan import FABRIC, Place, Plan
 from fabctl.model.sharp_plan import SharpTrees
@@ -238,7 +238,7 @@ def _hca(fabric: Fabric, node: int) -> Assessed:
     device_id = int(fabric.device_id[node])
     model, label = hca(device_id), fabric.labels[node]
     if model is None:
-        return Assessed(NAME, label, Status.UNKNOWN, f"device id {device_id:#06x} is not in the catalogue")
+        return Assessed(NAME, label, Status.UNKNOWN, unlisted(device_id))
     if model.streaming:
         return Assessed(NAME, label, Status.CAN, f"{model.name} streams", model.source)
     return Assessed(NAME, label, Status.CANNOT, f"{model.name} is older than what streams: ConnectX-6 and later", _SOURCE)
@@ -252,4 +252,4 @@ def _sharp(fabric: Fabric, switch: int) -> bool:
 def _why_not(fabric: Fabric, switch: int) -> str:
     device_id = int(fabric.device_id[switch])
     asic = switch_asic(device_id)
-    return f"{asic.name} has no SHARP" if asic else f"device id {device_id:#06x} is not in the catalogue"
+    return f"{asic.name} has no SHARP" if asic else unlisted(device_id)

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from fabctl.errors import RefusedError, UsageError
 from fabctl.model.assessment import Assessed, Status
-from fabctl.model.catalog import switch_asic
+from fabctl.model.catalog import switch_asic, unlisted
 from fabctl.model.fabric import Fabric
 from fabctl.model.offload_plan import FABRIC, Plan
 from fabctl.offload import nvidia
@@ -146,7 +146,7 @@ def _capable(fabric: Fabric, switch: int) -> Assessed:
     device_id = int(fabric.device_id[switch])
     asic, label = switch_asic(device_id), fabric.labels[switch]
     if asic is None:
-        return Assessed(NAME, label, Status.UNKNOWN, f"device id {device_id:#06x} is not in the catalogue", "")
+        return Assessed(NAME, label, Status.UNKNOWN, unlisted(device_id), "")
     if asic.pfrn:
         return Assessed(NAME, label, Status.CAN, f"{asic.name} tells its neighbours of failed links (pFRN)", RELEASE_NOTES)
     has = "no pFRN" if asic.pfrn is False else "whether it has pFRN is not published"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection
 
 import numpy as np
@@ -55,7 +56,7 @@ def _leaf_not_able(fabric: Fabric, leaf: int, usable: NDArray[np.bool_], exclude
         return Binding(Constraint.REACH, f"an HCA of the job hangs on {label}, and on no switch", WITHOUT)
     if leaf in excluded:
         text = f"SHARP is switched off on {label}, where HCAs of the job hang"
-        return Binding(Constraint.EXCLUDED, text, f"fabctl offload enable sharp --switch {label}")
+        return Binding(Constraint.EXCLUDED, text, f"fabctl offload enable sharp --switch {shlex.quote(label)}")
     if usable[leaf]:
         return None
     asic = switch_asic(int(fabric.device_id[leaf]))
