@@ -134,7 +134,7 @@ def compare(
         hosts=folded(given.hosts),
         n_hosts=given.n_hosts,
         ranks_per_host=given.ranks_per_host,
-        node=contest.node.title if contest.node else "",
+        node=contest.node.name if contest.node else "",
         outcomes=tuple(outcomes),
         assumptions=tuple(said.lines()),
         notes=tuple(said.notes),

@@ -84,7 +84,7 @@ def predict_step(
         name=spec.name,
         path=spec.path,
         routes=tables.origin,
-        node=node.title if node else "",
+        node=node.name if node else "",
         gpu=node.gpu_model if node else "",
         precision=training.precision.compute,
         peak_tflops=peak / 1e12,

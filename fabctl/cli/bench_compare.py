@@ -22,7 +22,7 @@ from fabctl.cli.common import (
 from fabctl.cli.computing import compute_options
 from fabctl.cli.hardware import chosen_node, node_options
 from fabctl.cli.job_files import read_one_job
-from fabctl.cli.routes import DEFAULT_REMARK, engine_tables, for_jobs, named_engines, routes_options, split_names
+from fabctl.cli.routes import engine_tables, for_jobs, named_engines, route_remarks, routes_options, split_names
 from fabctl.errors import InputError, UsageError
 from fabctl.units import parse_size
 
@@ -149,8 +149,7 @@ def compare(
     )
     facts = chosen.facts if chosen else None
     found = library(contest, [*dict.fromkeys(tables_paths), *engines], ladder or default_ladder(node), where, facts)
-    remarks = [DEFAULT_REMARK] if engine_names is None and not tables_paths else []
-    remarks += [f"cables of unknown rate count as {assume_speed}"] if assume_speed else []
+    remarks = route_remarks([], by_default=engine_names is None and not tables_paths, assume_speed=assume_speed)
     fitting = () if node else fitting_nodes(fabric)
     write_report(compare_report(found, inputs=[input_entry(loaded), *inputs], remarks=remarks, fitting=fitting), output)
 

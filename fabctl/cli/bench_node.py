@@ -29,4 +29,4 @@ def bench_node(node: str, output: dict[str, Any]) -> None:
 
     loaded = read_node(node)
     inputs = [{"path": loaded.path, "sha256": loaded.sha256, "parser": loaded.parser}]
-    write_report(node_report(view_node(loaded.node), inputs=inputs), output)
+    write_report(node_report(view_node(loaded.node), node, inputs=inputs), output)

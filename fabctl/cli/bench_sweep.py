@@ -15,7 +15,7 @@ from fabctl.cli.common import input_entry, load_source, output_options, refuse_t
 from fabctl.cli.hardware import chosen_node, node_options
 from fabctl.cli.job_files import read_one_job
 from fabctl.cli.progress import progress
-from fabctl.cli.routes import engine_tables, for_jobs, named_engines, routes_options, split_names
+from fabctl.cli.routes import engine_tables, for_jobs, named_engines, route_remarks, routes_options, split_names
 from fabctl.errors import InputError, UsageError
 from fabctl.report.charts import CHARTS
 from fabctl.units import parse_size
@@ -82,6 +82,7 @@ def sweep(
     from fabctl.model.offloads import offload_set
     from fabctl.model.rates import data_rates, parse_speed
     from fabctl.model.sweep import Grid
+    from fabctl.nodes.fitting import fitting_nodes
     from fabctl.report.bench_sweep import sweep_chart, sweep_report
     from fabctl.routing.options import DEFAULTS
     from fabctl.sources.reading import load_tables
@@ -121,8 +122,19 @@ def sweep(
     points = [point for unit in file.units for point in unit]
     if chart:
         write_chart(sweep_chart(points), output)
-    else:
-        write_report(sweep_report(points, results, computed, kept, inputs=inputs), output)
+        return
+    remarks = route_remarks([], by_default=engine_names is None and not tables_paths, assume_speed=assume_speed)
+    report = sweep_report(
+        points,
+        results,
+        computed,
+        kept,
+        node=node.name if node else "",
+        inputs=inputs,
+        remarks=remarks,
+        fitting=() if node else fitting_nodes(fabric),
+    )
+    write_report(report, output)
 
 
 def _scale(text: str) -> int:

@@ -10,7 +10,7 @@ import click
 from fabctl.cli.common import exit_code, fabric_options, input_entry, load_source, output_options, refuse_two_stdins, write_report
 from fabctl.cli.hardware import chosen_node, chosen_offloads, node_options, offload_options
 from fabctl.cli.job_files import read_one_job
-from fabctl.cli.routes import DEFAULT_REMARK, chosen_tables, for_jobs, given_options, refuse_both, route_options, same_fabric
+from fabctl.cli.routes import chosen_tables, for_jobs, given_options, refuse_both, route_options, route_remarks, same_fabric
 from fabctl.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -102,7 +102,9 @@ def bench_validate(
     report = validate_report(
         validate(runs, ground, share),
         inputs=[*inputs, *([input_entry(loaded)] if loaded else []), *job_inputs],
-        remarks=[DEFAULT_REMARK] if not engine and not tables_path else [],
+        remarks=route_remarks(
+            [ground.tables] if ground.tables else [], by_default=not (engine or tables_path), assume_speed=assume_speed
+        ),
         fitting=fitting_nodes(loaded.fabric) if loaded and ground.node is None else (),
     )
     write_report(report, output)

@@ -66,7 +66,7 @@ class NodeGraph:
     Parameters
     ----------
     name : str
-        ``dgx-1-v100``, or the file that it was read from.
+        ``dgx-1-v100``, or the name of the file that it was read from.
     title : str
         For people: ``NVIDIA DGX-1 (V100)``.
     devices : tuple of Device

@@ -59,7 +59,7 @@ def read_node(name: str) -> LoadedNode:
     data = _bytes(path)
     text = decode(data, str(path))
     parser = _format(text, str(path))
-    node: NodeGraph = NODE_SOURCES.load(parser).parse(text, str(path), shipped.stem if shipped else name)
+    node: NodeGraph = NODE_SOURCES.load(parser).parse(text, str(path), shipped.stem if shipped else path.name)
     if shipped and name in ALIASES:
         note = f"{name} is taken for {shipped.stem}, of which there are others: fabctl help nodes"
         node = replace(node, notes=(note, *node.notes))

@@ -8,22 +8,10 @@ from itertools import groupby
 from typing import Any
 
 from fabctl.model.predictions import BenchTable, Bound, Limit, Prediction, Row, Way
+from fabctl.report.bench_words import KINDS, closing, counting_on, entry, job_words, limit_words, time_words, unknown_hosts
 from fabctl.report.output import Column, Report, Table, rounded, short_names
 
 TYPE = "float"
-KINDS = {
-    "latency": "latency",
-    "nvlink": "NVLink",
-    "c2c": "C2C",
-    "pcie": "PCIe",
-    "smp": "socket link",
-    "memory": "host memory",
-    "hca": "HCA",
-    "cable": "cable",
-    "switch": "switch",
-    "nccl": "NCCL",
-}
-"""What binds, for people."""
 NEXT = 2
 """Limits to show beside the one that binds."""
 
@@ -91,9 +79,7 @@ def bench_report(
     for predictions in by_collective:
         text += _single(predictions[0], table) if len(predictions) == 1 else _side_by_side(predictions)
         text += [f"Faster{_on(prediction)}: {line}" for prediction in predictions for line in prediction.advice]
-    text += ["\nAssumptions", *(f"  {line}" for line in table.assumptions)]
-    if table.notes:
-        text += ["\nNotes", *(f"  {line}" for line in table.notes)]
+    text += closing(table.assumptions, table.notes)
     return Report(
         kind="BenchTable",
         data=_data(table),
@@ -106,26 +92,23 @@ def bench_report(
 
 def _head(table: BenchTable, remarks: Sequence[str], fitting: Sequence[str]) -> Iterator[str]:
     if table.n_hosts == 1:
-        yield f"Job     {table.n_ranks} GPUs of one host"
+        yield from entry("Job", f"{table.n_ranks} GPUs of one host")
     else:
-        yield f"Job     {table.n_hosts} hosts x {table.ranks_per_host} ranks = {table.n_ranks} ranks: {_cut(table.hosts)}"
+        yield from entry("Job", job_words(table.hosts, table.n_hosts, table.ranks_per_host))
     if table.node:
-        yield f"Hosts   {table.node}, counting on {', '.join(table.offloads) or 'no offload'}"
+        yield from entry("Hosts", f"{table.node}, {counting_on(table.offloads)}")
     else:
-        yield "Hosts   unknown: only the fabric is predicted, by rings; --node NODE says what they are"
-        if fitting:
-            yield f"        (by their HCAs they could be: {', '.join(fitting)})"
-        if table.offloads:
-            yield f"        counting on {', '.join(table.offloads)}"
+        yield from entry("Hosts", *unknown_hosts(fitting), *([counting_on(table.offloads)] if table.offloads else []))
     if table.routes:
-        yield f"HCAs    {len(table.rails)} per host, rails {','.join(str(rail) for rail in table.rails)}"
-        yield f"Routes  {', '.join(table.routes)}"
-        yield from (f"        {remark}" for remark in remarks)
+        yield from entry("HCAs", f"{len(table.rails)} per host, rails {','.join(str(rail) for rail in table.rails)}")
+        yield from entry("Routes", ", ".join(table.routes), *remarks)
 
 
 def _single(prediction: Prediction, table: BenchTable) -> Iterator[str | Table]:
     columns = tuple(column for column in MAIN if column.key not in ("collective", "routes"))
-    rows = [{**_main_row(prediction, row), "time_us": _time(row.time_us), "binds": KINDS[row.binds]} for row in prediction.rows]
+    rows = [
+        {**_main_row(prediction, row), "time_us": time_words(row.time_us), "binds": KINDS[row.binds]} for row in prediction.rows
+    ]
     yield Table(_title(prediction), columns, rows)
     reach = f"Avg bus bandwidth {prediction.mean_busbw_gb_s:.2f} GB/s; large messages reach {prediction.peak_busbw_gb_s:.2f} GB/s"
     yield f"{reach}, {_share(prediction)} of what the hosts' own cables allow" if prediction.bound else reach
@@ -157,15 +140,8 @@ def _way_row(way: Way) -> dict[str, Any]:
     }
 
 
-def limit_text(kind: str, name: str) -> str:
-    """Return what binds, for people: ``PCIe PLX0 -> ROOT0``, ``NCCL's channels``, ``latency``."""
-    if kind == "nccl":
-        return "NCCL's channels"
-    return name if kind == "memory" else f"{KINDS[kind]} {name}".strip()
-
-
 def _limit(limit: Limit) -> str:
-    return limit_text(limit.kind, limit.name)
+    return limit_words(limit.kind, limit.name)
 
 
 def _side_by_side(predictions: Sequence[Prediction]) -> Iterator[str | Table]:
@@ -178,7 +154,7 @@ def _side_by_side(predictions: Sequence[Prediction]) -> Iterator[str | Table]:
     for lines in zip(*(prediction.rows for prediction in predictions), strict=True):
         cells: dict[str, Any] = {"size_bytes": lines[0].size_bytes, "count": lines[0].count, "algorithm": lines[0].algorithm}
         for index, line in enumerate(lines):
-            cells |= {f"time_{index}": _time(line.time_us), f"busbw_{index}": line.busbw_gb_s}
+            cells |= {f"time_{index}": time_words(line.time_us), f"busbw_{index}": line.busbw_gb_s}
         rows.append(cells)
     algorithms = ", ".join(dict.fromkeys(prediction.algorithm for prediction in predictions))
     yield Table(f"{first.collective} ({algorithms}), {TYPE}, redop {first.redop}, root {first.root}", tuple(columns), rows)
@@ -308,12 +284,3 @@ def _bound(bound: Bound) -> str:
 
 def _share(prediction: Prediction) -> str:
     return f"{prediction.peak_busbw_gb_s / prediction.host_busbw_gb_s:.1%}"
-
-
-def _time(time_us: float) -> str:
-    """Return a time with nccl-tests' decimals: two below 100 us, one below 10 ms, none above."""
-    return f"{time_us:.{0 if time_us >= 10000 else 1 if time_us >= 100 else 2}f}"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 80 else f"{text[:77]}..."

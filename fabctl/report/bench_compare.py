@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fabctl.model.bench_comparison import COMMUNICATION, STEP, BenchComparison, Fact, Outcome, Point, ScenarioFacts
-from fabctl.report.bench import limit_text
+from fabctl.report.bench_words import closing, entry, job_words, limit_words, size_words, unknown_hosts
 from fabctl.report.output import Column, Report, Table, rounded, short_names
 
 MAIN = (
@@ -29,6 +29,8 @@ MAIN = (
 )
 SCENARIOS = (Column("name", "NAME"), Column("title", "WHAT IT IS"))
 REFUSED = "refused, see below"
+WIDTH = 10
+"""Of the labels in the head."""
 TITLES = {
     STEP: "A training's step",
     COMMUNICATION: "A training's communication alone: how long it computes is unknown (--efficiency, --compute-ms)",
@@ -53,14 +55,12 @@ def compare_report(
     """
     facts = comparison.scenario
     routes = list(dict.fromkeys(outcome.routes for outcome in comparison.outcomes))
-    ranks = comparison.n_hosts * comparison.ranks_per_host
-    text: list[str | Table] = [f"Scenario  {facts.title}"] if facts else []
-    text += [
-        f"Job       {comparison.n_hosts} hosts x {comparison.ranks_per_host} ranks = {ranks} ranks: {_cut(comparison.hosts)}",
-        f"Hosts     {comparison.node or 'unknown inside, so that the fabric alone is compared: --node NODE says what they are'}",
-        *([f"          (by their HCAs they could be: {', '.join(fitting)})"] if fitting else []),
-        f"Routes    {', '.join(routes)}",
-        *(f"          {remark}" for remark in remarks),
+    job = job_words(comparison.hosts, comparison.n_hosts, comparison.ranks_per_host)
+    text: list[str | Table] = [
+        *(entry("Scenario", facts.title, width=WIDTH) if facts else []),
+        *entry("Job", job, width=WIDTH),
+        *entry("Hosts", *([comparison.node] if comparison.node else unknown_hosts(fitting)), width=WIDTH),
+        *entry("Routes", ", ".join(routes), *remarks, width=WIDTH),
         *_tables(comparison),
         "(*) the baseline; ratio: how many times as fast as it",
         *_refusals(comparison),
@@ -68,9 +68,7 @@ def compare_report(
     ]
     if facts:
         text += ["\nPublished", *_fact_lines(facts.published, "source"), "\nAssumed", *_fact_lines(facts.assumed, "because")]
-    text += ["\nAssumptions of the model", *(f"  {line}" for line in comparison.assumptions)]
-    if comparison.notes:
-        text += ["\nNotes", *(f"  {line}" for line in comparison.notes)]
+    text += closing(comparison.assumptions, comparison.notes, "Assumptions of the model")
     rows = [row for outcome in comparison.outcomes for row in _main_rows(comparison, outcome)]
     return Report("BenchComparison", _data(comparison), text, Table("", MAIN, rows), inputs)
 
@@ -105,7 +103,7 @@ def _setting_columns(comparison: BenchComparison) -> Iterator[Column]:
 def _value_columns(operation: str, points: Sequence[Point]) -> Iterator[Column]:
     training = operation in (STEP, COMMUNICATION)
     for number, point in enumerate(points):
-        yield Column(f"time_{number}", f"{operation}(ms)" if training else f"{size_text(point.size_bytes)}(us)", right=True)
+        yield Column(f"time_{number}", f"{operation}(ms)" if training else f"{size_words(point.size_bytes)}(us)", right=True)
         yield Column(f"ratio_{number}", "ratio", right=True, digits=2)
     if training:
         yield Column("exposed_ms", "exposed(ms)", right=True, digits=1)
@@ -114,7 +112,7 @@ def _value_columns(operation: str, points: Sequence[Point]) -> Iterator[Column]:
     else:
         yield Column("busbw_gb_s", "busbw(GB/s)", right=True, digits=1)
         yield Column("algorithm", "algo")
-        yield Column("binds", f"binds at {size_text(points[-1].size_bytes)}")
+        yield Column("binds", f"binds at {size_words(points[-1].size_bytes)}")
 
 
 def _cells(comparison: BenchComparison, outcome: Outcome, indices: Sequence[int]) -> dict[str, Any]:
@@ -145,8 +143,8 @@ def _cells(comparison: BenchComparison, outcome: Outcome, indices: Sequence[int]
 def _binds(point: Point) -> str:
     """Return what most of the time goes to; of a training, which phase it waits for and what bounds that."""
     if point.operation not in (STEP, COMMUNICATION):
-        return limit_text(point.binds, point.binds_at)
-    return f"{point.phase}: {limit_text(point.binds, point.binds_at)}" if point.phase else "compute"
+        return limit_words(point.binds, point.binds_at)
+    return f"{point.phase}: {limit_words(point.binds, point.binds_at)}" if point.phase else "compute"
 
 
 def _refusals(comparison: BenchComparison) -> Iterator[str]:
@@ -167,7 +165,7 @@ def _worth(comparison: BenchComparison) -> Iterator[str]:
         for index, point in enumerate(points):
             if point.operation == operation:
                 best = comparison.best(index)
-                size = f"{size_text(point.size_bytes)} " if point.size_bytes else ""
+                size = f"{size_words(point.size_bytes)} " if point.size_bytes else ""
                 ratio = comparison.ratio(best, index)
                 gain = "nothing is left of it" if ratio is None else f"{ratio:.2f}x"
                 gains.append(f"{size}{gain} ({_name(comparison, best)})")
@@ -255,23 +253,7 @@ def _data(comparison: BenchComparison) -> dict[str, Any]:
     }
 
 
-def size_text(size_bytes: int) -> str:
-    """Return a size to three digits, in powers of 1024 as nccl-tests takes it.
-
-    Examples
-    --------
-    >>> size_text(8), size_text(1 << 20), size_text((1 << 30) - 4096)
-    ('8B', '1M', '1G')
-    """
-    unit = next((unit for unit in range(3, 0, -1) if size_bytes >= 0.9995 * 1024**unit), 0)
-    return f"{size_bytes / 1024**unit:.3g}{'BKMG'[unit]}"
-
-
 def _time(point: Point) -> str:
     if point.operation in (STEP, COMMUNICATION):
         return f"{point.time_us / 1e3:,.1f}"
     return f"{point.time_us:,.{0 if point.time_us >= 1000 else 1}f}"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -7,8 +7,8 @@ from typing import Any
 
 from fabctl.model.chart import Chart, Panel, Series
 from fabctl.model.sweep import SweepPoint
+from fabctl.report.bench_words import entry, limit_words, size_words, unknown_hosts
 from fabctl.report.output import Column, Report, Table, rounded, short_names
-from fabctl.units import size_text
 
 MAIN = (
     Column("routes", "ROUTES"),
@@ -23,10 +23,20 @@ MAIN = (
     Column("binds", "BOUND BY"),
 )
 REFUSED = "-"
+WIDTH = 9
+"""Of the labels in the head."""
 
 
 def sweep_report(
-    points: Sequence[SweepPoint], results: str, computed: int, kept: int, *, inputs: Sequence[Mapping[str, Any]] = ()
+    points: Sequence[SweepPoint],
+    results: str,
+    computed: int,
+    kept: int,
+    *,
+    node: str = "",
+    inputs: Sequence[Mapping[str, Any]] = (),
+    remarks: Sequence[str] = (),
+    fitting: Sequence[str] = (),
 ) -> Report:
     """Return the largest message of each collective, scale, offload set and set of routes.
 
@@ -36,17 +46,30 @@ def sweep_report(
         File with all points.
     computed, kept : int
         Units that this run predicted, and those that were in the file already.
+    node : str
+        What the hosts are; empty: unknown.
+    remarks : sequence of str
+        Lines for people about how the command came to its routes.
+    fitting : sequence of str
+        Node types whose HCAs fit hosts that are unknown.
     """
     short = short_names(list(dict.fromkeys(point.routes for point in points)))
     rows = [_row(point, short) for point in largest(points)]
     refused = [point for point in points if point.refusal]
+    done = (
+        f"{len(points) - len(refused)} predictions in {results}",
+        f"{computed + kept} sets of routes, hosts and offloads: {computed} predicted now, {kept} there before",
+    )
     text: list[str | Table] = [
-        f"Results  {len(points) - len(refused)} predictions in {results}: {computed} units predicted now, {kept} were there",
-        Table("\nThe largest message of each", MAIN, rows),
+        *entry("Results", *done, width=WIDTH),
+        *entry("Hosts", *([node] if node else unknown_hosts(fitting)), width=WIDTH),
+        *entry("Routes", ", ".join(short.values()), *remarks, width=WIDTH),
+        Table("The largest message of each", MAIN, rows),
     ]
     if refused:
         reasons = dict.fromkeys(f"{point.offloads}, {point.n_hosts} hosts: {point.refusal}" for point in refused)
         text += ["\nRefused", *(f"  {reason}" for reason in reasons)]
+    text.append("\nWhat a prediction assumes, fabctl bench prints: with the same SOURCE, --job, --node and routes")
     return Report(
         kind="BenchSweep",
         data={"results": results, "computed": computed, "kept": kept, "largest": [_data(point) for point in largest(points)]},
@@ -61,7 +84,7 @@ def sweep_chart(points: Sequence[SweepPoint]) -> Chart:
     found = [point for point in largest(points) if not point.refusal]
     short = short_names(list(dict.fromkeys(point.routes for point in points)))
     panels = [
-        Panel(f"{collective}, {size_text(size)}", _curves([one for one in found if one.collective == collective], short))
+        Panel(f"{collective}, {size_words(size)}", _curves([one for one in found if one.collective == collective], short))
         for collective, size in {point.collective: point.size_bytes for point in found}.items()
     ]
     scales = sorted({point.n_hosts for point in found})
@@ -90,7 +113,7 @@ def _curves(points: Sequence[SweepPoint], short: Mapping[str, str]) -> tuple[Ser
 
 
 def _row(point: SweepPoint, short: Mapping[str, str]) -> dict[str, Any]:
-    row = _data(point) | {"routes": short[point.routes], "binds": f"{point.binds} {point.binds_at}".strip()}
+    row = _data(point) | {"routes": short[point.routes], "binds": limit_words(point.binds, point.binds_at) if point.binds else ""}
     if point.refusal:
         row |= dict.fromkeys(("collective", "size_bytes", "time_us", "busbw_gb_s", "algorithm"), REFUSED) | {"binds": "refused"}
     return row

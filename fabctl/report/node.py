@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from fabctl.model.node_view import GpuView, NodeView
 from fabctl.model.predictions import Limit
+from fabctl.report.bench_words import KINDS
 from fabctl.report.output import Column, Report, Table, rounded
 
 GPUS = (
@@ -38,8 +40,8 @@ SHOWN = 3
 """HCAs reached by PXN that a row names."""
 
 
-def node_report(view: NodeView, *, inputs: Sequence[Mapping[str, Any]] = ()) -> Report:
-    """Return the report of what is inside a host."""
+def node_report(view: NodeView, typed: str, *, inputs: Sequence[Mapping[str, Any]] = ()) -> Report:
+    """Return the report of what is inside a host; `typed` is what ``--node`` takes to mean it."""
     main = Table("", GPUS, [_gpu_row(gpu) for gpu in view.gpus])
     names = list(view.matrix)
     columns = (Column("device", ""), *(Column(name, name) for name in names))
@@ -55,8 +57,15 @@ def node_report(view: NodeView, *, inputs: Sequence[Mapping[str, Any]] = ()) -> 
     text.append(Table("Links, in each direction", LINKS, [_link_row(view, index) for index, _ in enumerate(view.links)]))
     if view.notes:
         text += ["\nNotes", *(f"  {note}" for note in view.notes)]
-    text.append(f"\nNext: fabctl bench SOURCE --node {view.name}")
+    text.append(f"\nNext: {_next_step(view, typed)}")
     return Report(kind="NodeView", data=_data(view), text=text, main=main, inputs=inputs)
+
+
+def _next_step(view: NodeView, typed: str) -> str:
+    """Return what to type next; a node of unknown GPUs predicts nothing."""
+    if view.gpus and not view.gpu_model:
+        return "on such a host: (nvidia-smi -L; nvidia-smi topo -m) > node.txt; fabctl bench node node.txt"
+    return f"fabctl bench SOURCE --node {shlex.quote(typed)}"
 
 
 def _heading(view: NodeView) -> str:
@@ -88,7 +97,7 @@ def _limit_rows(view: NodeView) -> list[dict[str, Any]]:
     direct, staged = ({limit.kind: limit for limit in limits} for limits in (view.direct, view.staged))
     rows = []
     for kind in dict.fromkeys([*direct, *staged]):
-        row: dict[str, Any] = {"kind": kind}
+        row: dict[str, Any] = {"kind": KINDS[kind]}
         for column, limits in (("direct", direct), ("staged", staged)):
             limit = limits.get(kind)
             row |= {column: rounded(limit.algbw_gb_s) if limit else "-", f"{column}_at": limit.name if limit else "-"}

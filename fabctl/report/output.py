@@ -83,7 +83,7 @@ class Report:
     text : sequence of str, Table or Patch
         What people read, in order.
     main : Table
-        The rows of ``-o csv``, ``jsonl`` and ``name``; the first column is the name.
+        The rows of ``-o csv``, ``jsonl`` and ``name``; the first column is the name, printed once where several rows have it.
     inputs : sequence of dict
         ``path``, ``sha256`` and ``parser`` of each input.
     findings : sequence of Finding
@@ -242,7 +242,7 @@ def _sort_key(value: Any) -> tuple[int, Any]:
 def _records(table: Table, fmt: str, style: Style) -> str:
     keys = [column.key for column in table.columns]
     if fmt == "name":
-        return "".join(f"{_text(row.get(keys[0]), None)}\n" for row in table.rows)
+        return "".join(f"{name}\n" for name in dict.fromkeys(_text(row.get(keys[0]), None) for row in table.rows))
     if fmt == "jsonl":
         return "".join(_json({key: row.get(key) for key in keys}) for row in table.rows)
     stream = io.StringIO()

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fabctl.model.remote_gpus import RemoteGpu, RemoteGpuPlan
+from fabctl.report.bench_words import closing, entry
 from fabctl.report.output import Column, Report, Table, rounded
 
 MAIN = (
@@ -28,6 +29,8 @@ JOBS = (
     Column("phase", "BUSIEST PHASE"),
     Column("kept", "KEEPS", right=True),
 )
+WIDTH = 9
+"""Of the labels in the head."""
 
 
 def remote_gpu_report(
@@ -43,18 +46,16 @@ def remote_gpu_report(
         Command to type next; empty where there is none.
     """
     rows = [_row(one) for one in plan.chosen]
+    servers = f"{plan.free_hosts} hosts of type {plan.node}, {plan.free_gpus} GPUs that no job and no client has"
     text: list[str | Table] = [
-        f"Servers  {plan.free_hosts} hosts of type {plan.node}, {plan.free_gpus} GPUs that no job and no client has",
-        f"Routes   {plan.routes}",
-        *(f"         {remark}" for remark in remarks),
-        Table("\nNearest GPUs with capacity to spare on the way", MAIN, rows),
+        *entry("Servers", servers, width=WIDTH),
+        *entry("Routes", plan.routes, *remarks, width=WIDTH),
+        Table("Nearest GPUs with capacity to spare on the way", MAIN, rows),
     ]
     if plan.burdens:
         kept = [{"job": one.job, "phase": one.phase, "kept": f"{one.kept:.1%}"} for one in plan.burdens]
-        text.append(Table("\nWhat the jobs keep of the rate of their slowest-hit flow while all copies run", JOBS, kept))
-    text += ["\nAssumptions", *(f"  {line}" for line in plan.assumptions)]
-    if plan.notes:
-        text += ["\nNotes", *(f"  {line}" for line in plan.notes)]
+        text.append(Table("What the jobs keep of the rate of their slowest-hit flow while all copies run", JOBS, kept))
+    text += closing(plan.assumptions, plan.notes)
     if next_step:
         text.append(f"\nNext: {next_step}")
     return Report(

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from fabctl.model.step_view import BACKWARD, BUBBLE, FORWARD, ScaleRow, Segment, StepPhase, StepView
-from fabctl.report.bench import KINDS
-from fabctl.report.job import counted, readable_bytes
+from fabctl.report.bench_words import KINDS, closing, counting_on, entry, job_words, unknown_hosts
+from fabctl.report.job import readable_bytes
 from fabctl.report.output import Column, Report, Table, rounded
 
 PATH = (
@@ -101,9 +101,7 @@ def step_report(
     if scale:
         known = tuple(column for column in SCALE if any(getattr(row, column.key) is not None for row in scale))
         text.append(Table("Weak scaling", known, [_scale_shown(row) for row in scale]))
-    text += ["\nAssumptions", *(f"  {line}" for line in view.assumptions)]
-    if view.notes:
-        text += ["\nNotes", *(f"  {line}" for line in view.notes)]
+    text += closing(view.assumptions, view.notes)
     return Report(
         kind="StepReport",
         data=_data(view, scale),
@@ -114,22 +112,17 @@ def step_report(
 
 
 def _head(view: StepView, remarks: Sequence[str], fitting: Sequence[str]) -> Iterator[str]:
-    hosts = view.hosts if len(view.hosts) <= 80 else f"{view.hosts[:77]}..."
-    yield f"Job     {view.name}, {view.n_hosts} hosts x {counted(view.ranks_per_host, 'rank')} = {view.n_ranks} ranks: {hosts}"
+    yield from entry("Job", f"{view.name}, {job_words(view.hosts, view.n_hosts, view.ranks_per_host)}")
     if view.node:
-        counting = ", ".join(view.offloads) or "no offload"
         peak = f", {view.peak_tflops:g} TFLOPS peak in {view.precision}" if view.peak_tflops else ""
-        yield f"Hosts   {view.node}{peak}; counting on {counting}"
+        yield from entry("Hosts", f"{view.node}{peak}; {counting_on(view.offloads)}")
     else:
-        yield "Hosts   unknown: only the fabric is timed, by rings; --node NODE says what they are"
-        if fitting:
-            yield f"        HCAs like these: {', '.join(fitting)}"
-    yield f"Model   {view.model}: {view.parameters:,} parameters"
-    yield f"Cut     {', '.join(f'{key} {value}' for key, value in view.parallelism.items())}"
+        yield from entry("Hosts", *unknown_hosts(fitting))
+    yield from entry("Model", f"{view.model}: {view.parameters:,} parameters")
+    yield from entry("Cut", ", ".join(f"{key} {value}" for key, value in view.parallelism.items()))
     if view.tokens:
-        yield f"Batch   {view.sequences:,} sequences, {view.tokens:,} tokens a step"
-    yield f"Routes  {view.routes}"
-    yield from (f"        {remark}" for remark in remarks)
+        yield from entry("Batch", f"{view.sequences:,} sequences, {view.tokens:,} tokens a step")
+    yield from entry("Routes", view.routes, *remarks)
 
 
 def _verdict(view: StepView) -> Iterator[str]:

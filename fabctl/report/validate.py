@@ -7,7 +7,7 @@ from typing import Any
 
 from fabctl.model.results import Finding
 from fabctl.model.validation import LATENCY, PAIRS, Cause, Compared, Run, Validation, Verdict
-from fabctl.report.bench import KINDS
+from fabctl.report.bench_words import KINDS, closing, cut, entry, time_words, unknown_hosts
 from fabctl.report.output import Column, Report, Table, findings_table, rounded
 from fabctl.report.validate_many import DETAILED, heading, overview, together
 from fabctl.units import size_text
@@ -71,7 +71,7 @@ def _in_full(validation: Validation, remarks: Sequence[str], fitting: Sequence[s
         text += [*(["\n" + "-" * 8] if text else []), *_about(verdict), *_ground(verdict, remarks, fitting), *_table(verdict)]
         text += _summary(verdict, validation.threshold)
         text += _causes("\nLikely causes", verdict.causes)
-        text += _lines("\nAssumptions", _with_allowance(verdict, validation)) + _lines("\nNotes", verdict.notes)
+        text += closing(_with_allowance(verdict, validation), verdict.notes)
     return text + _causes("\nOf all runs together", validation.causes)
 
 
@@ -85,8 +85,7 @@ def _at_a_glance(validation: Validation, remarks: Sequence[str], fitting: Sequen
         *grounds,
         *overview(validation),
         *_causes("\nOf all runs together", validation.causes),
-        *_lines("\nAssumptions", assumptions),
-        *_lines("\nNotes", notes),
+        *closing(assumptions, notes),
     ]
 
 
@@ -105,21 +104,17 @@ def _ground(verdict: Verdict, remarks: Sequence[str], fitting: Sequence[str]) ->
     if not any(row.predicted for row in verdict.rows):
         return
     if verdict.node:
-        yield f"Hosts   {verdict.node}"
+        yield from entry("Hosts", verdict.node)
     elif run.operation not in PAIRS:
-        yield "Hosts   unknown inside, so that the fabric alone is predicted: --node NODE says what they are"
-        if fitting:
-            yield f"        (by their HCAs they could be: {', '.join(fitting)})"
+        yield from entry("Hosts", *unknown_hosts(fitting))
     if verdict.routes:
-        yield f"Routes  {verdict.routes}"
-        yield from (f"        {remark}" for remark in remarks)
+        yield from entry("Routes", verdict.routes, *remarks)
 
 
 def _ranks(run: Run) -> str:
     if not run.n_ranks:
         return ""
-    names = ",".join(run.hosts)
-    names = names if len(names) <= HOSTS_SHOWN else f"{names[: HOSTS_SHOWN - 3]}..."
+    names = cut(",".join(run.hosts), HOSTS_SHOWN)
     hosts = f" on {len(run.hosts)} host{'s' if len(run.hosts) > 1 else ''} ({names})" if run.hosts else ""
     return f", {run.ranks_text} ranks{hosts}"
 
@@ -127,7 +122,7 @@ def _ranks(run: Run) -> str:
 def _table(verdict: Verdict) -> Iterator[Table]:
     rows = [_row(verdict.run, row) for row in verdict.rows]
     for row in rows:
-        row |= {key: _time(row[key]) for key in ("measured_us", "in_place_us", "predicted_us") if row[key] is not None}
+        row |= {key: time_words(row[key]) for key in ("measured_us", "in_place_us", "predicted_us") if row[key] is not None}
         row |= {key: _rate(row[key]) for key in ("measured_gb_s", "predicted_gb_s") if row[key] is not None}
         row["binds"] = KINDS.get(row["binds"] or "", row["binds"])
     filled = [column for column in MAIN if column.key not in OF_RUN and any(row[column.key] not in (None, "") for row in rows)]
@@ -180,15 +175,6 @@ def _with_allowance(verdict: Verdict, validation: Validation) -> tuple[str, ...]
         f"sizes between latency and bandwidth may be {validation.allowance:.0%} slower besides: NCCL's model is optimistic there",
         "ratio: measured over predicted speed, of the faster of out of place and in place",
     )
-
-
-def _lines(title: str, lines: Sequence[str]) -> list[str]:
-    return [title, *(f"  {line}" for line in lines)] if lines else []
-
-
-def _time(time_us: float) -> str:
-    """Return a time with nccl-tests' decimals."""
-    return f"{time_us:.{0 if time_us >= 10000 else 1 if time_us >= 100 else 2}f}"
 
 
 def _rate(gb_s: float) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fabctl.model.validation import Validation, Verdict
+from fabctl.report.bench_words import cut
 from fabctl.report.output import Column, Table
 from fabctl.units import size_text
 
@@ -64,12 +65,11 @@ def _row(verdict: Verdict) -> dict[str, Any]:
     run = verdict.run
     compared = [row for row in verdict.rows if row.ratio is not None and verdict.judged]
     last = max(compared or verdict.rows, key=lambda row: row.sample.size_bytes)
-    names = ",".join(run.hosts)
     slow = len(verdict.flagged("slow"))
     return {
         "log": f"{run.path}:{run.line}",
         "test": run.test,
-        "hosts": names if len(names) <= HOSTS_SHOWN else f"{names[: HOSTS_SHOWN - 3]}...",
+        "hosts": cut(",".join(run.hosts), HOSTS_SHOWN),
         "size": size_text(last.sample.size_bytes),
         "measured": last.sample.best_gb_s or None,
         "predicted": last.predicted.gb_s or None if last.predicted and compared else None,

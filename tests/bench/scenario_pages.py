@@ -16,7 +16,7 @@ from typing import Any
 
 from fabctl.cli.main import main
 from fabctl.model.bench_comparison import WORTH
-from fabctl.report.bench_compare import size_text
+from fabctl.report.bench_words import size_words
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 PAGE = PROJECT / "docs/scenarios.md"
@@ -104,7 +104,7 @@ def page_section(name: str) -> str:
 
 
 def _title(point: dict[str, Any]) -> str:
-    return f"{point['operation']} {size_text(point['size_bytes'])}" if point["size_bytes"] else point["operation"]
+    return f"{point['operation']} {size_words(point['size_bytes'])}" if point["size_bytes"] else point["operation"]
 
 
 def _cell(point: dict[str, Any]) -> str:

@@ -132,7 +132,7 @@ def test_of_unknown_hosts_the_fabric_alone_is_compared(run: Run, compared: Any) 
     outcomes = compared("xgft-16", "--collective", "all_reduce")["outcomes"]
     assert [outcome["offloads"] for outcome in outcomes] == ["fabric alone", "+ adaptive routing"]
     out = run("bench", "compare", "xgft-16", "--collective", "all_reduce", "--sizes", "1M").out
-    assert "the fabric alone is compared: --node NODE says what they are" in out
+    assert "only the fabric is predicted, by rings; --node NODE says what they are" in out
     done = run("bench", "compare", "xgft-16", "--offloads", "cpu,gdr")
     assert (done.code, done.out) == (2, "")
     assert "--node NODE" in done.err

@@ -62,7 +62,7 @@ def test_a_step_says_how_long_and_what_it_waits_for(run: Run, job: Any) -> None:
     done = run("bench", "step", "superpod-4su", "--job", job(TRAINING), "--efficiency", "0.5", "--scale")
     assert (done.code, done.err) == (ExitCode.DONE, "")
     lines = done.out.splitlines()
-    assert lines[1] == "Hosts   NVIDIA DGX H100, 989.4 TFLOPS peak in bf16; counting on gdr, nvls"
+    assert lines[1] == "Hosts   dgx-h100, 989.4 TFLOPS peak in bf16; counting on gdr, nvls"
     assert "Batch   32 sequences, 262,144 tokens a step" in lines
     verdict = next(number for number, line in enumerate(lines) if line.startswith("A step takes "))
     assert "tokens/s" in lines[verdict]
@@ -95,7 +95,7 @@ def test_unknown_hosts_make_a_step_no_shorter_than_it_says(run: Run, job: Any) -
 
 def test_json_is_whole(data: Any, job: Any) -> None:
     found = data("superpod-4su", "--job", job(TRAINING), "--efficiency", "0.5", "--scale", "--engine", "ftree")
-    assert (found["node"], found["gpu"], found["routes"], found["efficiency"]) == ("NVIDIA DGX H100", "H100", "ftree", 0.5)
+    assert (found["node"], found["gpu"], found["routes"], found["efficiency"]) == ("dgx-h100", "H100", "ftree", 0.5)
     assert found["step_seconds"] == pytest.approx(sum(part["seconds"] for part in found["critical_path"]))
     assert found["mfu"] == pytest.approx(found["tflops_per_gpu"] / 989.4)
     assert [row["n_hosts"] for row in found["scale"]] == [4, 8, 16]

@@ -25,7 +25,7 @@ def test_names_aliases_and_files(project: Path) -> None:
     assert load_node("dgx-1").notes[0].startswith("dgx-1 is taken for dgx-1-v100")
     path = str(project / "topologies" / "nodes" / "dgx-2.yaml")
     assert load_node(path).devices == load_node("dgx-2").devices
-    assert load_node(path).name == path
+    assert load_node(path).name == "dgx-2.yaml"
     assert set(ALIASES.values()) <= set(node_names())
     assert shipped_path("../nodes/dgx-2") is None
 
