@@ -20,6 +20,7 @@ CHECK=${CHECK:-true}
 change() {
     local folder plan id code=0
     folder=$(mktemp -d)
+    trap "rm -rf '$folder'" EXIT
     plan=$folder/plan.json
     fabctl offload plan "$1" "$SOURCE" --driver "$DRIVER" "${@:2}" --save "$plan" || code=$?
     if ((code == 0)); then

@@ -120,7 +120,7 @@ def conf_changes(site: Site, driver: Driver, wanted: Mapping[str, str | None], w
     before = driver.read(place)
     if before is None:
         before = site.captured.get(CONFIG, "")
-        _refuse_secret(before)
+        refuse_secret(before, CONFIG)
     text = before
     for key, value in wanted.items():
         if value_of(text, key) != value:
@@ -169,6 +169,16 @@ def _edits(conf: str | None, wanted: Mapping[str, str | None]) -> str:
         )
     edits = [f"{key} {value_of(conf, key) or 'absent'} -> {value or 'absent'}" for key, value in wanted.items()]
     return f"the captured {CONFIG}, edited: {'; '.join(edits)}"
+
+
+def refuse_secret(text: str, name: str) -> None:
+    """Raise `RefusedError` if a captured file holds a secret: a copy of it would."""
+    key = bare_secret(text)
+    if key:
+        raise RefusedError(
+            f"the captured {name} holds a secret, {key}, and fabctl copies none",
+            hint=f"copy that {name} into the folder of --driver files: it is edited there, and keeps its secrets",
+        )
 
 
 def guids(fabric: Fabric, switches: Sequence[int]) -> str:
@@ -229,15 +239,6 @@ def _read(driver: Driver, key: str) -> tuple[bool, str | None]:
 def _set(value: str | None) -> str | None:
     """Return a value; None where OpenSM wrote that it has none."""
     return None if value == "(null)" else value
-
-
-def _refuse_secret(text: str) -> None:
-    key = bare_secret(text)
-    if key:
-        raise RefusedError(
-            f"the captured {CONFIG} holds a secret, {key}, and fabctl copies none",
-            hint=f"copy that {CONFIG} into the folder of --driver files: it is edited there, and keeps its secrets",
-        )
 
 
 def _conf_change(driver: Driver, key: str, old: str | None, new: str | None, why: str) -> Change:

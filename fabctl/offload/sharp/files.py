@@ -16,7 +16,6 @@ from fabctl.offload import nvidia
 from fabctl.offload.driver import Driver
 from fabctl.offload.drivers.opensm_conf import value_of, with_value
 from fabctl.offload.feature import Request
-from fabctl.offload.secrets import bare_secret
 from fabctl.offload.sharp.policy import exclusion, with_excluded
 from fabctl.offload.site import Site
 from fabctl.offload.subnet_manager import OPENSM
@@ -120,12 +119,7 @@ def am_changes(site: Site, driver: Driver, wanted: dict[str, str]) -> tuple[Chan
     missing = {key: value for key, value in wanted.items() if value_of(text, key) != value}
     if driver.name != nvidia.FILES or not missing:
         return ()
-    secret = bare_secret(text)
-    if secret:
-        raise RefusedError(
-            f"the captured {AM_CFG} holds a secret, {secret}, and fabctl copies none",
-            hint=f"copy {AM_CFG} into the folder of --driver files: it is edited there, and keeps its secrets",
-        )
+    nvidia.refuse_secret(text, AM_CFG)
     for key, value in missing.items():
         text = with_value(text, key, value)
     return nvidia.file_change(driver, AM_CFG, text, Risk.NONE, ", ".join(missing))
