@@ -41,7 +41,7 @@ class SweepFile:
         first = json.dumps({"kind": KIND, "version": VERSION, **header}, ensure_ascii=False)
         lines = self._lines()
         if lines and lines[0] != first:
-            self._refuse(lines[0])
+            self._refuse(lines[0], json.loads(first))
         self.units = self._units(lines[1:])
         kept = "".join(f"{line}\n" for line in [first, *(_line(unit, at) for unit in self.units for at in range(len(unit)))])
         write_atomic(path, kept)
@@ -68,14 +68,17 @@ class SweepFile:
             raise InputError(f"cannot read: {reason}", where=str(self.path)) from error
         return text.splitlines() if text.endswith("\n") else text.splitlines()[:-1]
 
-    def _refuse(self, first: str) -> None:
+    def _refuse(self, found: str, wanted: dict[str, Any]) -> None:
         try:
-            ours = json.loads(first).get("kind") == KIND
+            header = json.loads(found)
+            ours = header.get("kind") == KIND
         except (ValueError, AttributeError):
             ours = False
-        if ours:
-            raise UsageError(f"{self.path} holds another sweep", hint="name another file, or remove this one")
-        raise InputError("this is no file of a sweep", where=f"{self.path}:1", hint="name a new file")
+        if not ours:
+            raise InputError("this is no file of a sweep", where=f"{self.path}:1", hint="name a new file")
+        differs = [key for key in {**wanted["grid"], **wanted} if key != "grid" and _value(header, key) != _value(wanted, key)]
+        which = f" (other {', '.join(differs).replace('_', ' ')})" if differs else ""
+        raise UsageError(f"{self.path} holds another sweep{which}", hint="name another file, or remove this one")
 
     def _units(self, lines: Sequence[str]) -> list[list[SweepPoint]]:
         found: list[list[SweepPoint]] = []
@@ -99,3 +102,8 @@ class SweepFile:
 
 def _line(unit: Sequence[SweepPoint], at: int) -> str:
     return json.dumps({**asdict(unit[at]), "row": at + 1, "rows": len(unit)}, ensure_ascii=False)
+
+
+def _value(header: dict[str, Any], key: str) -> Any:
+    """Return an entry of a header, or of the grid in it."""
+    return header.get(key, header.get("grid", {}).get(key))

@@ -101,7 +101,7 @@ def bench(
     if spec.sizes and (minbytes, maxbytes, stepfactor) == (None, None, None):
         sizes = list(spec.sizes)
     collectives = chosen_collectives(spec, collective_names)
-    if source is None and node_name and not (job_path or engine_names or tables_paths):
+    if source is None and node_name and not (job_path or engine_names or tables_paths or assume_speed):
         table = _one_host(node_name, collectives, sizes, switched)
         write_chart(bench_chart(table), output) if chart else write_report(
             bench_report(table, inputs=node_inputs(node_name)), output
@@ -122,7 +122,7 @@ def bench(
     by_default = engine_names is None and not tables_paths
     remarks = route_remarks(routes, by_default=by_default, assume_speed=assume_speed)
     fitting = () if node else fitting_nodes(loaded.fabric)
-    inputs = [input_entry(loaded), *job_inputs, *node_inputs(node_name)]
+    inputs = [input_entry(loaded), *job_inputs, *node_inputs(node_name, spec)]
     write_report(bench_report(table, inputs=inputs, remarks=remarks, fitting=fitting), output)
 
 

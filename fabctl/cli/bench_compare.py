@@ -20,7 +20,7 @@ from fabctl.cli.common import (
     write_report,
 )
 from fabctl.cli.computing import compute_options
-from fabctl.cli.hardware import chosen_node, node_options
+from fabctl.cli.hardware import chosen_node, node_inputs, node_options
 from fabctl.cli.job_files import read_one_job
 from fabctl.cli.routes import engine_tables, for_jobs, named_engines, route_remarks, routes_options, split_names
 from fabctl.errors import InputError, UsageError
@@ -151,7 +151,12 @@ def compare(
     found = library(contest, [*dict.fromkeys(tables_paths), *engines], ladder or default_ladder(node), where, facts)
     remarks = route_remarks([], by_default=engine_names is None and not tables_paths, assume_speed=assume_speed)
     fitting = () if node else fitting_nodes(fabric)
-    write_report(compare_report(found, inputs=[input_entry(loaded), *inputs], remarks=remarks, fitting=fitting), output)
+    write_report(
+        compare_report(
+            found, inputs=[input_entry(loaded), *inputs, *node_inputs(node_name, spec)], remarks=remarks, fitting=fitting
+        ),
+        output,
+    )
 
 
 def _job(path: str | None, collective_names: str | None) -> tuple[JobSpec, list[dict[str, Any]]]:

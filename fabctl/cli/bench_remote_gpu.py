@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fabctl.cli.common import input_entry, load_source, output_options, refuse_two_stdins, source_options, write_report
-from fabctl.cli.hardware import chosen_node, node_options
+from fabctl.cli.hardware import chosen_node, node_inputs, node_options
 from fabctl.cli.routes import chosen_tables, for_jobs, refuse_both, route_options, route_remarks, same_fabric
 from fabctl.errors import UsageError
 
@@ -76,7 +76,7 @@ def remote_gpu(
     routes = ["--tables", tables_path] if tables_path else ["--engine", engine] if engine else []
     report = remote_gpu_report(
         plan,
-        inputs=[input_entry(loaded), *job_inputs],
+        inputs=[input_entry(loaded), *job_inputs, *node_inputs(node_name)],
         remarks=route_remarks([tables], by_default=engine is None and tables_path is None, assume_speed=assume_speed),
         next_step=_next_step(plan, [*where, *(part for path in job_paths for part in ("--job", path)), *routes]),
     )

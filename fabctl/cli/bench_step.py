@@ -9,7 +9,7 @@ import click
 
 from fabctl.cli.common import input_entry, load_source, output_options, refuse_two_stdins, source_options, write_report
 from fabctl.cli.computing import compute_options
-from fabctl.cli.hardware import chosen_node, chosen_offloads, node_options, offload_options
+from fabctl.cli.hardware import chosen_node, chosen_offloads, node_inputs, node_options, offload_options
 from fabctl.cli.job_files import read_one_job
 from fabctl.cli.routes import chosen_tables, for_jobs, given_options, refuse_both, route_options, route_remarks
 from fabctl.errors import UsageError
@@ -91,7 +91,7 @@ def step(
     report = step_report(
         predict_step(*asked, switched[0]),
         scale=scale_step(*asked) if scale else (),
-        inputs=[input_entry(loaded), *job_inputs],
+        inputs=[input_entry(loaded), *job_inputs, *node_inputs(node_name, spec)],
         remarks=route_remarks([tables], by_default=not (engine or tables_path), assume_speed=assume_speed),
         fitting=() if node else fitting_nodes(fabric),
         next_step="" if "-" in (source, job_path) else shlex.join(["fabctl", "bench", "compare", str(source), *again]),

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fabctl import __version__
 from fabctl.cli.charts import wants_chart, write_chart
 from fabctl.cli.collectives import collective_option, named_collectives
 from fabctl.cli.common import input_entry, load_source, output_options, refuse_two_stdins, source_options, write_report
-from fabctl.cli.hardware import chosen_node, node_options
+from fabctl.cli.hardware import chosen_node, node_inputs, node_options
 from fabctl.cli.job_files import read_one_job
 from fabctl.cli.progress import progress
 from fabctl.cli.routes import engine_tables, for_jobs, named_engines, route_remarks, routes_options, split_names
@@ -108,8 +109,9 @@ def sweep(
         collectives=named_collectives(spec, collective_names),
         sizes=tuple(sizes),
     )
-    inputs = [input_entry(loaded), *job_inputs, *map(_tables_entry, dict.fromkeys(tables_paths))]
-    file = SweepFile(Path(results), {"grid": asdict(grid), "node": node.name if node else "", "inputs": inputs})
+    inputs = [input_entry(loaded), *job_inputs, *node_inputs(node_name, spec), *map(_tables_entry, dict.fromkeys(tables_paths))]
+    header = {"grid": asdict(grid), "node": node.name if node else "", "assume_speed": assume_speed or "", "inputs": inputs}
+    file = SweepFile(Path(results), {"fabctl_version": __version__, **header})
     kept = len(file.units)
 
     def route(name: str) -> RoutingTables:

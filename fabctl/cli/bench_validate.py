@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fabctl.cli.common import exit_code, fabric_options, input_entry, load_source, output_options, refuse_two_stdins, write_report
-from fabctl.cli.hardware import chosen_node, chosen_offloads, node_options, offload_options
+from fabctl.cli.hardware import chosen_node, chosen_offloads, node_inputs, node_options, offload_options
 from fabctl.cli.job_files import read_one_job
 from fabctl.cli.routes import chosen_tables, for_jobs, given_options, refuse_both, route_options, route_remarks, same_fabric
 from fabctl.errors import ExitCode, UsageError
@@ -101,7 +101,7 @@ def bench_validate(
     )
     report = validate_report(
         validate(runs, ground, share),
-        inputs=[*inputs, *([input_entry(loaded)] if loaded else []), *job_inputs],
+        inputs=[*inputs, *([input_entry(loaded)] if loaded else []), *job_inputs, *node_inputs(node_name, spec)],
         remarks=route_remarks(
             [ground.tables] if ground.tables else [], by_default=not (engine or tables_path), assume_speed=assume_speed
         ),

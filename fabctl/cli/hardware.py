@@ -98,25 +98,37 @@ def chosen_node(node_name: str | None, spec: JobSpec | None = None, report: Pars
     from fabctl.nodes.reading import load_node
     from fabctl.nodes.shipped import shipped_path
 
-    if node_name:
-        return load_node(node_name)
-    if spec is not None and spec.node is not None:
-        name = spec.node.text
+    named = _named_node(node_name, spec)
+    if named:
         try:
-            return load_node(name if shipped_path(name) else str(Path(spec.path).parent / name))
+            return load_node(named)
         except UsageError as error:
-            raise InputError(f"'{name}' is neither a node type nor a file", where=spec.node.where, hint=error.hint) from error
+            if node_name or spec is None or spec.node is None:
+                raise
+            reason = f"'{spec.node.text}' is neither a node type nor a file"
+            raise InputError(reason, where=spec.node.where, hint=error.hint) from error
     if report is not None and report.node_type and shipped_path(report.node_type):
         return load_node(report.node_type)
     return None
 
 
-def node_inputs(node_name: str | None) -> list[dict[str, Any]]:
-    """Return the line of ``--node`` in the envelope's ``inputs`` if it is a file; none for a shipped type."""
+def node_inputs(node_name: str | None, spec: JobSpec | None = None) -> list[dict[str, Any]]:
+    """Return the line of ``--node``, or of the job's ``node``, in the envelope's ``inputs`` if it is a file."""
     from fabctl.nodes.reading import read_node
     from fabctl.nodes.shipped import shipped_path
 
-    if not node_name or shipped_path(node_name):
+    named = _named_node(node_name, spec)
+    if not named or shipped_path(named):
         return []
-    loaded = read_node(node_name)
+    loaded = read_node(named)
     return [{"path": loaded.path, "sha256": loaded.sha256, "parser": loaded.parser}]
+
+
+def _named_node(node_name: str | None, spec: JobSpec | None) -> str:
+    """Return the type or file of ``--node``, else of the job, from whose folder a file is looked for."""
+    from fabctl.nodes.shipped import shipped_path
+
+    if node_name or spec is None or spec.node is None:
+        return node_name or ""
+    name = spec.node.text
+    return name if shipped_path(name) else str(Path(spec.path).parent / name)

@@ -130,6 +130,22 @@ def test_what_cannot_be_done_is_said_and_the_file_left_as_it_was(
     assert (results.read_bytes() if results.exists() else None) == (before.encode() if isinstance(before, str) else before)
 
 
+def test_a_file_of_other_inputs_is_left_alone(run: Run, results: Path, tmp_path: Path, project: Path) -> None:
+    """What decides the numbers decides whose the file is: speeds that are assumed, and what a node's file holds."""
+    node = tmp_path / "node.yaml"
+    shipped = (project / "topologies/nodes/dgx-1-v100.yaml").read_text()
+    node.write_text(shipped)
+    argv = (*SWEEP, "-b", "1M", "-e", "1M", "--results", results, "--node", node)
+    assert run(*argv).code == 0
+    before = results.read_bytes()
+    other = run(*argv, "--assume-speed", "4xHDR")
+    assert (other.code, "holds another sweep (other assume speed)" in other.err) == (ExitCode.USAGE, True)
+    node.write_text(shipped + "\n")
+    other = run(*argv)
+    assert (other.code, "holds another sweep (other inputs)" in other.err) == (ExitCode.USAGE, True)
+    assert results.read_bytes() == before
+
+
 def test_damage_in_the_middle_is_an_error_with_its_line(run: Run, results: Path) -> None:
     argv = (*SWEEP, *SIZES, "--results", results)
     assert run(*argv).code == 0

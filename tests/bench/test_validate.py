@@ -165,6 +165,11 @@ def test_another_protocol_takes_over(validated: Run, switch: Callable[..., Path]
     assert all(row["predicted_us"] and not row["flag"] for row in latency["rows"])
 
 
+def test_a_log_that_names_no_hosts_is_not_said_to_have_left_one(run: Run) -> None:
+    done = run("bench", "validate", LOGS / "aws-1x8-h100.txt")
+    assert "the log does not name its hosts: --node NODE predicts one, --fabric SOURCE several" in done.out
+
+
 def test_nothing_to_compare_with(run: Run) -> None:
     done = run("bench", "validate", LOGS / FOUR)
     assert done.code == 0

@@ -54,6 +54,8 @@ def _inside(run: Run, ground: Ground) -> Expected:
 def _over_fabric(run: Run, ground: Ground) -> Expected:
     offloads, algorithm, notes = _settings(run, ground, one_host=False)
     if ground.tables is None or ground.rates is None:
+        if not run.hosts and ground.node is None:
+            return Expected(notes=(*notes, "the log does not name its hosts: --node NODE predicts one, --fabric SOURCE several"))
         over = f"{len(run.hosts)} hosts" if run.hosts else "several hosts"
         return Expected(notes=(*notes, f"this ran over {over}: --fabric SOURCE lays a prediction beside it"))
     job, job_notes = _job(run, ground)
