@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from fabctl.errors import FabctlError, RefusedError, SourceError, UnverifiedError, UsageError
 from fabctl.model.offload_plan import Place, Plan, Risk, Stage
 from fabctl.model.operation import Operation, State
+from fabctl.offload.at_once import at_once, read_all
 from fabctl.offload.basis import changes_since, lost_targets
 from fabctl.offload.batches import FABRIC, Batch, batches, refuse_impossible, without
 from fabctl.offload.events import Event, Kind
@@ -186,20 +187,21 @@ def _refuse_unfinished(journal: Journal, site: Site) -> None:
 
 def _before(plan: Plan, site: Site) -> list[Event]:
     """Read every place that will be checked, before anything is written."""
-    places = [check.place for stage in (*plan.stages, *plan.undo) for check in stage.checks]
-    events = []
-    for place in dict.fromkeys(places):
+
+    def look(place: Place) -> Event:
         seen = site.driver(place.driver).observe(place)
-        events.append(Event(Kind.BEFORE, "", place, place_label(site.fabric, place), None, seen.value, seen.evidence))
-    return events
+        return Event(Kind.BEFORE, "", place, place_label(site.fabric, place), None, seen.value, seen.evidence)
+
+    return at_once(look, dict.fromkeys(check.place for stage in (*plan.stages, *plan.undo) for check in stage.checks))
 
 
 def _in_force(plan: Plan, site: Site, before: Collection[Event]) -> bool:
     checks = final_checks(check for stage in plan.stages for check in stage.checks)
     shown = {event.place: event.new for event in before}
-    return all(shown[place] == value for place, value in checks.items()) and all(
-        site.driver(place.driver).read(place) == value for place, value in final_values(plan.changes).items()
-    )
+    if not all(shown[place] == value for place, value in checks.items()):
+        return False
+    wanted = final_values(plan.changes)
+    return read_all(site, wanted) == list(wanted.values())
 
 
 def _nothing(plan: Plan, site: Site) -> Operation:

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 
 from fabctl.model.fabric import Fabric
 from fabctl.model.offload_plan import Basis, Change, Place, Plan
-from fabctl.model.tables import RoutingTables
+from fabctl.offload.at_once import read_all
 from fabctl.offload.names import place_label
 from fabctl.offload.site import Site
+from fabctl.sources.live import read_live_tables
 
 _SHOWN = 60
 
@@ -22,7 +23,7 @@ def basis_of(site: Site, changes: Iterable[Change], *, tables: bool = False) -> 
     changes : iterable of Change
         In order; the first one at a place holds what stands there now.
     tables : bool
-        Whether the forwarding tables matter.
+        Whether the forwarding tables that the switches hold matter.
 
     Raises
     ------
@@ -75,8 +76,8 @@ def changes_since(plan: Plan, site: Site) -> list[str]:
     if basis.manager != manager:
         found.append(f"the subnet manager is {manager or 'unknown'}, and was {basis.manager or 'unknown'}")
     old = {change.place: change.old for change in reversed(plan.changes)}
-    for place, digest in basis.values:
-        now = site.driver(place.driver).read(place)
+    values = read_all(site, (place for place, _ in basis.values))
+    for (place, digest), now in zip(basis.values, values, strict=True):
         if value_digest(now) != digest:
             found.append(f"{place.key} of {place_label(fabric, place)} is {shown(now)}, and was {shown(old.get(place))}")
     return found
@@ -100,16 +101,4 @@ def _managers(site: Site, drivers: set[str]) -> str:
 
 
 def _tables_digest(site: Site) -> str:
-    if site.source == "live":
-        from fabctl.sources.live import read_live_tables
-
-        return tables_digest(read_live_tables(site.fabric))
-    return "" if site.tables is None else tables_digest(site.tables)
-
-
-def tables_digest(tables: RoutingTables) -> str:
-    """Return the SHA-256 of forwarding tables and service levels."""
-    state = hashlib.sha256(tables.lft.tobytes())
-    if tables.service_level is not None:
-        state.update(tables.service_level.tobytes())
-    return state.hexdigest()
+    return hashlib.sha256(read_live_tables(site.fabric).lft.tobytes()).hexdigest()

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from fabctl.errors import FabctlError
 from fabctl.model.offload_plan import Place
-from fabctl.model.operation import Drift, Drifted, Failure, Reading, State
+from fabctl.model.operation import Drift, Drifted, Failure, State
 from fabctl.offload.history import entries_of
 from fabctl.offload.journal import Journal
-from fabctl.offload.names import place_label
 from fabctl.offload.reach import reached
 from fabctl.offload.rollback import left_out
 from fabctl.offload.site import Site
 from fabctl.offload.undo import owner
-from fabctl.offload.work import final_checks, final_values, observe
+from fabctl.offload.work import configured_all, final_checks, final_values, observe_all
 
 _IN_FORCE = (State.APPLIED, State.UNCONFIRMED)
 
@@ -44,19 +42,13 @@ def drift(site: Site | None, journal: Journal) -> Drift:
     if not entries or not values:
         return Drift((), (), 0, 0)
     site = site or reached(journal, entries[-1].id)
-    found = [("configured", number, _configured(site, place, value)) for place, (number, value) in values.items()]
-    found += [("hardware", number, observe(site, place, value)) for place, (number, value) in checks.items()]
+    configured = configured_all(site, {place: value for place, (_, value) in values.items()})
+    hardware = observe_all(site, {place: value for place, (_, value) in checks.items()})
+    found = [("configured", values[place][0], reading) for place, reading in configured.items()]
+    found += [("hardware", checks[place][0], reading) for place, reading in hardware.items()]
     return Drift(
         tuple(Drifted(number, kind, reading) for kind, number, reading in found if reading.answered and not reading.holds),
         tuple(Failure(reading.label, reading.evidence) for _, _, reading in found if not reading.answered),
         len(values),
         len(checks),
     )
-
-
-def _configured(site: Site, place: Place, expected: str | None) -> Reading:
-    label = place_label(site.fabric, place)
-    try:
-        return Reading(place, label, expected, site.driver(place.driver).read(place), "configuration")
-    except FabctlError as error:
-        return Reading(place, label, expected, None, error.message, answered=False)

@@ -53,7 +53,10 @@ class Observed:
 
 
 class Driver(Protocol):
-    """Reads and writes values at places of its own name. Names from the fabric never reach a shell or a path."""
+    """Reads and writes values at places of its own name. Names from the fabric never reach a shell or a path.
+
+    `read` and `observe` are called from several threads; nothing is written meanwhile.
+    """
 
     name: str
     keys: ClassVar[Mapping[str, str]]

@@ -12,6 +12,7 @@ from fabctl.model.lookup import find_switch
 from fabctl.model.offload_plan import Change, Plan
 from fabctl.nodeset import expand
 from fabctl.offload import FEATURES
+from fabctl.offload.at_once import read_all
 from fabctl.offload.feature import Feature, Request
 from fabctl.offload.features.settings import refuse_unknown
 from fabctl.offload.site import Site
@@ -83,5 +84,5 @@ def pending(plan: Plan, site: Site) -> tuple[Change, ...]:
         If a place cannot be read.
     """
     last = {change.place: change for change in plan.changes}
-    changes = (replace(change, old=site.driver(place.driver).read(place)) for place, change in last.items())
+    changes = (replace(change, old=value) for change, value in zip(last.values(), read_all(site, last), strict=True))
     return tuple(change for change in changes if change.old != change.new)

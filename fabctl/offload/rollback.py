@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from fabctl.errors import FabctlError, RefusedError, RollbackError
 from fabctl.model.offload_plan import Place, Plan, Stage
 from fabctl.model.operation import Operation, State
+from fabctl.offload.at_once import read_all
 from fabctl.offload.basis import shown
 from fabctl.offload.batches import FABRIC
 from fabctl.offload.events import Event, Kind
@@ -162,9 +163,9 @@ def _refuse_later(journal: Journal, operation: Operation, site: Site) -> None:
 
 def _refuse_foreign(plan: Plan, site: Site, journal: Journal, number: int) -> None:
     gone = left_out(journal, number)
-    for place, value in final_values(plan.changes).items():
-        found = site.driver(place.driver).read(place)
-        if found != value and owner(place) not in gone:
+    values = {place: value for place, value in final_values(plan.changes).items() if owner(place) not in gone}
+    for (place, value), found in zip(values.items(), read_all(site, values), strict=True):
+        if found != value:
             raise RefusedError(
                 f"somebody else has changed {place.key} of {place_label(site.fabric, place)} since: it is {shown(found)},"
                 f" and fabctl left {shown(value)}",

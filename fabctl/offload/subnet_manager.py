@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from fabctl.errors import RefusedError
+from fabctl.model.fabric import Fabric
 from fabctl.model.offload_plan import Change, Place, Risk
+from fabctl.offload.at_once import at_once
 from fabctl.offload.driver import Driver, Manager
 from fabctl.offload.drivers.opensm import FABRIC, OpensmDriver
 from fabctl.offload.drivers.opensm_conf import key_risk
+from fabctl.offload.drivers.opensm_observe import unfolded
 from fabctl.offload.drivers.opensm_process import NVIDIA, UNKNOWN
 from fabctl.offload.site import Site
 
@@ -33,6 +38,11 @@ def opensm(site: Site) -> OpensmDriver:
             f"it cannot be told which OpenSM runs: {found.evidence}", hint="fabctl knows upstream's 3.3 and NVIDIA's 5"
         )
     return driver
+
+
+def held_by_ports(driver: Driver, fabric: Fabric, key: str, nodes: Iterable[int]) -> list[dict[int, str]]:
+    """Return what the ports of each node hold: ``sl2vl``, ``vlarb`` or ``pkeys``, by port number."""
+    return at_once(lambda node: unfolded(driver.observe(Place(driver.name, fabric.guid_text(node), key)).value or ""), nodes)
 
 
 def require_nvidia(site: Site, what: str) -> Driver:

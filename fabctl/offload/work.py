@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from fabctl.errors import FabctlError, SourceError
 from fabctl.model.offload_plan import Change, Check, Place
 from fabctl.model.operation import Reading, State
+from fabctl.offload.at_once import at_once
 from fabctl.offload.basis import shown
+from fabctl.offload.driver import Observed
 from fabctl.offload.events import Event, Kind
 from fabctl.offload.journal import Journal, JournalError
 from fabctl.offload.names import place_label
@@ -124,8 +126,7 @@ class Work:
         readings: dict[Place, Reading] = {}
         deadline = time.monotonic() + PATIENCE_S
         while pending:
-            for place, value in pending.items():
-                readings[place] = observe(self.site, place, value)
+            readings |= observe_all(self.site, pending)
             pending = {place: value for place, value in pending.items() if not readings[place].holds}
             if time.monotonic() > deadline:
                 break
@@ -136,15 +137,13 @@ class Work:
     def confirm_written(self, wanted: Iterable[tuple[Place, str | None]]) -> list[Trouble]:
         """Read configured values again; return where they are not as they were written."""
         troubles = []
-        for place, value in wanted:
-            try:
-                with driving(place.driver):
-                    found = self.site.driver(place.driver).read(place)
-            except FabctlError as error:
-                troubles.append(self._trouble(place, error.message))
-                continue
-            if found != value:
-                troubles.append(self._trouble(place, f"{place.key} was written, and is {shown(found)}, not {shown(value)}"))
+        for reading in configured_all(self.site, dict(wanted)).values():
+            place = reading.place
+            if not reading.answered:
+                troubles.append(self._trouble(place, reading.evidence))
+            elif not reading.holds:
+                now = f"{shown(reading.found)}, not {shown(reading.expected)}"
+                troubles.append(self._trouble(place, f"{place.key} was written, and is {now}"))
         return troubles
 
     def _write(self, stage: str, change: Change, forced: bool) -> None:
@@ -182,15 +181,27 @@ def _event(stage: str, reading: Reading) -> Event:
     return Event(kind, stage, reading.place, reading.label, reading.expected, reading.found, reading.evidence)
 
 
-def observe(site: Site, place: Place, expected: str | None) -> Reading:
-    """Read a value from the hardware; what does not answer gives a reading that does not hold."""
-    label = place_label(site.fabric, place)
-    try:
-        with driving(place.driver):
-            seen = site.driver(place.driver).observe(place)
-    except FabctlError as error:
-        return Reading(place, label, expected, None, error.message, answered=False)
-    return Reading(place, label, expected, seen.value, seen.evidence)
+def observe_all(site: Site, expected: Mapping[Place, str | None]) -> dict[Place, Reading]:
+    """Read values from the hardware; what does not answer gives a reading that does not hold."""
+    return _readings(site, expected, lambda place: site.driver(place.driver).observe(place))
+
+
+def configured_all(site: Site, expected: Mapping[Place, str | None]) -> dict[Place, Reading]:
+    """Read what is configured; what does not answer gives a reading that does not hold."""
+    return _readings(site, expected, lambda place: Observed(site.driver(place.driver).read(place), "configuration"))
+
+
+def _readings(site: Site, expected: Mapping[Place, str | None], look: Callable[[Place], Observed]) -> dict[Place, Reading]:
+    def read(place: Place) -> Reading:
+        label = place_label(site.fabric, place)
+        try:
+            with driving(place.driver):
+                seen = look(place)
+        except FabctlError as error:
+            return Reading(place, label, expected[place], None, error.message, answered=False)
+        return Reading(place, label, expected[place], seen.value, seen.evidence)
+
+    return {reading.place: reading for reading in at_once(read, expected)}
 
 
 def final_values(changes: Iterable[Change]) -> dict[Place, str | None]:

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 from dataclasses import replace
 
 from fabctl.errors import SourceError
@@ -27,6 +28,10 @@ PATH = "live"
 TIMEOUT_S = 900
 """A tool that takes longer hangs: discovering 11,664 hosts takes 22 s."""
 
+TOOLS_AT_ONCE = 6
+"""As many as ibsim lets in beside a subnet manager and a few of the user's own."""
+
+_FREE = threading.BoundedSemaphore(TOOLS_AT_ONCE)
 _SYSTEM_FOLDERS = "/usr/sbin:/sbin"
 _PROCESS_ID = re.compile(r"\[\d+\] ")
 _NODE = re.compile(r'^(?:Switch|Ca|Rt)\s+\d+\s+"[^"]*"\s+# "(.*?)"')
@@ -108,7 +113,7 @@ def fewest_virtual_lanes() -> tuple[int, str]:
 
 
 def run_tool(tool: str, *arguments: str) -> tuple[bytes, list[str]]:
-    """Run one of infiniband-diags' tools; return its stdout, and its stderr as lines.
+    """Run one of infiniband-diags' tools; return its stdout, and its stderr as lines. Threads run `TOOLS_AT_ONCE` together.
 
     Raises
     ------
@@ -119,9 +124,10 @@ def run_tool(tool: str, *arguments: str) -> tuple[bytes, list[str]]:
     if program is None:
         raise SourceError(f"{tool} is not installed", hint="install the package infiniband-diags")
     try:
-        done = subprocess.run(
-            [program, *arguments], stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=False
-        )
+        with _FREE:
+            done = subprocess.run(
+                [program, *arguments], stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=False
+            )
     except OSError as error:
         raise SourceError(f"cannot run {program}: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +30,18 @@ SIZE = (2, 1)
 
 
 class Steps:
-    """Counts steps, and ends the process at one of them."""
+    """Counts steps, of several threads too, and ends the process at one of them."""
 
     def __init__(self, last: int) -> None:
         self.last = last
         self.count = 0
+        self.one = threading.Lock()
 
     def __call__(self, what: str) -> None:
-        self.count += 1
-        if self.count == self.last:
-            os.kill(os.getpid(), signal.SIGKILL)
+        with self.one:
+            self.count += 1
+            if self.count == self.last:
+                os.kill(os.getpid(), signal.SIGKILL)
 
 
 def act(scenario: str, folder: Path, state: Path) -> None:

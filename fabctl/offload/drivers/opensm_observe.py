@@ -9,7 +9,6 @@ import hashlib
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import numpy as np
@@ -19,11 +18,11 @@ from fabctl.install.wanted import compared_lids
 from fabctl.model.fabric import Fabric
 from fabctl.model.tables import NO_ROUTE, RoutingTables
 from fabctl.nodeset import fold
+from fabctl.offload.at_once import at_once
 from fabctl.offload.driver import Observed
 from fabctl.sources.lft_dump import SOURCE as LFT_DUMP
 from fabctl.sources.live import LEVEL, PATH, run_tool
 
-_TOOLS_AT_ONCE = 6
 _TRIES = 3
 _SL2VL = re.compile(r"^ports: in +(\d+), out +(\d+): \|(.*)\|\s*$", re.MULTILINE)
 _CELLS = re.compile(r"^(?:VL +|WEIGHT): \|(.*)\|\s*$", re.MULTILINE)
@@ -59,8 +58,7 @@ def observe_node(fabric: Fabric, guid: str, key: str) -> Observed:
     read = _READERS[key]
     ports = [port for port in np.flatnonzero(fabric.port_node == node).tolist() if fabric.port_peer[port] >= 0]
     asked = [(lid or int(fabric.port_lid[port]), int(fabric.port_number[port])) for port in ports]
-    with ThreadPoolExecutor(_TOOLS_AT_ONCE) as pool:
-        values = list(pool.map(lambda port: read(*port), asked))
+    values = at_once(lambda port: read(*port), asked)
     by_value: dict[str, list[int]] = {}
     for (_, number), value in zip(asked, values, strict=True):
         by_value.setdefault(value, []).append(number)

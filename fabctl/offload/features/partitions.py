@@ -19,7 +19,7 @@ from fabctl.nodeset import expand
 from fabctl.offload.basis import basis_of
 from fabctl.offload.drivers.opensm import FABRIC, OpensmDriver
 from fabctl.offload.drivers.opensm_files import PARTITIONS
-from fabctl.offload.drivers.opensm_observe import folded, unfolded
+from fabctl.offload.drivers.opensm_observe import folded
 from fabctl.offload.feature import Request
 from fabctl.offload.partitions_conf import (
     DEFAULT_KEY,
@@ -29,7 +29,7 @@ from fabctl.offload.partitions_conf import (
     without_definitions,
 )
 from fabctl.offload.site import Site
-from fabctl.offload.subnet_manager import OPENSM, opensm
+from fabctl.offload.subnet_manager import OPENSM, held_by_ports, opensm
 from fabctl.offload.ufm_partitions import UFM, assess_partitions, partition_plan
 from fabctl.offload.undo import mirrored
 
@@ -64,9 +64,8 @@ class Partitions:
             fact = "P_Keys are not in a dump; --driver opensm or ufm reads them"
             return [Assessed(self.name, fabric.labels[leaf], Status.UNKNOWN, fact) for leaf in leaves]
         out = []
-        for leaf in leaves:
-            seen = driver.observe(Place(driver.name, fabric.guid_text(leaf), _PKEYS)).value or ""
-            found = {key & ~FULL for key in set().union(*map(_set, unfolded(seen).values()))} - {DEFAULT_KEY}
+        for leaf, held in zip(leaves, held_by_ports(driver, fabric, _PKEYS, leaves), strict=True):
+            found = {key & ~FULL for key in set().union(*map(_set, held.values()))} - {DEFAULT_KEY}
             fact = f"{len(found)} partitions beside the default one"
             out.append(Assessed(self.name, fabric.labels[leaf], Status.ON if found else Status.OFF, fact, "smpquery pkeys"))
         return out
@@ -88,7 +87,7 @@ class Partitions:
             why = f"without partition {key:#06x}"
         if new == old:
             return Plan(self.name, request.words, basis_of(site, ()), (), ())
-        before = held(driver, site.fabric)
+        before = _held(driver, site.fabric)
         if not _enforced(driver):
             before = {port: keys for port, keys in before.items() if _end(site.fabric, port) == port}
         gone = frozenset() if request.enable else frozenset({key, key | FULL})
@@ -96,7 +95,7 @@ class Partitions:
             port: (keys - gone) | {value for value in (members.get(_end(site.fabric, port)),) if value is not None}
             for port, keys in before.items()
         }
-        stages = (Stage("P_Keys", (Change(place, old, new, Risk.SWEEP, why),), checks(driver, wanted)),)
+        stages = (Stage("P_Keys", (Change(place, old, new, Risk.SWEEP, why),), _checks(driver, wanted)),)
         notes = _notes(old, request, enforced=_enforced(driver))
         return Plan(self.name, request.words, basis_of(site, stages[0].changes), stages, mirrored(stages), notes)
 
@@ -143,20 +142,20 @@ class Partitions:
 FEATURE = Partitions()
 
 
-def held(driver: OpensmDriver, fabric: Fabric) -> Keys:
+def _held(driver: OpensmDriver, fabric: Fabric) -> Keys:
     """Return the P_Keys of all HCA ports, and of the switch ports before them."""
     ends = fabric.endpoints[fabric.is_hca[fabric.port_node[fabric.endpoints]]]
     peers = fabric.port_peer[ends]
     ports = [*ends.tolist(), *peers[(peers >= 0) & (fabric.port_node[peers] < fabric.n_switches)].tolist()]
-    out: dict[tuple[str, int], frozenset[int]] = {}
-    for node in sorted({int(fabric.port_node[port]) for port in ports}):
-        target = fabric.guid_text(node)
-        seen = unfolded(driver.observe(Place(driver.name, target, _PKEYS)).value or "")
-        out |= {(target, number): _set(keys) for number, keys in seen.items()}
-    return out
+    nodes = sorted({int(fabric.port_node[port]) for port in ports})
+    return {
+        (fabric.guid_text(node), number): _set(keys)
+        for node, found in zip(nodes, held_by_ports(driver, fabric, _PKEYS, nodes), strict=True)
+        for number, keys in found.items()
+    }
 
 
-def checks(driver: OpensmDriver, wanted: Keys) -> tuple[Check, ...]:
+def _checks(driver: OpensmDriver, wanted: Keys) -> tuple[Check, ...]:
     """Return what must be read back, one check for each node."""
     nodes: dict[str, dict[str, list[int]]] = {}
     for (target, number), keys in wanted.items():

@@ -18,10 +18,10 @@ from fabctl.model.fabric import Fabric, NodeKind
 from fabctl.model.offload_plan import Change, Check, Place, Plan, Stage
 from fabctl.offload.basis import basis_of
 from fabctl.offload.drivers.opensm import FABRIC, OpensmDriver
-from fabctl.offload.drivers.opensm_observe import folded, unfolded
+from fabctl.offload.drivers.opensm_observe import folded
 from fabctl.offload.feature import Request
 from fabctl.offload.site import Site
-from fabctl.offload.subnet_manager import OPENSM, conf_change, opensm
+from fabctl.offload.subnet_manager import OPENSM, conf_change, held_by_ports, opensm
 from fabctl.routing.exports.opensm import OPERATIONAL
 from fabctl.sources.live import fewest_virtual_lanes
 
@@ -76,9 +76,8 @@ class Qos:
         on = driver.read(Place(driver.name, FABRIC, "conf:qos")) == "TRUE"
         status, who = (Status.ON, "OpenSM writes") if on else (Status.OFF, "OpenSM does not write")
         out = []
-        for switch, label in enumerate(labels):
-            seen = driver.observe(Place(driver.name, fabric.guid_text(switch), SL2VL)).value or ""
-            lanes = {lane for table in unfolded(seen).values() for lane in table.split(",")} - {str(DROP)}
+        for label, held in zip(labels, held_by_ports(driver, fabric, SL2VL, range(fabric.n_switches)), strict=True):
+            lanes = {lane for table in held.values() for lane in table.split(",")} - {str(DROP)}
             fact = f"{who} the tables; they name {len(lanes)} virtual lanes"
             out.append(Assessed(self.name, label, status, fact, "opensm.conf, smpquery sl2vl"))
         return out
@@ -167,12 +166,13 @@ def _held(driver: OpensmDriver, fabric: Fabric) -> tuple[list[_Node], Tables]:
     """
     nodes: list[_Node] = []
     found: dict[str, tuple[str, dict[str, str]]] = {}
-    for node in np.flatnonzero(fabric.node_kind != NodeKind.ROUTER).tolist():
-        kind, target = SWITCH_PORTS if node < fabric.n_switches else HCA_PORTS, fabric.guid_text(node)
-        sl2vl = unfolded(driver.observe(Place(driver.name, target, SL2VL)).value or "")
-        shares = unfolded(driver.observe(Place(driver.name, target, "vlarb")).value or "")
+    meant = np.flatnonzero(fabric.node_kind != NodeKind.ROUTER).tolist()
+    for node, sl2vl, shares in zip(
+        meant, held_by_ports(driver, fabric, SL2VL, meant), held_by_ports(driver, fabric, "vlarb", meant), strict=True
+    ):
+        kind = SWITCH_PORTS if node < fabric.n_switches else HCA_PORTS
         if sl2vl:
-            nodes.append(_Node(kind, target, tuple(sl2vl)))
+            nodes.append(_Node(kind, fabric.guid_text(node), tuple(sl2vl)))
         for port, table in sl2vl.items():
             _, low, _, high = shares[port].split(" ")
             tables, label = {SL2VL: table, LOW: low, HIGH: high}, f"{fabric.labels[node]}/P{port}"
