@@ -10,7 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from realstack import tool
 
-from fabctl.errors import InputError
+from fabctl.errors import InputError, LockedError
+from fabctl.install.settings import read_settings
+from fabctl.install.swap import lock
+from fabctl.model.offload_plan import Place
+from fabctl.offload.drivers.opensm import OpensmDriver
 from fabctl.offload.drivers.opensm_conf import RESTART_KEYS, value_of, with_value
 from fabctl.offload.partitions_conf import definitions, with_definition, without_definitions
 
@@ -125,3 +129,16 @@ def test_a_partition_is_taken_out_with_its_neighbours_and_comments_left() -> Non
     )
     (c,) = [one for one in definitions(PARTITIONS) if one.name == "C"]
     assert without_definitions(PARTITIONS, [c]) == PARTITIONS.replace("C=18:0x9;\n", "")
+
+
+def test_no_file_is_written_while_routes_are_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "opensm.conf").write_text("qos FALSE\n")
+    driver = OpensmDriver(tmp_path)
+    settings = read_settings(["opensm", "-F", str(tmp_path / "opensm.conf")], tmp_path, tmp_path)
+    monkeypatch.setattr(OpensmDriver, "settings", settings)
+    place = Place("opensm", "fabric", "conf:qos")
+    with lock(tmp_path), pytest.raises(LockedError, match="fabctl route install is at work"):
+        driver.write(place, "TRUE")
+    assert driver.read(place) == "FALSE"
+    driver.write(place, "TRUE")
+    assert driver.read(place) == "TRUE"

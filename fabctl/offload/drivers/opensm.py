@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from fabctl.atomic import write_atomic
 from fabctl.errors import InputError, RefusedError, SourceError, UsageError
 from fabctl.install.settings import CONFIG, DEFAULT_CONFIG, Settings, read_settings
+from fabctl.install.swap import lock
 from fabctl.model.fabric import Fabric
 from fabctl.model.offload_plan import Place, Risk
 from fabctl.offload.driver import Manager, Observed
@@ -51,6 +53,7 @@ class OpensmDriver:
         self.options: Mapping[str, str] = {"conf": str(self.conf_dir)}
         self.timeout_s = opensm_log.TIMEOUT_S
         self._fabric: Fabric | None = None
+        self._discovers = threading.Lock()
         self._flavour: tuple[int, Flavour] | None = None
         self._unit = ""
         self._log: Path | None = None
@@ -112,18 +115,25 @@ class OpensmDriver:
         raise RefusedError(f"OpenSM's driver has no {place.key!r} to read")
 
     def write(self, place: Place, value: str | None) -> None:
-        """Write a value; every byte around it stays."""
+        """Write a value; every byte around it stays.
+
+        Raises
+        ------
+        LockedError
+            If ``fabctl route install`` is exchanging these files.
+        """
         kind, _, name = place.key.partition(":")
         settings = self.settings
-        if kind == "conf":
-            text = _content(settings.config)
-            new = opensm_conf.with_value(text or "", name, value)
-            _write(settings.config, new or None)  # Debian's OpenSM starts without the file
-        elif kind == "file":
-            path = path_of(settings, name)
-            _write(path, None if value is None else unmask(value, _content(path) or ""))
-        else:
-            raise RefusedError(f"OpenSM's driver has no {place.key!r} to write")
+        with lock(settings.config.parent):
+            if kind == "conf":
+                text = _content(settings.config)
+                new = opensm_conf.with_value(text or "", name, value)
+                _write(settings.config, new or None)  # Debian's OpenSM starts without the file
+            elif kind == "file":
+                path = path_of(settings, name)
+                _write(path, None if value is None else unmask(value, _content(path) or ""))
+            else:
+                raise RefusedError(f"OpenSM's driver has no {place.key!r} to write")
 
     def settle(self, risk: Risk) -> None:
         """Have OpenSM sweep, or restart it, and wait until the subnet is up by its log."""
@@ -145,9 +155,9 @@ class OpensmDriver:
         ``mcast:MGID`` (a group that its files ask for), and the files that it reads.
         """
         if place.target != FABRIC:
-            if self._fabric is None:
-                self._fabric = discover_live().fabric
-            return opensm_observe.observe_node(self._fabric, place.target.partition("/")[0], place.key)
+            with self._discovers:
+                fabric = self._fabric = self._fabric or discover_live().fabric
+            return opensm_observe.observe_node(fabric, place.target.partition("/")[0], place.key)
         kind, _, words = place.key.partition(":")
         if kind == "path-sl":
             source, _, destination = words.partition(":")
