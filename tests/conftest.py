@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import sys
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,12 @@ def fixtures() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real dumps are not here: {folder} is missing")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def own_state(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test writes into the journal of this machine."""
+    monkeypatch.setenv("FABCTL_STATE_DIR", str(tmp_path_factory.getbasetemp() / f"state-{uuid.uuid4().hex}"))
 
 
 @pytest.fixture
