@@ -181,7 +181,7 @@ def _refuse_unfinished(journal: Journal, site: Site) -> None:
                 hint=f"fabctl offload confirm {number}, or fabctl offload rollback {number}",
             )
         raise RefusedError(
-            f"operation {number} ({operation.request}) was cut off: {operation.state.meaning}", hint="fabctl offload recover"
+            f"operation {number} ({operation.request}) has not ended: it is '{operation.state}'", hint="fabctl offload recover"
         )
 
 

@@ -15,22 +15,25 @@ from fabctl.sources.live import read_live_tables
 _SHOWN = 60
 
 
-def basis_of(site: Site, changes: Iterable[Change], *, tables: bool = False) -> Basis:
+def basis_of(site: Site, changes: Iterable[Change], *, upon: Iterable[Place] = (), tables: bool = False) -> Basis:
     """Return what a plan with these changes rests on.
 
     Parameters
     ----------
     changes : iterable of Change
         In order; the first one at a place holds what stands there now.
+    upon : iterable of Place
+        What is not changed and must stay as it is: neither the plan nor what it has changed holds without.
     tables : bool
         Whether the forwarding tables that the switches hold matter.
 
     Raises
     ------
     SourceError
-        If a driver's subnet manager cannot be reached, or live tables cannot be read.
+        If a driver's subnet manager cannot be reached, or a place or live tables cannot be read.
     """
-    first: dict[Place, str | None] = {}
+    kept = tuple(upon)
+    first = dict(zip(kept, read_all(site, kept), strict=True))
     for change in changes:
         first.setdefault(change.place, change.old)
     return Basis(
@@ -79,7 +82,8 @@ def changes_since(plan: Plan, site: Site) -> list[str]:
     values = read_all(site, (place for place, _ in basis.values))
     for (place, digest), now in zip(basis.values, values, strict=True):
         if value_digest(now) != digest:
-            found.append(f"{place.key} of {place_label(fabric, place)} is {shown(now)}, and was {shown(old.get(place))}")
+            was = f"was {shown(old[place])}" if place in old else "had another value"
+            found.append(f"{place.key} of {place_label(fabric, place)} is {shown(now)}, and {was}")
     return found
 
 

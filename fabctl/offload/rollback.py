@@ -44,7 +44,7 @@ def rollback(number: int, site: Site | None, journal: Journal, say: Say = quiet,
     UsageError
         If there is no such operation.
     RefusedError
-        If a later operation, or somebody else, has changed one of its places since.
+        If a later operation, or somebody else, has changed one of its places since, or a later operation rests on one.
     RollbackError
         If an old value cannot be put back, or the hardware does not show it.
     LockedError
@@ -153,10 +153,13 @@ def _unlike_before(work: Work, stages: Sequence[Stage]) -> str:
 def _refuse_later(journal: Journal, operation: Operation, site: Site) -> None:
     own = touched(journal, operation.id)
     for later in entries_of(journal, site.fabric):
-        in_force = journal.state(later.id).stage != State.ROLLED_BACK
-        if later.id > operation.id and in_force and own & touched(journal, later.id):
+        if later.id <= operation.id or journal.state(later.id).stage == State.ROLLED_BACK:
+            continue
+        same = own & touched(journal, later.id)
+        if same or own & {place for place, _ in journal.plan(later.id).basis.values}:
+            what = "has changed the same places since" if same else "rests on what this one has changed"
             raise RefusedError(
-                f"operation {later.id} ({later.request}) has changed the same places since",
+                f"operation {later.id} ({later.request}) {what}",
                 hint=f"roll that back first: fabctl offload rollback {later.id}",
             )
 

@@ -17,6 +17,7 @@ from fabctl.offload import apply as applying
 from fabctl.offload import history, work
 from fabctl.offload import recover as recovering
 from fabctl.offload.apply import apply
+from fabctl.offload.basis import basis_of
 from fabctl.offload.confirm import confirm
 from fabctl.offload.drift import drift
 from fabctl.offload.events import Kind
@@ -66,6 +67,21 @@ def test_verify_reads_again_and_keeps_the_evidence(site: Site, folder: Path, jou
     lab.fault(folder, f"silent-{odd}")
     assert [reading.answered for reading in verify(1, site, journal).readings].count(False) == 3
     assert len(journal.events(1, Kind.READ)) > 3 * 18
+
+
+def test_what_a_later_operation_rests_on_is_not_taken_back_before_it(site: Site, folder: Path, journal: Journal) -> None:
+    first, whole = lab.thresholds(site, marking=None), lab.everything(site)
+    apply(first, site, journal)
+    second = lab.plan_of(site, [whole.stages[-1]], whole.undo[:2])
+    second = replace(second, basis=basis_of(site, second.changes, upon=[first.changes[0].place]))
+    apply(second, site, journal)
+    with pytest.raises(RefusedError, match=r"operation 2 .* rests on what this one has changed") as caught:
+        rollback(1, site, journal)
+    assert caught.value.hint == "roll that back first: fabctl offload rollback 2"
+    rollback(2, site, journal)
+    assert rollback(1, site, journal).state is State.ROLLED_BACK
+    with pytest.raises(RefusedError, match=r"this plan is stale: .* and had another value"):
+        apply(second, site, journal)
 
 
 def test_a_rollback_writes_the_old_values_and_the_hardware_shows_them(site: Site, folder: Path, journal: Journal) -> None:

@@ -204,7 +204,7 @@ def test_a_rollback_that_fails_is_named_and_recovered(folder: Path, journal: Jou
     with pytest.raises(RollbackError, match="the subnet manager does not answer; and the old values are not all back"):
         apply(plan, site, journal)
     assert operation_of(journal, 1).state is State.ROLLBACK_FAILED
-    with pytest.raises(RefusedError, match=r"operation 1 .* was cut off"):
+    with pytest.raises(RefusedError, match=r"operation 1 .* has not ended: it is 'rollback-failed'"):
         apply(plan, site, journal)
     dead.unlink()
     driver.settle = settled  # type: ignore[method-assign]

@@ -453,7 +453,7 @@ main(["offload", "apply", {str(bench.plan_path)!r}])
     assert subprocess.run([sys.executable, "-c", killed], capture_output=True, check=False).returncode == -signal.SIGKILL
     assert re.search(r"^ 1 +\S+ \S+ +applying, cut off +\d +6 ", bench("history"), re.MULTILINE)
     bench("apply", bench.plan_path, code=ExitCode.REFUSED)
-    assert "was cut off: new values are being written\n  hint: fabctl offload recover" in bench.err
+    assert "has not ended: it is 'applying'\n  hint: fabctl offload recover" in bench.err
     assert re.search(r"^ 1 +cut off while new values were being written.* undone +rolled-back ", bench("recover"), re.MULTILINE)
     assert [bench.hardware(f"leaf-0{number}") for number in (1, 2, 3, 4)] == ["0", "0", "0", "0"]
     bench("apply", bench.plan_path)

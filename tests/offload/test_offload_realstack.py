@@ -134,6 +134,8 @@ def test_an_export_with_service_levels(tmp_path: Path, monkeypatch: pytest.Monke
         paths = sample_paths(wanted)
         assert {level for _, _, level in paths} == {0, 1}
         assert all(read_path_level(source, destination) == level for source, destination, level in paths)
+        with pytest.raises(RefusedError, match="may deadlock on other lanes"):
+            rig.plan("qos", f"sl2vl={','.join('0' * 16)}")
         rollback(done.id, rig.site, rig.journal, quiet)
         assert (rig.files(), rig.tables()) == before
 

@@ -18,6 +18,7 @@ from fabctl.model.fabric import Fabric, NodeKind
 from fabctl.model.offload_plan import Change, Check, Place, Plan, Stage
 from fabctl.offload.basis import basis_of
 from fabctl.offload.drivers.opensm import FABRIC, OpensmDriver
+from fabctl.offload.drivers.opensm_files import POLICY, path_of
 from fabctl.offload.drivers.opensm_observe import folded
 from fabctl.offload.feature import Request
 from fabctl.offload.site import Site
@@ -33,6 +34,9 @@ DROP = 15
 
 SWITCH_PORTS = "swe"
 HCA_PORTS = "ca"
+ENGINE = "file"
+"""OpenSM's engine for tables from elsewhere."""
+
 _WORDS = {SWITCH_PORTS: "switch ports", HCA_PORTS: "HCA ports"}
 
 Tables = Mapping[str, Mapping[str, str]]
@@ -103,6 +107,8 @@ class Qos:
         _refuse_overridden(driver, lines)
         stages = self._stages(driver, request.enable, lines, wanted, nodes, done=before == wanted)
         changes = [change for stage in stages for change in stage.changes]
+        if changes and any(tables[SL2VL] != before[kind][SL2VL] for kind, tables in wanted.items()):
+            _refuse_under_routes(driver)
         undo = _way_back(driver, changes, _lines(programmable, DEFAULTS), _checks(driver, nodes, programmable)) if changes else ()
         notes = _notes(before, programmable, lanes) if changes else ()
         return Plan(self.name, request.words, basis_of(site, [*changes, *(undo[0].changes if undo else ())]), stages, undo, notes)
@@ -216,6 +222,17 @@ def _lines(tables: Tables, keys: Mapping[str, str]) -> dict[str, str]:
         else:
             lines |= {f"qos_{kind}_{key}": value for kind, value in values.items()}
     return lines
+
+
+def _refuse_under_routes(driver: OpensmDriver) -> None:
+    """Refuse other lanes under routes whose service levels keep them free of deadlocks."""
+    engine = driver.settings.values.get("routing_engine", "").split(",")[0].strip()
+    if engine == ENGINE and driver.read(Place(driver.name, FABRIC, f"file:{POLICY}")) is not None:
+        raise RefusedError(
+            "the routes in force have service levels of their own, and may deadlock on other lanes",
+            where=str(path_of(driver.settings, POLICY)),
+            hint="first fabctl offload rollback the routes, or fabctl offload disable routes --live",
+        )
 
 
 def _refuse_overridden(driver: OpensmDriver, lines: Mapping[str, str]) -> None:

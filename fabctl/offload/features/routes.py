@@ -72,7 +72,7 @@ class Routes:
     def _enabled(self, site: Site, request: Request, driver: OpensmDriver) -> Plan:
         held = read_live_tables(site.fabric)
         files, wanted = _wanted(site, request.values)
-        _refuse_settings(driver, wanted)
+        upon = [Place(driver.name, FABRIC, f"conf:{key}") for key in _required(driver, wanted)]
         running = driver.settings.values.get("routing_engine", "").split(",")[0].strip() == ENGINE
         changes = [_file_change(driver, name, value) for name, value in files.items()]
         if not running:
@@ -86,7 +86,8 @@ class Routes:
             return Plan(self.name, request.words, basis_of(site, ()), (), ())
         stages = (Stage("routes", tuple(changes), checks),)
         undo = mirrored(stages) if running else _way_back(driver, stages, held)
-        return Plan(self.name, request.words, basis_of(site, changes, tables=True), stages, undo, _notes(wanted, not running))
+        basis = basis_of(site, changes, upon=upon, tables=True)
+        return Plan(self.name, request.words, basis, stages, undo, _notes(wanted, not running))
 
     def _disabled(self, site: Site, request: Request, driver: OpensmDriver) -> Plan:
         if request.values.keys() - {"engine"}:
@@ -131,15 +132,17 @@ def _wanted(site: Site, values: Mapping[str, str]) -> tuple[dict[str, str], Rout
     return files, wanted
 
 
-def _refuse_settings(driver: OpensmDriver, wanted: RoutingTables) -> None:
-    """Refuse routes with service levels that OpenSM's settings or the ports' lanes would bend."""
+def _required(driver: OpensmDriver, wanted: RoutingTables) -> list[str]:
+    """Return the keys on which routes with service levels rest; refuse where they, or the ports' lanes, would bend the routes."""
     if wanted.service_level is None:
-        return
+        return []
     lines = settings(wanted.fabric, wanted.n_vls, policy=True, home=str(driver.conf_dir))
-    refuse_other_settings(driver.settings, [line for line in lines if line.split()[0] not in _KEYS], wanted.n_vls)
+    lines = [line for line in lines if line.split()[0] not in _KEYS]
+    refuse_other_settings(driver.settings, lines, wanted.n_vls)
     fewest, port = fewest_virtual_lanes()
     if fewest < wanted.n_vls:
         raise RefusedError(f"these routes use {wanted.n_vls} virtual lanes, and {port} has {fewest}")
+    return [line.split()[0] for line in lines]
 
 
 def _refuse_unread(held: RoutingTables, wanted: RoutingTables) -> None:
