@@ -159,7 +159,6 @@ def features() -> str:
     return (
         "fabctl offload plan FEATURE [--switch NODESET] [--set KEY=VALUE]... (docs/offload.md says what each needs):\n\n"
         + _with_keys(FEATURES)
-        + "\nA feature that has no key is on or off.\n"
     )
 
 

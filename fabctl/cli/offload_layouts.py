@@ -30,22 +30,22 @@ def laid_out(reached: Reached, wanted: Wanted) -> Layout | None:
 
 def _trees(reached: Reached, wanted: Wanted) -> Layout | None:
     from fabctl.offload.features import sharp
-    from fabctl.offload.planning import settings_of
+    from fabctl.offload.planning import values_of
     from fabctl.report.offload_sharp import sharp_data, sharp_text
 
     if not reached.site.jobs:
         return None
-    trees = sharp.trees(reached.site, reached.job_names, settings_of(wanted.feature, wanted.settings))
+    trees = sharp.trees(reached.site, reached.job_names, values_of(wanted.feature, wanted.settings))
     code = ExitCode.DONE if trees.streaming == len(trees.jobs) else ExitCode.PARTIAL if trees.streaming else ExitCode.REFUSED
     return Layout(sharp_text(trees), sharp_data(trees), code)
 
 
 def _groups(reached: Reached, wanted: Wanted) -> Layout:
     from fabctl.offload.features.adaptive_routing import details
-    from fabctl.offload.planning import settings_of
+    from fabctl.offload.planning import values_of
     from fabctl.report.offload_adaptive import adaptive_data, adaptive_text
 
-    found = details(reached.site, settings_of(wanted.feature, wanted.settings))
+    found = details(reached.site, values_of(wanted.feature, wanted.settings))
     return Layout(adaptive_text(found), adaptive_data(found))
 
 

@@ -51,7 +51,9 @@ def site_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     decorated: Callable[..., Any] = wrapped
     for decorate in (
-        click.option("--captured", metavar="DIR", help="Texts captured on hosts: lspci -vvv, nvidia-smi topo -m, sysfs."),
+        click.option(
+            "--captured", metavar="DIR", help="Texts captured on hosts (lspci -vvv, nvidia-smi topo -m, sysfs), and opensm.conf."
+        ),
         click.option(
             "--driver",
             "drivers",

@@ -41,14 +41,14 @@ def make_plan(site: Site, name: str, *, enable: bool = True, switches: str = "",
         As `fabctl.offload.feature.Feature.plan` does.
     """
     feature: Feature = FEATURES.load(name)
-    values = settings_of(name, settings)
+    values = values_of(name, settings)
     meant = tuple(dict.fromkeys(find_switch(site.fabric, switch) for switch in expand(switches))) if switches else ()
     return feature.plan(
         site, Request(enable, meant or tuple(range(site.fabric.n_switches)), values, _words(name, enable, switches, values))
     )
 
 
-def settings_of(name: str, settings: Iterable[str]) -> Mapping[str, str]:
+def values_of(name: str, settings: Iterable[str]) -> Mapping[str, str]:
     """Return ``KEY=VALUE`` texts as a mapping.
 
     Raises

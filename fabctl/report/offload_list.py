@@ -12,28 +12,11 @@ from fabctl.model.naming import natural_key
 from fabctl.nodeset import folded
 from fabctl.report.output import Column, Report, Row, Table
 
-_SUMMARY = (
-    Column("feature", "FEATURE"),
-    Column("where", "WHERE"),
-    Column("status", "STATUS"),
-    Column("fact", "BECAUSE"),
-    Column("source", "SOURCE", wide=True),
-)
-_DIFFERENT = (
-    Column("feature", "FEATURE"),
-    Column("status", "STATUS"),
-    Column("where", "WHERE"),
-    Column("fact", "BECAUSE"),
-    Column("source", "SOURCE", wide=True),
-)
-_MAIN = (
-    Column("target", "WHERE"),
-    Column("kind", "KIND"),
-    Column("feature", "FEATURE"),
-    Column("status", "STATUS"),
-    Column("fact", "BECAUSE"),
-    Column("source", "SOURCE", wide=True),
-)
+_FEATURE, _WHERE, _STATUS = Column("feature", "FEATURE"), Column("where", "WHERE"), Column("status", "STATUS")
+_BECAUSE = (Column("fact", "BECAUSE"), Column("source", "SOURCE", wide=True))
+_SUMMARY = (_FEATURE, _WHERE, _STATUS, *_BECAUSE)
+_DIFFERENT = (_FEATURE, _STATUS, _WHERE, *_BECAUSE)
+_MAIN = (Column("target", "WHERE"), Column("kind", "KIND"), _FEATURE, _STATUS, *_BECAUSE)
 _SHOWN_CHARS = 48
 """Longer node sets are cut in tables for people."""
 

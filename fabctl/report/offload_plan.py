@@ -13,32 +13,17 @@ from fabctl.report.output import Column, Patch, Report, Row, Table
 _SHOWN_LINES = 30
 """Longer diffs are cut; ``fabctl offload diff`` shows them whole."""
 
-_CHANGES = (
-    Column("stage", "STAGE", right=True),
-    Column("where", "WHERE"),
+_STAGE, _WHERE = Column("stage", "STAGE", right=True), Column("where", "WHERE")
+_CHANGE = (
     Column("key", "WHAT"),
     Column("old", "NOW"),
     Column("new", "PLANNED"),
     Column("risk", "RISK"),
     Column("why", "WHY"),
 )
-_CHECKS = (
-    Column("stage", "STAGE", right=True),
-    Column("where", "WHERE"),
-    Column("key", "WHAT"),
-    Column("value", "MUST BE READ BACK AS"),
-)
-_MAIN = (
-    Column("label", "WHERE"),
-    Column("stage", "STAGE", right=True),
-    Column("driver", "DRIVER"),
-    Column("target", "TARGET"),
-    Column("key", "WHAT"),
-    Column("old", "NOW"),
-    Column("new", "PLANNED"),
-    Column("risk", "RISK"),
-    Column("why", "WHY"),
-)
+_CHANGES = (_STAGE, _WHERE, *_CHANGE)
+_CHECKS = (_STAGE, _WHERE, Column("key", "WHAT"), Column("value", "MUST BE READ BACK AS"))
+_MAIN = (Column("label", "WHERE"), _STAGE, Column("driver", "DRIVER"), Column("target", "TARGET"), *_CHANGE)
 
 
 def plan_report(

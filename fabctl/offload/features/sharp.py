@@ -63,7 +63,7 @@ class Sharp:
         """Plan SHARP on or off, on the switches that are meant."""
         settings_of(request.values, files.am_cfg(site))
         if not site.drivers:
-            return planned(site, request, NAME, (), (), _job_notes())
+            return planned(site, request, NAME, (), (), _job_notes(site) if request.enable else [UNREAD])
         driver = nvidia.conf_driver(site, "SHARP")
         return _enabled(site, request, driver) if request.enable else _disabled(site, request, driver)
 
@@ -101,7 +101,7 @@ def _enabled(site: Site, request: Request, driver: Driver) -> Plan:
     if off:
         notes.append(f"SHARP stays off on {len(off)} of {len(able)} switches that have it")
     notes += _manager_notes(driver, manager_keys)
-    return planned(site, request, NAME, changes, (), [*notes, *nvidia.reach_notes(site, driver, keys), *_job_notes()])
+    return planned(site, request, NAME, changes, (), [*notes, *nvidia.reach_notes(site, driver, keys), *_job_notes(site)])
 
 
 def _disabled(site: Site, request: Request, driver: Driver) -> Plan:
@@ -200,9 +200,10 @@ def _manager_notes(driver: Driver, keys: Mapping[str, str]) -> list[str]:
     return found
 
 
-def _job_notes() -> list[str]:
+def _job_notes(site: Site) -> list[str]:
+    nccl = "" if site.jobs else "NCCL_COLLNET_ENABLE=1; "  # said with the jobs' trees
     return [
-        "in the jobs' environment: NCCL_COLLNET_ENABLE=1; for MPI HCOLL_ENABLE_SHARP=2",
+        f"in the jobs' environment: {nccl}for MPI HCOLL_ENABLE_SHARP=2",
         "congestion control cannot be set on the service levels that sharp_am uses (SHARP, known issue 3371820)",
         UNREAD,
     ]
