@@ -76,7 +76,7 @@ def gdr_of(node: NodeGraph, gpu: str, hca: str, offloads: Offloads, gdr_level: s
     model = catalog.gpu(node.gpu_model)
     if model is None or model.compute_capability >= READS_FREELY or len(node.gpus) == 1 or _has_nvlink_peer(node, gpu):
         return Gdr(send=True, receive=True)
-    return Gdr(send=False, receive=True, reason=f"NCCL lets no HCA read a {node.gpu_model} that has no NVLink")
+    return Gdr(send=False, receive=True, reason=f"NCCL lets no HCA read GPUs without NVLink ({node.gpu_model})")
 
 
 def _has_nvlink_peer(node: NodeGraph, gpu: str) -> bool:

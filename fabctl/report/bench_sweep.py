@@ -8,7 +8,7 @@ from typing import Any
 from fabctl.model.chart import Chart, Panel, Series
 from fabctl.model.sweep import SweepPoint
 from fabctl.report.bench_words import entry, limit_words, size_words, unknown_hosts
-from fabctl.report.output import Column, Report, Table, rounded, short_names
+from fabctl.report.output import Column, Report, Table, counted, rounded, short_names
 
 MAIN = (
     Column("routes", "ROUTES"),
@@ -57,8 +57,8 @@ def sweep_report(
     rows = [_row(point, short) for point in largest(points)]
     refused = [point for point in points if point.refusal]
     done = (
-        f"{len(points) - len(refused)} predictions in {results}",
-        f"{computed + kept} sets of routes, hosts and offloads: {computed} predicted now, {kept} there before",
+        f"{counted(len(points) - len(refused), 'prediction')} in {results}",
+        f"{counted(computed + kept, 'set')} of routes, hosts and offloads: {computed} predicted now, {kept} there before",
     )
     text: list[str | Table] = [
         *entry("Results", *done, width=WIDTH),

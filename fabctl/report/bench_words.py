@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fabctl.report.output import counted
+
 KINDS = {
     "latency": "latency",
     "nvlink": "NVLink",
@@ -35,8 +37,7 @@ def job_words(hosts: str, n_hosts: int, ranks_per_host: int) -> str:
     >>> job_words("n[1-2]", 2, 8)
     '2 hosts x 8 ranks = 16 ranks: n[1-2]'
     """
-    ranks = f"{ranks_per_host} rank{'' if ranks_per_host == 1 else 's'}"
-    return f"{n_hosts} hosts x {ranks} = {n_hosts * ranks_per_host} ranks: {cut(hosts)}"
+    return f"{n_hosts} hosts x {counted(ranks_per_host, 'rank')} = {n_hosts * ranks_per_host} ranks: {cut(hosts)}"
 
 
 def unknown_hosts(fitting: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fabctl.model.job_view import JobView, PartView
-from fabctl.report.output import Column, Report, Table, rounded
+from fabctl.report.output import Column, Report, Table, counted, rounded
 
 COLUMNS = (
     Column("job", "JOB"),
@@ -77,11 +77,6 @@ def _head(job: JobView) -> Iterator[str]:
     if job.model:
         yield f"Model   {job.model.title}: {job.model.parameters:,} parameters, {job.model.rank_parameters:,} on the fullest rank"
         yield f"Cut     {', '.join(f'{key} {value}' for key, value in job.model.parallelism.items())}"
-
-
-def counted(number: int, what: str) -> str:
-    """Return ``1 rank``, ``8 ranks``."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _table(job: JobView, *, fabric: bool, routes: bool) -> Table:

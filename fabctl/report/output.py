@@ -175,6 +175,11 @@ def exact(value: float) -> float:
     return int(value) if value.is_integer() else rounded(value)
 
 
+def counted(number: int, what: str) -> str:
+    """Return ``1 rank``, ``8 ranks``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def short_names(routes: Sequence[str]) -> dict[str, str]:
     """Return the last part of each tables file's path where that tells them apart."""
     last = {name: PurePath(name).name for name in routes}

@@ -193,11 +193,16 @@ def _findings(verdict: Verdict, threshold: float) -> Iterator[Finding]:
     if run.wrong:
         yield Finding("VAL103", "error", subject, f"{run.wrong} values are wrong")
     if slow := verdict.flagged("slow"):
-        message = f"{len(slow)} of {len(verdict.rows)} sizes are more than {threshold:.0%} slower than predicted"
+        message = _off(slow, verdict, threshold, "slower")
         yield Finding("VAL101", "error", subject, message, tuple(size_text(row.sample.size_bytes) for row in slow))
     if fast := verdict.flagged("fast"):
-        message = f"{len(fast)} of {len(verdict.rows)} sizes are more than {threshold:.0%} faster than predicted"
+        message = _off(fast, verdict, threshold, "faster")
         yield Finding("VAL102", "info", subject, message, tuple(size_text(row.sample.size_bytes) for row in fast))
+
+
+def _off(rows: Sequence[Compared], verdict: Verdict, threshold: float, word: str) -> str:
+    are = "is" if len(rows) == 1 else "are"
+    return f"{len(rows)} of {len(verdict.rows)} sizes {are} more than {threshold:.0%} {word} than predicted"
 
 
 def _row(run: Run, row: Compared) -> dict[str, Any]:
