@@ -87,7 +87,8 @@ def _head(trees: SharpTrees) -> list[str]:
             lines.append(f"  {job.name}: none for {where}; {_words(job.refused)}")
     if trees.binds is not None:
         proven = "no choice of trees lets more stream" if trees.exact else f"more than {trees.bound} cannot stream"
-        lines += [f"  {proven}", f"  binds: {_words(trees.binds)}"]
+        said = any(trees.binds == job.refused for job in trees.jobs)
+        lines += [f"  {proven}", *([] if said else [f"  binds: {_words(trees.binds)}"])]
     return lines + (_copies(trees.copies) if trees.copies is not None else [])
 
 

@@ -140,7 +140,7 @@ def test_two_rails_on_one_leaf_do_not_stream_at_once_on_quantum() -> None:
     fabric = small(rails=2)
     job = job_on(fabric, "n[0000,0002]")
     both = sharp_trees(Site(fabric, jobs=(replace(job, ports=job.ports[:, [0, 0]]),)))
-    assert refusal(both) == ("one-tree-per-switch", "leaf-0 has one active streaming tree, and carries rails 0, 1 of the job")
+    assert refusal(both) == ("one-tree-per-switch", "leaf-0 has one active streaming tree, and carries rails 0-1 of the job")
 
 
 def test_every_spine_above_a_leaf_has_its_tree() -> None:

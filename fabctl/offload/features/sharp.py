@@ -201,9 +201,9 @@ def _manager_notes(driver: Driver, keys: Mapping[str, str]) -> list[str]:
 
 
 def _job_notes(site: Site) -> list[str]:
-    nccl = "" if site.jobs else "NCCL_COLLNET_ENABLE=1; "  # said with the jobs' trees
+    nccl = "" if site.jobs else "; NCCL_COLLNET_ENABLE=1"  # said with the jobs' trees
     return [
-        f"in the jobs' environment: {nccl}for MPI HCOLL_ENABLE_SHARP=2",
+        f"in the jobs' environment: HCOLL_ENABLE_SHARP=2 for MPI{nccl}",
         "congestion control cannot be set on the service levels that sharp_am uses (SHARP, known issue 3371820)",
         UNREAD,
     ]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from fabctl.model.sharp_plan import Binding, Constraint
+from fabctl.nodeset import fold
 from fabctl.offload.sharp.bound import quota_at, subnet_trees
 from fabctl.offload.sharp.demand import Demand, Rules
 from fabctl.offload.sharp.packing import first_trees
@@ -110,7 +111,7 @@ def _switches(demand: Demand, pool: Pool, ways: Ways, others: Mapping[str, tuple
     for leaf, count in twice.items():
         if count > 1:
             rails = [str(rail) for rail, one in zip(demand.rails, demand.branches, strict=True) if leaf in one.hosts_at]
-            text = f"{labels[leaf]} has one active streaming tree, and carries rails {', '.join(rails)} of the job"
+            text = f"{labels[leaf]} has one active streaming tree, and carries rails {fold(rails).strip('[]')} of the job"
             return Binding(Constraint.SWITCH, text, f"a job on one of them: rails: [{rails[0]}]")
         if leaf in holder:
             text = f"{labels[leaf]} has one active streaming tree, and it is that of {holder[leaf]}"
