@@ -19,6 +19,8 @@ STEPS = {
     "adaptive routing": "ar",
 }
 """The default ladder: each step adds an offload to those before it that the hardware has."""
+OF_GPUS = {"gdr", "async", "nvls"}
+"""Steps that mean nothing where hosts have no GPUs."""
 NVLS_FROM = 90
 """Compute capability of the first GPUs whose NVSwitches reduce."""
 
@@ -44,12 +46,15 @@ class Rung:
 
 
 def default_ladder(node: NodeGraph | None) -> tuple[Rung, ...]:
-    """Return `BASE` and the steps up from it: NVLink SHARP where the hosts have NVSwitches for it, fewer of unknown hosts."""
+    """Return `BASE` and the steps up from it that mean something on such hosts; of unknown hosts those of the fabric alone."""
     if node is None:
         return Rung(FABRIC, base=Offloads()), Rung("+ adaptive routing", ("ar",), base=Offloads())
     model = gpu(node.gpu_model)
     reduces = bool(node.of_kind(NVSWITCH) and model and model.compute_capability >= NVLS_FROM)
-    steps = {label: name for label, name in STEPS.items() if name != "nvls" or reduces}
+    left_out = set() if reduces else {"nvls"}
+    if not node.gpus:
+        left_out |= OF_GPUS
+    steps = {label: name for label, name in STEPS.items() if name not in left_out}
     return Rung(BASE), *(Rung(f"+ {label}", (name,), cumulative=True) for label, name in steps.items())
 
 

@@ -135,7 +135,9 @@ def _asic(fabric: Fabric, switch: int) -> SwitchAsic:
         if asic
         else f"it is unknown whether switches of device id {device_id:#06x} have SHARP"
     )
-    raise RefusedError(f"{what}: {fabric.labels[switch]} is one", hint=f"known to have it: {able}; {NEAREST}")
+    raise RefusedError(
+        f"{what}: {fabric.labels[switch]} is one", hint=f"known to have it: {able}; without sharp the hosts reduce"
+    )
 
 
 def _by_model(found: Iterable[tuple[SwitchAsic, int]]) -> dict[SwitchAsic, list[int]]:

@@ -128,6 +128,10 @@ def test_nvlink_sharp_is_a_step_where_nvswitches_reduce(node: str, has: bool) ->
     assert ("+ NVLink SHARP" in [rung.label for rung in default_ladder(load_node(node))]) is has
 
 
+def test_hosts_without_gpus_have_a_ladder_of_their_own() -> None:
+    assert [rung.label for rung in default_ladder(load_node("cpu-server"))] == [BASE, "+ SHARP", "+ adaptive routing"]
+
+
 def test_of_unknown_hosts_the_fabric_alone_is_compared(run: Run, compared: Any) -> None:
     outcomes = compared("xgft-16", "--collective", "all_reduce")["outcomes"]
     assert [outcome["offloads"] for outcome in outcomes] == ["fabric alone", "+ adaptive routing"]

@@ -81,7 +81,7 @@ def test_capabilities_follow_from_device_ids(switch: int, hca: int, version: int
             0xCB20,
             CONNECTX_6,
             "Switch-IB switches have no SHARP: leaf-0 is one",
-            "without sharp NCCL takes rings and trees",
+            "without sharp the hosts reduce",
         ),
         (
             SWITCH_IB_2,
