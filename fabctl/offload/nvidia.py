@@ -7,12 +7,11 @@ on 3.3.23). So whose OpenSM it is comes first, before anything is planned.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from fabctl.errors import RefusedError, UsageError
+from fabctl.errors import RefusedError
 from fabctl.install.settings import CONFIG
 from fabctl.model.assessment import Assessed, Status
-from fabctl.model.fabric import Fabric
 from fabctl.model.offload_plan import FABRIC, Change, Place, Risk
 from fabctl.offload.driver import Driver, Manager
 from fabctl.offload.drivers.opensm import OpensmDriver
@@ -181,11 +180,6 @@ def refuse_secret(text: str, name: str) -> None:
         )
 
 
-def guids(fabric: Fabric, switches: Sequence[int]) -> str:
-    """Return a file of GUIDs, one in a line, as ``root_guid_file`` has it."""
-    return "".join(f"{fabric.guid_text(switch)}\n" for switch in switches)
-
-
 def conf_folder(driver: Driver, request: Request) -> str:
     """Return the folder of ``opensm.conf`` on the subnet manager's machine."""
     return driver.options.get("conf", "") or request.values.get("conf_dir", "/etc/opensm").rstrip("/")
@@ -201,20 +195,6 @@ def refuse_older(site: Site, version: str, what: str) -> None:
 def runs(site: Site) -> bool:
     """Return whether NVIDIA's OpenSM is known to run."""
     return bool(_managers(site))
-
-
-def choice(values: Mapping[str, str], key: str, choices: Sequence[str]) -> str:
-    """Return one of some words; empty if nothing was said.
-
-    Raises
-    ------
-    UsageError
-        For any other word.
-    """
-    word = values.get(key, "")
-    if word and word not in choices:
-        raise UsageError(f"{key} is {', '.join(choices[:-1])} or {choices[-1]}, not '{word}'", hint=f"--set {key}={choices[0]}")
-    return word
 
 
 def unknown(feature: str) -> Assessed:

@@ -15,6 +15,7 @@ from fabctl.model.assessment import Assessed, Status
 from fabctl.model.offload_plan import FABRIC, Change, Plan
 from fabctl.offload import nvidia
 from fabctl.offload.feature import Request, planned
+from fabctl.offload.features.settings import refuse_disabling
 from fabctl.offload.site import Site
 from fabctl.offload.subnet_manager import OPENSM
 
@@ -78,8 +79,8 @@ def plan(site: Site, request: Request) -> Plan:
         raise UsageError(f"{foreign[0]} is set on switches and HCAs, not in NVIDIA's OpenSM", hint="--driver mad")
     keys: dict[str, str | None] = {SWITCH: ON if request.enable else OFF}
     changes: tuple[Change, ...] = ()
-    if not request.enable and values.keys() - {"conf_dir"}:
-        raise UsageError("--disable takes no settings")
+    if not request.enable:
+        refuse_disabling(values, but=("conf_dir",))
     text = policy(values)
     if text:
         kept = nvidia.conf_value(site, "congestion_control_policy_file")[0]

@@ -27,7 +27,7 @@ from fabctl.offload.adaptive.groups import ENGINES, ROOTS, adaptive_plan, engine
 from fabctl.offload.adaptive.levels import N_SLS, kept_mask, masked_sls, named, parse_sls
 from fabctl.offload.driver import Driver
 from fabctl.offload.feature import Request, planned
-from fabctl.offload.features.settings import number
+from fabctl.offload.features.settings import number, refuse_disabling
 from fabctl.offload.site import Site
 from fabctl.offload.subnet_manager import OPENSM
 
@@ -131,8 +131,7 @@ def _meaning(site: Site, values: Mapping[str, str]) -> list[str]:
 
 
 def _disabled(site: Site, request: Request, driver: Driver) -> Plan:
-    if foreign := sorted(request.values.keys() - {"engine", "conf_dir", "form"}):
-        raise UsageError(f"--disable takes no {foreign[0]}", hint=f"it takes --set engine={'|'.join(STATIC_ENGINES)}")
+    refuse_disabling(request.values, but=("engine", "conf_dir", "form"))
     current = nvidia.routing_engine(site)[0]
     engine = request.values.get("engine") or _STATIC.get(current, "" if current in ENGINES else current)
     if engine not in STATIC_ENGINES:
@@ -195,7 +194,8 @@ def _roots(site: Site, request: Request, driver: Driver, engine: str) -> _Roots:
     roots = asked or top_switches(fabric)
     path = kept if kept and driver.name in OPENSM else f"{nvidia.conf_folder(driver, request)}/{ROOTS}"
     how = "as asked" if asked else "the highest tier, found by structure: look at them"
-    files = nvidia.file_change(driver, ROOTS, nvidia.guids(fabric, roots), Risk.SWEEP, f"roots: {how}")
+    text = "".join(f"{fabric.guid_text(root)}\n" for root in roots)
+    files = nvidia.file_change(driver, ROOTS, text, Risk.SWEEP, f"roots: {how}")
     return _Roots(
         {"root_guid_file": path}, files, (f"{len(roots)} roots, {how}: {words.some([fabric.labels[root] for root in roots])}",)
     )

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from fabctl.errors import UsageError
 from fabctl.model.assessment import Assessed, Status
 from fabctl.model.offload_plan import FABRIC, Plan
 from fabctl.offload import nvidia
 from fabctl.offload.adaptive.groups import ENGINES
 from fabctl.offload.adaptive.levels import N_SLS, kept_mask, masked_sls, named, parse_sls
 from fabctl.offload.feature import Request, planned
-from fabctl.offload.features.settings import number
+from fabctl.offload.features.settings import number, refuse_disabling
 from fabctl.offload.site import Site
 
 NAME = "hbf"
@@ -46,8 +45,8 @@ class Hbf:
         nvidia.refuse_some_switches(site, request, "hash-based forwarding", "it goes by service level: --set sls=1")
         nvidia.refuse_older(site, SINCE, "hash-based forwarding")
         values = request.values
-        if values and not request.enable:
-            raise UsageError(f"--disable takes no settings, and --set {min(values)} is one", hint="enable hbf --set sls=...")
+        if not request.enable:
+            refuse_disabling(values)
         sls = parse_sls(values.get("sls", f"0-{N_SLS - 1}")) if request.enable else ()
         wanted: dict[str, str | None] = {"hbf_sl_mask": kept_mask(nvidia.conf_value(site, "hbf_sl_mask")[0], sls)}
         wanted |= {key: str(number(values, key, 0, 255, 0)) for key in _VERBATIM if key in values}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 
 from fabctl.errors import UsageError
@@ -17,6 +17,27 @@ def refuse_unknown(feature: Feature, values: Mapping[str, str]) -> None:
             known = f"known: {', '.join(feature.keys) or 'none'}"
             hint = f"did you mean '{near[0]}'? {known}" if near else known
             raise UsageError(f"{feature.name} knows no '{key}'", hint=hint)
+
+
+def refuse_disabling(values: Mapping[str, str], but: Collection[str] = ()) -> None:
+    """Raise `UsageError` for a setting that makes no sense with ``--disable``."""
+    for key in sorted(values.keys() - set(but)):
+        hint = f"it takes {', '.join(sorted(but))} alone" if but else "leave --set out"
+        raise UsageError(f"--disable takes no --set {key}", hint=hint)
+
+
+def choice(values: Mapping[str, str], key: str, choices: Sequence[str]) -> str:
+    """Return one of some words; empty if nothing was said.
+
+    Raises
+    ------
+    UsageError
+        For any other word.
+    """
+    word = values.get(key, "")
+    if word and word not in choices:
+        raise UsageError(f"{key} is {', '.join(choices[:-1])} or {choices[-1]}, not '{word}'", hint=f"--set {key}={choices[0]}")
+    return word
 
 
 def number(values: Mapping[str, str], key: str, lowest: int, highest: int, default: int) -> int:

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fabctl.errors import RefusedError, UsageError
+from fabctl.errors import RefusedError
 from fabctl.model.assessment import Assessed, Status
 from fabctl.model.catalog import hca, switch_asic, unlisted
 from fabctl.model.fabric import Fabric
@@ -20,6 +20,7 @@ from fabctl.model.sharp_plan import SharpTrees
 from fabctl.offload import nvidia
 from fabctl.offload.driver import Driver
 from fabctl.offload.feature import Request, planned
+from fabctl.offload.features.settings import refuse_disabling
 from fabctl.offload.sharp import files, seen
 from fabctl.offload.sharp.eligible import manager_ports
 from fabctl.offload.sharp.plan import sharp_trees
@@ -105,8 +106,7 @@ def _enabled(site: Site, request: Request, driver: Driver) -> Plan:
 
 
 def _disabled(site: Site, request: Request, driver: Driver) -> Plan:
-    if settings := sorted(request.values.keys() - {"conf_dir"}):
-        raise UsageError(f"--disable takes no {settings[0]}", hint="fabctl offload enable sharp --set ...")
+    refuse_disabling(request.values, but=("conf_dir",))
     meant = set(request.switches)
     if len(meant) == site.fabric.n_switches:
         keys: dict[str, str] = {files.ENABLED: files.OFF}

@@ -17,7 +17,7 @@ from fabctl.model.offload_plan import FABRIC, Plan
 from fabctl.offload import nvidia
 from fabctl.offload.adaptive.words import some
 from fabctl.offload.feature import Request, planned
-from fabctl.offload.features.settings import number
+from fabctl.offload.features.settings import choice, number, refuse_disabling
 from fabctl.offload.site import Site
 
 NAME = "shield"
@@ -60,7 +60,7 @@ class Shield:
         wanted: dict[str, str | None] = {}
         if not request.enable:
             wanted["shield_mode"] = OFF
-            _refuse_settings(values)
+            refuse_disabling(values)
         else:
             mode, why = _mode(site, values)
             if mode != nvidia.conf_value(site, "shield_mode")[0]:
@@ -80,7 +80,7 @@ FEATURE = Shield()
 
 def _mode(site: Site, values: Mapping[str, str]) -> tuple[str | None, list[str]]:
     """Return the value of ``shield_mode`` (None: NVIDIA's default, which is on), and why."""
-    asked = nvidia.choice(values, "pfrn", ("on", "off"))
+    asked = choice(values, "pfrn", ("on", "off"))
     if "shield_mode" in values:
         if asked:
             raise UsageError("--set pfrn and --set shield_mode say the same thing twice")
@@ -111,15 +111,8 @@ def _obstacles(site: Site) -> Iterator[str]:
 
 def _settings(values: Mapping[str, str]) -> dict[str, str | None]:
     found: dict[str, str | None] = {key: str(number(values, key, 0, top, 0)) for key, top in _RANGES.items() if key in values}
-    word = nvidia.choice(values, "fast_recovery", tuple(FAST_RECOVERY))
+    word = choice(values, "fast_recovery", tuple(FAST_RECOVERY))
     return found | ({"fast_recovery_enabled": FAST_RECOVERY[word]} if word else {})
-
-
-def _refuse_settings(values: Mapping[str, str]) -> None:
-    if values:
-        raise UsageError(
-            f"--disable takes no settings, and --set {min(values)} is one", hint="fabctl offload enable shield --set ..."
-        )
 
 
 def _switch_notes(fabric: Fabric) -> list[str]:
