@@ -18,7 +18,7 @@ CHECK=${CHECK:-true}
 
 # change FEATURE [OPTION...]: the options are those of `fabctl offload plan`
 change() {
-    local folder plan id code=0
+    local folder plan applied id code=0
     folder=$(mktemp -d)
     trap "rm -rf '$folder'" EXIT
     plan=$folder/plan.json
@@ -29,8 +29,9 @@ change() {
     elif ((code != 1)); then
         exit "$code"
     fi
-    fabctl offload apply "$plan" --confirm "$MINUTES" ${DISRUPTIVE:+--allow-disruptive}
-    id=$(fabctl offload history -o name | sort -n | tail -n 1)
+    applied=$(fabctl offload apply "$plan" --confirm "$MINUTES" ${DISRUPTIVE:+--allow-disruptive})
+    echo "$applied"
+    id=${applied#Operation } id=${id%%:*}    # of "Operation 7: ...": another fabric's may be newer in the history
     if ! bash -c "$CHECK"; then
         echo "runbook: '$CHECK' failed, taking operation $id back" >&2
         fabctl offload rollback "$id"

@@ -136,7 +136,7 @@ def _disabled(site: Site, request: Request, driver: Driver) -> Plan:
     engine = request.values.get("engine") or _STATIC.get(current, "" if current in ENGINES else current)
     if engine not in STATIC_ENGINES:
         raise RefusedError(
-            f"it is not known which routes are to take the place of those of {current or 'now'}",
+            f"it is not known which routes are to take the place of those of {current or 'the adaptive engine'}",
             hint=f"--set engine={'|'.join(STATIC_ENGINES)}: a routing engine without adaptive routing disables it",
         )
     changes = nvidia.conf_changes(site, driver, {"routing_engine": engine}, "static routes")
