@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,14 +44,6 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def site(folder: Path) -> Site:
     return lab.make_site(folder)
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    state = tmp_path / "state"
-    state.mkdir(mode=0o700)
-    with Journal(state) as opened:
-        yield opened
 
 
 def test_verify_reads_again_and_keeps_the_evidence(site: Site, folder: Path, journal: Journal) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import lab
@@ -28,14 +27,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "lab"
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    state = tmp_path / "state"
-    state.mkdir(mode=0o700)
-    with Journal(state) as opened:
-        yield opened
 
 
 def test_a_plan_is_applied_and_read_back(folder: Path, journal: Journal) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -38,14 +37,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def agents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Agents:
     return enter(Agents(SMALL, tmp_path / "agents"), monkeypatch)
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    state = tmp_path / "state"
-    state.mkdir(mode=0o700)
-    with Journal(state) as opened:
-        yield opened
 
 
 def held(agents: Agents, switch: str) -> SwitchSetting:

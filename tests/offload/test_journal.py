@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,19 +25,6 @@ from fabctl.offload.rollback import rollback
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work, "PATIENCE_S", 0.0)
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    folder = tmp_path / "state"
-    folder.mkdir(mode=0o700)
-    return folder
-
-
-@pytest.fixture
-def journal(state: Path) -> Iterator[Journal]:
-    with Journal(state) as opened:
-        yield opened
 
 
 def test_every_step_is_written_down_before_and_after_with_the_old_value(tmp_path: Path, journal: Journal) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,14 +41,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def agents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Agents:
     return enter(Agents(FABRIC, tmp_path / "agents"), monkeypatch)
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    state = tmp_path / "state"
-    state.mkdir(mode=0o700)
-    with Journal(state) as opened:
-        yield opened
 
 
 def planned(enable: bool = True, fabric: Fabric = FABRIC, **values: str) -> Plan:

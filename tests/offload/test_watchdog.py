@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import lab
@@ -42,19 +42,6 @@ def plan_of(site: Site) -> Plan:
     places = [Place("files", "fabric", name) for name in NAMES]
     stages = [Stage(place.key, (Change(place, None, "new\n", Risk.HOT),), (Check(place, "new\n"),)) for place in places]
     return lab.plan_of(site, stages, mirrored(stages))
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    folder = tmp_path / "state"
-    folder.mkdir(mode=0o700)
-    return folder
-
-
-@pytest.fixture
-def journal(state: Path) -> Iterator[Journal]:
-    with Journal(state) as opened:
-        yield opened
 
 
 def until(holds: Callable[[], bool]) -> None:
