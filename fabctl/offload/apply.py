@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Collection
 
 from fabctl.errors import FabctlError, RefusedError, SourceError, UnverifiedError, UsageError
-from fabctl.model.offload_plan import Place, Plan, Risk, Stage
+from fabctl.model.offload_plan import FABRIC, Place, Plan, Risk, Stage
 from fabctl.model.operation import Operation, State
 from fabctl.offload.at_once import at_once, read_all
 from fabctl.offload.basis import changes_since, lost_targets
-from fabctl.offload.batches import FABRIC, Batch, batches, refuse_impossible, without
+from fabctl.offload.batches import Batch, batches, refuse_impossible, without
 from fabctl.offload.events import Event, Kind
 from fabctl.offload.history import operation_of, unfinished
 from fabctl.offload.journal import Journal

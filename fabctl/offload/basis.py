@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 
 from fabctl.model.fabric import Fabric
-from fabctl.model.offload_plan import Basis, Change, Place, Plan
+from fabctl.model.offload_plan import FABRIC, Basis, Change, Place, Plan
 from fabctl.offload.at_once import read_all
 from fabctl.offload.names import place_label
 from fabctl.offload.site import Site
@@ -90,7 +90,7 @@ def changes_since(plan: Plan, site: Site) -> list[str]:
 def lost_targets(plan: Plan, fabric: Fabric) -> str:
     """Return in words which switches and HCAs of a plan a fabric does not have; nothing if it has them all."""
     known = {fabric.guid_text(node) for node in range(fabric.n_nodes)}
-    meant = {change.place.target.partition("/")[0] for change in plan.changes} - {"fabric"}
+    meant = {change.place.target.partition("/")[0] for change in plan.changes} - {FABRIC}
     lost = sorted(guid for guid in meant if guid.startswith("0x") and guid not in known)
     if meant and len(lost) == len(meant):
         return f"this is another fabric: it has no {lost[0]}"

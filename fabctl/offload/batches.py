@@ -6,10 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from fabctl.errors import RefusedError, UsageError
-from fabctl.model.offload_plan import Plan, Stage
+from fabctl.model.offload_plan import FABRIC, Plan, Stage
 from fabctl.offload.undo import owner
-
-FABRIC = "fabric"
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from fabctl.errors import FabctlError, RefusedError, RollbackError
-from fabctl.model.offload_plan import Place, Plan, Stage
+from fabctl.model.offload_plan import FABRIC, Place, Plan, Stage
 from fabctl.model.operation import Operation, State
 from fabctl.offload.at_once import read_all
 from fabctl.offload.basis import shown
-from fabctl.offload.batches import FABRIC
 from fabctl.offload.events import Event, Kind
 from fabctl.offload.history import entries_of, operation_of
 from fabctl.offload.journal import Journal

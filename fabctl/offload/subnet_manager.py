@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from fabctl.errors import RefusedError
 from fabctl.model.fabric import Fabric
-from fabctl.model.offload_plan import Change, Place, Risk
+from fabctl.model.offload_plan import FABRIC, Change, Place, Risk
 from fabctl.offload.at_once import at_once
 from fabctl.offload.driver import Driver, Manager
-from fabctl.offload.drivers.opensm import FABRIC, OpensmDriver
+from fabctl.offload.drivers.opensm import OpensmDriver
 from fabctl.offload.drivers.opensm_conf import key_risk
 from fabctl.offload.drivers.opensm_observe import unfolded
 from fabctl.offload.drivers.opensm_process import NVIDIA, UNKNOWN
@@ -38,6 +38,11 @@ def opensm(site: Site) -> OpensmDriver:
             f"it cannot be told which OpenSM runs: {found.evidence}", hint="fabctl knows upstream's 3.3 and NVIDIA's 5"
         )
     return driver
+
+
+def configured_engine(driver: OpensmDriver) -> str:
+    """Return the first routing engine of OpenSM's settings; its own default if they name none."""
+    return driver.settings.values.get("routing_engine", "minhop").split(",")[0].strip()
 
 
 def held_by_ports(driver: Driver, fabric: Fabric, key: str, nodes: Iterable[int]) -> list[dict[int, str]]:

@@ -15,7 +15,7 @@ from fabctl.errors import InputError, RefusedError, SourceError, UsageError
 from fabctl.install.settings import CONFIG, DEFAULT_CONFIG, Settings, read_settings
 from fabctl.install.swap import lock
 from fabctl.model.fabric import Fabric
-from fabctl.model.offload_plan import Place, Risk
+from fabctl.model.offload_plan import FABRIC, Place, Risk
 from fabctl.offload.driver import Manager, Observed
 from fabctl.offload.drivers import opensm_conf, opensm_log, opensm_observe
 from fabctl.offload.drivers.opensm_files import PARTITIONS, path_of
@@ -27,9 +27,6 @@ from fabctl.twin.control import VARIABLE as TWIN
 
 if TYPE_CHECKING:
     from fabctl.install.manager import Manager as Handle
-
-FABRIC = "fabric"
-"""Target of what belongs to no single switch."""
 
 _MASTER = re.compile(r"sm guid (0x[0-9a-fA-F]+).*SMINFO_MASTER")
 _GUID = re.compile(r"^0x[0-9a-fA-F]+$", re.MULTILINE)

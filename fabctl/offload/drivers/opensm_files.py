@@ -10,6 +10,8 @@ from fabctl.install.settings import CONFIG, DEFAULT_CONFIG, Settings
 PARTITIONS = "partitions.conf"
 POLICY = "qos-policy.conf"
 LFTS = "opensm-lfts.dump"
+ENGINE = "file"
+"""OpenSM's routing engine that reads `LFTS`."""
 
 FILES = {
     PARTITIONS: "partition_config_file",

@@ -20,7 +20,7 @@ import numpy as np
 from fabctl.errors import RefusedError, SourceError, UsageError
 from fabctl.model.assessment import Assessed, Status
 from fabctl.model.fabric import Fabric
-from fabctl.model.offload_plan import Change, Check, Place, Plan, Risk, Stage
+from fabctl.model.offload_plan import FABRIC, Change, Check, Place, Plan, Risk, Stage
 from fabctl.offload import nvidia_congestion
 from fabctl.offload.at_once import at_once
 from fabctl.offload.basis import basis_of
@@ -121,7 +121,7 @@ def _refuse_overwritten(site: Site) -> None:
     for name in _OPENSM:
         if name not in site.drivers:
             continue
-        value = site.drivers[name].read(Place(name, "fabric", "conf:congestion_control"))
+        value = site.drivers[name].read(Place(name, FABRIC, "conf:congestion_control"))
         if value is not None and value.upper() in ("TRUE", "1", "YES", "ON"):
             raise RefusedError(
                 "OpenSM configures congestion control itself (congestion_control TRUE), the same on all switches, and would"

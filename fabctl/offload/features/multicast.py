@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from fabctl.errors import RefusedError, UsageError
 from fabctl.model.assessment import Assessed, Status
-from fabctl.model.offload_plan import Change, Check, Place, Plan, Risk, Stage
+from fabctl.model.offload_plan import FABRIC, Change, Check, Place, Plan, Risk, Stage
 from fabctl.offload.basis import basis_of
-from fabctl.offload.drivers.opensm import FABRIC
 from fabctl.offload.drivers.opensm_files import PARTITIONS
 from fabctl.offload.drivers.opensm_observe import effective_group, is_ip_group, observe_group
 from fabctl.offload.feature import Request

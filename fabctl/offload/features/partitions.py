@@ -14,10 +14,10 @@ from fabctl.errors import InputError, RefusedError, UsageError
 from fabctl.model.assessment import Assessed, Status
 from fabctl.model.fabric import Fabric
 from fabctl.model.lookup import find_hca_port
-from fabctl.model.offload_plan import Change, Check, Place, Plan, Risk, Stage
+from fabctl.model.offload_plan import FABRIC, Change, Check, Place, Plan, Risk, Stage
 from fabctl.nodeset import expand
 from fabctl.offload.basis import basis_of
-from fabctl.offload.drivers.opensm import FABRIC, OpensmDriver
+from fabctl.offload.drivers.opensm import OpensmDriver
 from fabctl.offload.drivers.opensm_files import PARTITIONS
 from fabctl.offload.drivers.opensm_observe import folded
 from fabctl.offload.feature import Request

@@ -16,7 +16,7 @@ from fabctl.errors import RefusedError, UsageError
 from fabctl.model.assessment import Assessed, Status
 from fabctl.model.fabric import Fabric
 from fabctl.model.lookup import find_switch
-from fabctl.model.offload_plan import Change, Check, Place, Plan, Risk, Stage
+from fabctl.model.offload_plan import FABRIC, Change, Check, Place, Plan, Risk, Stage
 from fabctl.nodeset import expand
 from fabctl.offload.basis import basis_of
 from fabctl.offload.cut_off import refuse_cut
@@ -127,7 +127,7 @@ def _cabled(fabric: Fabric, node: int) -> list[int]:
 
 def _refuse_cut(site: Site, driver: Driver, ports: Sequence[_Port]) -> list[str]:
     """Refuse to switch off what somebody needs; return what is lost nevertheless."""
-    local = driver.read(Place(driver.name, "fabric", "local")) if driver.name == "mad" else None
+    local = driver.read(Place(driver.name, FABRIC, "local")) if driver.name == "mad" else None
     lost = refuse_cut(site.fabric, [(port.switch, port.number) for port in ports], local or "")
     return [f"{hca} is off the fabric then; its host has other HCAs" for hca in lost]
 

@@ -15,14 +15,14 @@ import numpy as np
 from fabctl.errors import RefusedError, UsageError
 from fabctl.model.assessment import Assessed, Status
 from fabctl.model.fabric import Fabric, NodeKind
-from fabctl.model.offload_plan import Change, Check, Place, Plan, Stage
+from fabctl.model.offload_plan import FABRIC, Change, Check, Place, Plan, Stage
 from fabctl.offload.basis import basis_of
-from fabctl.offload.drivers.opensm import FABRIC, OpensmDriver
-from fabctl.offload.drivers.opensm_files import POLICY, path_of
+from fabctl.offload.drivers.opensm import OpensmDriver
+from fabctl.offload.drivers.opensm_files import ENGINE, POLICY, path_of
 from fabctl.offload.drivers.opensm_observe import folded
 from fabctl.offload.feature import Request
 from fabctl.offload.site import Site
-from fabctl.offload.subnet_manager import OPENSM, conf_change, held_by_ports, opensm
+from fabctl.offload.subnet_manager import OPENSM, conf_change, configured_engine, held_by_ports, opensm
 from fabctl.routing.exports.opensm import OPERATIONAL
 from fabctl.sources.live import fewest_virtual_lanes
 
@@ -34,9 +34,6 @@ DROP = 15
 
 SWITCH_PORTS = "swe"
 HCA_PORTS = "ca"
-ENGINE = "file"
-"""OpenSM's engine for tables from elsewhere."""
-
 _WORDS = {SWITCH_PORTS: "switch ports", HCA_PORTS: "HCA ports"}
 
 Tables = Mapping[str, Mapping[str, str]]
@@ -226,8 +223,7 @@ def _lines(tables: Tables, keys: Mapping[str, str]) -> dict[str, str]:
 
 def _refuse_under_routes(driver: OpensmDriver) -> None:
     """Refuse other lanes under routes whose service levels keep them free of deadlocks."""
-    engine = driver.settings.values.get("routing_engine", "").split(",")[0].strip()
-    if engine == ENGINE and driver.read(Place(driver.name, FABRIC, f"file:{POLICY}")) is not None:
+    if configured_engine(driver) == ENGINE and driver.read(Place(driver.name, FABRIC, f"file:{POLICY}")) is not None:
         raise RefusedError(
             "the routes in force have service levels of their own, and may deadlock on other lanes",
             where=str(path_of(driver.settings, POLICY)),

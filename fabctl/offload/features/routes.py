@@ -14,16 +14,16 @@ from fabctl.install.bundle import read_bundle
 from fabctl.install.settings import refuse_other_settings
 from fabctl.install.wanted import compared_lids, difference, refuse_unsafe, sample_paths, wanted_tables
 from fabctl.model.assessment import Assessed, Status
-from fabctl.model.offload_plan import Change, Check, Place, Plan, Risk, Stage
+from fabctl.model.offload_plan import FABRIC, Change, Check, Place, Plan, Risk, Stage
 from fabctl.model.tables import RoutingTables
 from fabctl.offload.basis import basis_of
-from fabctl.offload.drivers.opensm import FABRIC, OpensmDriver
-from fabctl.offload.drivers.opensm_files import LFTS, POLICY, path_of
+from fabctl.offload.drivers.opensm import OpensmDriver
+from fabctl.offload.drivers.opensm_files import ENGINE, LFTS, POLICY, path_of
 from fabctl.offload.drivers.opensm_observe import lft_value
 from fabctl.offload.drivers.opensm_process import UPSTREAM
 from fabctl.offload.feature import Request
 from fabctl.offload.site import Site
-from fabctl.offload.subnet_manager import OPENSM, conf_change, opensm
+from fabctl.offload.subnet_manager import OPENSM, conf_change, configured_engine, opensm
 from fabctl.offload.undo import mirrored
 from fabctl.routing.compute import compute_tables
 from fabctl.routing.exports.lfts import lft_dump
@@ -32,8 +32,7 @@ from fabctl.routing.exports.qos import qos_policy
 from fabctl.sources.live import fewest_virtual_lanes, read_live_tables
 from fabctl.twin.engine import refuse_unknown_engine
 
-ENGINE = "file"
-WHOLE = "file,no_fallback"
+WHOLE = f"{ENGINE},no_fallback"
 MOST_BYTES = 64 << 20
 """A plan holds the tables; OpenSM's format takes 40 bytes for each of switches x LIDs."""
 
@@ -73,7 +72,7 @@ class Routes:
         held = read_live_tables(site.fabric)
         files, wanted = _wanted(site, request.values)
         upon = [Place(driver.name, FABRIC, f"conf:{key}") for key in _required(driver, wanted)]
-        running = driver.settings.values.get("routing_engine", "").split(",")[0].strip() == ENGINE
+        running = configured_engine(driver) == ENGINE
         changes = [_file_change(driver, name, value) for name, value in files.items()]
         if not running:
             changes += _conf_changes(driver, {"routing_engine": WHOLE, "lfts_file": str(path_of(driver.settings, LFTS))})
@@ -95,8 +94,7 @@ class Routes:
         engine = request.values.get("engine", "minhop")
         if driver.manager().flavour == UPSTREAM:
             refuse_unknown_engine(engine)
-        now = driver.settings.values.get("routing_engine", "minhop").split(",")[0].strip()
-        if now == engine:
+        if configured_engine(driver) == engine:
             return Plan(self.name, request.words, basis_of(site, ()), (), ())
         held = read_live_tables(site.fabric)
         changes = _conf_changes(driver, {"routing_engine": engine})
