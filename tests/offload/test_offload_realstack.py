@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from offload_twin import Rig, rigged
 
-from fabctl.errors import FabctlError, RefusedError
+from fabctl.errors import FabctlError, RefusedError, UsageError
 from fabctl.install.wanted import sample_paths
 from fabctl.model.operation import State
 from fabctl.offload.apply import apply
@@ -194,6 +194,15 @@ def test_qos_off_is_written_before_it_is_off(tmp_path: Path, monkeypatch: pytest
 def test_bad_requests(shared: Rig, feature: str, settings: tuple[str, ...], switches: str, said: str) -> None:
     with pytest.raises(FabctlError, match=said):
         shared.plan(feature, *settings, switches=switches)
+
+
+@pytest.mark.parametrize(
+    ("feature", "setting"), [("qos", "sl2vl=0"), ("partitions", "name=x"), ("multicast", "sl=1"), ("routes", "export=x")]
+)
+def test_what_is_switched_off_takes_no_settings(shared: Rig, feature: str, setting: str) -> None:
+    needed = {"partitions": ["key=1"], "multicast": ["mgid=ff12::1"]}.get(feature, [])
+    with pytest.raises(UsageError, match=f"--disable takes no --set {setting.partition('=')[0]}"):
+        shared.plan(feature, *needed, setting, enable=False)
 
 
 @pytest.fixture(scope="module")

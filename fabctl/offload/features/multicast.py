@@ -16,6 +16,7 @@ from fabctl.offload.basis import basis_of
 from fabctl.offload.drivers.opensm_files import PARTITIONS
 from fabctl.offload.drivers.opensm_observe import effective_group, is_ip_group, observe_group
 from fabctl.offload.feature import Request
+from fabctl.offload.features.settings import number, refuse_disabling
 from fabctl.offload.partitions_conf import DEFAULT_KEY, definitions, with_definition, without_definitions
 from fabctl.offload.site import Site
 from fabctl.offload.subnet_manager import OPENSM, opensm
@@ -59,8 +60,7 @@ class Multicast:
         old = driver.read(place)
         mine = [one for one in definitions(old or "") if one.asks_for(group)]
         if not request.enable:
-            if values.keys() - {"mgid"}:
-                raise UsageError("disable multicast takes the group alone", hint=f"--set mgid={group}")
+            refuse_disabling(values, but=("mgid",))
             new = without_definitions(old, [one for one in mine if one.name == _NAME]) if old is not None else None
             return _plan(site, request, Change(place, old, new, Risk.SWEEP, f"without group {group}"), ())
         line, value = _wanted(group, values)
@@ -89,7 +89,7 @@ def _group(text: str) -> str:
 
 def _wanted(group: str, values: Mapping[str, str]) -> tuple[str, str]:
     """Return the line of the file, and what the subnet manager answers then."""
-    sl = _number(values, "sl", 0, 15)
+    sl = number(values, "sl", 0, 15, 0)
     if is_ip_group(group):
         if values.keys() & {"mtu", "rate"}:
             raise UsageError("an IP group has the MTU and the rate of IPoIB's broadcast group", hint="leave mtu and rate away")
@@ -97,7 +97,7 @@ def _wanted(group: str, values: Mapping[str, str]) -> tuple[str, str]:
         if like is None:
             raise RefusedError("there is no broadcast group of IPoIB, whose MTU and rate an IP group has")
         return f"mgid={group},sl={sl}", f"{like.rpartition(' ')[0]} {sl}"
-    mtu, rate = _mtu(values), _number(values, "rate", 3, 63)
+    mtu, rate = _mtu(values), number(values, "rate", 0, 63, 3)
     return f"mgid={group},sl={sl},mtu={mtu},rate={rate}", f"P_Key {DEFAULT_KEY:#06x}, rate {rate}, MTU {mtu}, SL {sl}"
 
 
@@ -107,13 +107,6 @@ def _plan(site: Site, request: Request, change: Change, checks: tuple[Check, ...
     stages = (Stage("group", (change,), checks),)
     note = "OpenSM keeps a group that no file asks for any more, without members, until it restarts"
     return Plan("multicast", request.words, basis_of(site, [change]), stages, mirrored(stages), (note,))
-
-
-def _number(values: Mapping[str, str], key: str, default: int, most: int) -> int:
-    text = values.get(key, str(default))
-    if not text.isdecimal() or int(text) > most:
-        raise UsageError(f"--set {key}={text} is no number from 0 to {most}")
-    return int(text)
 
 
 def _mtu(values: Mapping[str, str]) -> int:

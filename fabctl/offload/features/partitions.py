@@ -21,6 +21,7 @@ from fabctl.offload.drivers.opensm import OpensmDriver
 from fabctl.offload.drivers.opensm_files import PARTITIONS
 from fabctl.offload.drivers.opensm_observe import folded
 from fabctl.offload.feature import Request
+from fabctl.offload.features.settings import refuse_disabling
 from fabctl.offload.partitions_conf import (
     DEFAULT_KEY,
     FULL,
@@ -123,7 +124,7 @@ class Partitions:
         return new, members | {(_guid(fabric, port), int(fabric.port_number[port])): key for port in limited}
 
     def _disabled(self, request: Request, key: int, old: str | None) -> str | None:
-        _refuse_more_than_key(request, key)
+        refuse_disabling(request.values, but=("key",))
         gone = [one for one in definitions(old or "") if one.key == key]
         return without_definitions(old, gone) if old is not None and gone else old
 
@@ -135,7 +136,7 @@ class Partitions:
                 raise UsageError("UFM names its partitions itself", hint="leave name= away")
             full, limited = _full_and_limited(site, request)
         else:
-            _refuse_more_than_key(request, key)
+            refuse_disabling(request.values, but=("key",))
         return partition_plan(site, request, self.name, key, full, limited, ipoib=request.values.get("ipoib") == "yes")
 
 
@@ -177,11 +178,6 @@ def _key(values: Mapping[str, str]) -> int:
     if not 0 < key < DEFAULT_KEY:
         raise UsageError(f"P_Key {text} is not within 0x0001 and 0x7ffe; membership is not part of it")
     return key
-
-
-def _refuse_more_than_key(request: Request, key: int) -> None:
-    if request.values.keys() - {"key"}:
-        raise UsageError("disable partitions takes the key alone", hint=f"--set key={key:#06x}")
 
 
 def _full_and_limited(site: Site, request: Request) -> tuple[list[int], list[int]]:

@@ -21,6 +21,7 @@ from fabctl.offload.drivers.opensm import OpensmDriver
 from fabctl.offload.drivers.opensm_files import ENGINE, POLICY, path_of
 from fabctl.offload.drivers.opensm_observe import folded
 from fabctl.offload.feature import Request
+from fabctl.offload.features.settings import refuse_disabling
 from fabctl.offload.site import Site
 from fabctl.offload.subnet_manager import OPENSM, conf_change, configured_engine, held_by_ports, opensm
 from fabctl.routing.exports.opensm import OPERATIONAL
@@ -115,8 +116,8 @@ class Qos:
             raise RefusedError("OpenSM gives all switches the same QoS tables", hint="leave --switch away")
         if request.enable and not request.values:
             raise UsageError("enable qos needs a table", hint="--set sl2vl=0,1,0,1,0,1,0,1,0,1,0,1,0,1,0,1")
-        if not request.enable and request.values:
-            raise UsageError("disable qos puts OpenSM's own tables in force, and takes none")
+        if not request.enable:
+            refuse_disabling(request.values)
 
     def _stages(
         self, driver: OpensmDriver, enable: bool, lines: Mapping[str, str], wanted: Tables, nodes: Sequence[_Node], *, done: bool

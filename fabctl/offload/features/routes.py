@@ -22,6 +22,7 @@ from fabctl.offload.drivers.opensm_files import ENGINE, LFTS, POLICY, path_of
 from fabctl.offload.drivers.opensm_observe import lft_value
 from fabctl.offload.drivers.opensm_process import UPSTREAM
 from fabctl.offload.feature import Request
+from fabctl.offload.features.settings import refuse_disabling
 from fabctl.offload.site import Site
 from fabctl.offload.subnet_manager import OPENSM, conf_change, configured_engine, opensm
 from fabctl.offload.undo import mirrored
@@ -89,8 +90,7 @@ class Routes:
         return Plan(self.name, request.words, basis, stages, undo, _notes(wanted, not running))
 
     def _disabled(self, site: Site, request: Request, driver: OpensmDriver) -> Plan:
-        if request.values.keys() - {"engine"}:
-            raise UsageError("disable routes takes an engine of OpenSM's alone", hint="--set engine=ftree")
+        refuse_disabling(request.values, but=("engine",))
         engine = request.values.get("engine", "minhop")
         if driver.manager().flavour == UPSTREAM:
             refuse_unknown_engine(engine)
