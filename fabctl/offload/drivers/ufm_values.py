@@ -124,7 +124,7 @@ def quality_text(answer: Any) -> str | None:
     """Return ``mtu=2 rate=2.5 sl=0`` of a partition read with ``qos_conf=true``; None if UFM says nothing of it."""
     with _as_documented("a partition's QoS"):
         found = answer.get("qos_conf")
-        return found and f"mtu={found['mtu_limit']} rate={found['rate_limit']:g} sl={found['service_level']}"
+        return f"mtu={found['mtu_limit']} rate={found['rate_limit']:g} sl={found['service_level']}" if found else None
 
 
 def quality_body(text: str, pkey: int) -> dict[str, object]:
