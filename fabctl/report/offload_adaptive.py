@@ -40,7 +40,7 @@ _ABLE = {True: "can", False: "cannot", None: "unknown"}
 def adaptive_text(plan: AdaptivePlan) -> list[str | Table]:
     """Return the groups for people: switches that are alike together, and with ``-o wide`` each one's ports."""
     levels = fold(map(str, plan.sls)).strip("[]")
-    title = f"Groups by {plan.algorithm}, from the routes of {plan.routes}, the same on each of SL {levels}"
+    title = f"Groups by {plan.algorithm}, from the routes of {plan.routes}, on SL {levels}"
     each = [_group_row(switch, number) for switch in plan.switches for number in range(len(switch.groups))]
     text: list[str | Table] = [
         Table(title, _ALIKE, _alike(plan.switches)),

@@ -96,7 +96,7 @@ def places(plan: Plan) -> int:
 
 def _head(plan: Plan, drivers: Sequence[str]) -> list[str]:
     if not drivers:
-        return ["  no driver: what is on is not known, and nothing can be written (--driver files:folder=DIR renders it)"]
+        return ["  no driver: nothing can be read or written (--driver files:folder=DIR renders files)"]
     lines = [f"  {count_words(places(plan))} to change" + (f", in {len(plan.stages)} stages" if len(plan.stages) > 1 else "")]
     if plan.changes:
         lines.append(f"  risk           {plan.risk.name.lower()}: {plan.risk.meaning}")

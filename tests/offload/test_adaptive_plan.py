@@ -148,9 +148,9 @@ def test_groups_and_gain_are_shown_below_the_plan(tmp_path: Path, run: Run, proj
     job.write_text("hosts: all\nranks_per_host: 1\ncollective: alltoall\nsize: 256M\n")
     done = run("offload", "plan", "adaptive-routing", spec, "--job", job, "--set", "sls=1")
     assert done.code == ExitCode.DONE, done.err
-    assert "Groups by TREE, from the routes of fabctl's updn, the same on each of SL 1\n" in done.out
+    assert "Groups by TREE, from the routes of fabctl's updn, on SL 1\n" in done.out
     assert "NCCL_IB_SL=1 NCCL_IB_ADAPTIVE_ROUTING=1 UCX_IB_SL=1 UCX_IB_AR=yes" in done.out
-    assert "no driver: what is on is not known" in done.out
+    assert "no driver: nothing can be read or written" in done.out
     data = json.loads(run("offload", "plan", "adaptive-routing", spec, "--job", job, "-o", "json").out)["data"]["layout"]
     assert {gain["operation"]: gain["speedup"] >= 1 for gain in data["gains"]} == {"alltoall": True, "all_reduce": True}
     leaf = next(switch for switch in data["switches"] if switch["tier"] == 0)
