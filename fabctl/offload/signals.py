@@ -15,7 +15,7 @@ ALL = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def held_back(*signals: signal.Signals) -> Iterator[None]:
-    """Do nothing on some signals. Programs that are started meanwhile are not affected."""
+    """Do nothing on some signals. Tools are in process groups of their own, which a terminal does not signal."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

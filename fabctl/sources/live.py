@@ -115,6 +115,9 @@ def fewest_virtual_lanes() -> tuple[int, str]:
 def run_tool(tool: str, *arguments: str) -> tuple[bytes, list[str]]:
     """Run one of infiniband-diags' tools; return its stdout, and its stderr as lines. Threads run `TOOLS_AT_ONCE` together.
 
+    A Ctrl-C, or the end of the terminal, meets fabctl and not the tool, which is in a process group of its own: fabctl may be
+    putting values back, and goes on.
+
     Raises
     ------
     SourceError
@@ -126,7 +129,12 @@ def run_tool(tool: str, *arguments: str) -> tuple[bytes, list[str]]:
     try:
         with _FREE:
             done = subprocess.run(
-                [program, *arguments], stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=False
+                [program, *arguments],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=TIMEOUT_S,
+                check=False,
+                process_group=0,
             )
     except OSError as error:
         raise SourceError(f"cannot run {program}: {error.strerror}") from error

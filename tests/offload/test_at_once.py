@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 import time
@@ -45,3 +46,9 @@ def test_the_first_failure_ends_it() -> None:
     with pytest.raises(SourceError, match="no answer"):
         at_once(ask, range(10_000))
     assert len(asked) < 10_000
+
+
+def test_a_terminal_does_not_signal_the_tools() -> None:
+    """A Ctrl-C must not end the tool that writes an old value back."""
+    group = int(live.run_tool("cut", "-d ", "-f5", "/proc/self/stat")[0])
+    assert group != os.getpgrp()

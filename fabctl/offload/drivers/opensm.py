@@ -178,7 +178,9 @@ class OpensmDriver:
             raise RefusedError(f"fabctl cannot restart OpenSM, {what}")
         command = ["systemctl", "restart", self._unit]
         try:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_RESTART_S, check=False)
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_RESTART_S, check=False, process_group=0
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise SourceError(f"{' '.join(command)} failed: {error}") from error
         if done.returncode:
