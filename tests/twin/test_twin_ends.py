@@ -69,7 +69,7 @@ def test_what_a_script_leaves_in_the_background_ends_with_it(fabctl: Fabctl) -> 
 
 def test_folders_of_killed_tools_are_cleared_away(fabctl: Fabctl) -> None:
     Path("sys-12").mkdir()
-    script = "ibping -S & while ! ls -d sys-$!; do sleep 0.02; done; kill -9 $!; wait; ls -d sys-$!"
+    script = "ibping -S & while ! ls -d sys-$!/sys/class/infiniband_mad; do sleep 0.02; done; kill -9 $!; wait; ls -d sys-$!"
     done = fabctl("twin", "run", "xgft-16", "--", "bash", "-c", script)
     assert done.stdout.count("sys-") == 2, "the preload does leave them"
     assert [path.name for path in Path().glob("sys-*")] == ["sys-12"]
