@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Adaptive routing by NVIDIA's subnet manager, for the service levels that want it.
 #
-#   DRIVER=ufm:url=https://ufm,auth=/root/ufm.auth SOURCE=fabric.txt bash runbooks/adaptive-routing.sh
+#   DRIVER=ufm:url=https://ufm,auth=ufm.auth SOURCE=fabric.txt bash runbooks/adaptive-routing.sh
 #
 # When: static routes collide (fabctl route --adaptive says what it would give). Upstream OpenSM has none: it would ignore the
 # option, route with minhop and say nothing; fabctl refuses it there. Applications that count on the order of messages keep off

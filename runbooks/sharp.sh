@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # In-network computing: switches reduce. First whether this job can stream at all and what it gains, then NVIDIA's switches on.
 #
-#   JOB=train.yaml DRIVER=ufm:url=https://ufm,auth=/root/ufm.auth SOURCE=fabric.txt bash runbooks/sharp.sh
+#   JOB=train.yaml DRIVER=ufm:url=https://ufm,auth=ufm.auth SOURCE=fabric.txt bash runbooks/sharp.sh
 #
 # When: all-reduces of the job are larger than what latency costs. The first command names the job's trees by root and depth, how
 # many such jobs can stream at once, and what binds if not one more can; it ends with 5 or 6 where this one cannot.
