@@ -56,7 +56,7 @@ def _gains(data: dict[str, Any]) -> str:
     for index in last:
         most = max(outcome["points"][index]["ratio"] for outcome in ran)
         first = next(outcome for outcome in ran if outcome["points"][index]["ratio"] >= most / (1 + WORTH))
-        gains.append(f"{operations[index]} {most:.2f}x ({first['offloads']})")
+        gains.append(f"{operations[index]} {first['points'][index]['ratio']:.2f}x ({first['offloads']})")
     return "; ".join(gains)
 
 
