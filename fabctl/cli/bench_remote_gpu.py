@@ -98,7 +98,7 @@ def _hosts(text: str, fabric: Fabric, option: str) -> list[str]:
 
 def _next_step(plan: RemoteGpuPlan, options: list[str]) -> str:
     """Return the command that explains the copy which loses most to others; empty where none does."""
-    worst = min(plan.chosen, key=lambda one: one.shared_gb_s / one.alone_gb_s)
-    if worst.shared_gb_s >= worst.alone_gb_s:
+    worst = min(plan.chosen, key=lambda one: one.kept)
+    if worst.kept >= 1:
         return ""
     return shlex.join(["fabctl", "explain", worst.client, worst.server, *options])

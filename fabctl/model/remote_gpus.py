@@ -45,6 +45,11 @@ class RemoteGpu:
     shared_gb_s: float
     bound: str
 
+    @property
+    def kept(self) -> float:
+        """What others leave of the bandwidth that it has alone: 1 is all of it."""
+        return self.shared_gb_s / self.alone_gb_s
+
 
 @dataclass(frozen=True)
 class Burden:
